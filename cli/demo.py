@@ -2,9 +2,9 @@
 
 It starts the platform where none runs in the home, makes a seeded folder of photos and contracts (or takes
 `--directory`), creates a configuration over the REST API, backs up to four tiers with progress from the
-WebSocket, deletes the local tier, restores from another one with the stand-alone CLI into a new place, and
-compares every byte and every attribute. Ends with 0 only where all compared equal, with 10 where something
-differs. What was started is stopped.
+WebSocket, deletes the local tier, restores from another one with the stand-alone CLI into a new place and once more
+over the REST API, with a second factor, and compares every byte and every attribute of both. Ends with 0 only where all
+compared equal, with 10 where something differs. What was started is stopped.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from cli.home import add_home, home_of
 from cli.options import given
 
 if TYPE_CHECKING:
-    from cli.api import Document
+    from cli.api import ApiClient, Document
     from cli.demo_source import SourceSummary
     from cli.demo_summary import Outcome
     from cli.demo_watch import Watch
@@ -30,12 +30,15 @@ if TYPE_CHECKING:
 
 DEFAULT_MEGABYTES = 64
 LOCK_DAYS = 1
+FOLLOW_SECONDS = 0.2
 LOCATION = "demo-source"
+TARGET = "demo-restored"
 RESTORED_FROM = "cloud primary"
 _WORDS = {
     "source": "the source is made",
     "backup": "the backup goes on",
     "restore": "the restore goes on",
+    "recovery": "the recovery over the API goes on",
     "compare": "the copies are compared",
     "catch-up": "the local tier is filled again",
 }
@@ -114,8 +117,16 @@ class Demo:
                 snapshot_id = execution["completionDetails"]["snapshotId"]
                 back = restore(self._layout, self._organisation, snapshot_id, restored)
             say(f"Restored from {RESTORED_FROM} into {restored}.")
+            recovered = self._layout.demo / "recovered"
+            shutil.rmtree(recovered, ignore_errors=True)
+            recovered.mkdir(parents=True)
+            with self._timed("recovery"):
+                recovery = asyncio.run(self._recover(execution["id"], recovered))
+            say(f"Recovered over the API into {recovered}, and verified there.")
             with self._timed("compare"):
                 comparison = compare_folders(bytes(source), bytes(restored))
+                by_api = compare_folders(bytes(source), bytes(recovered))
+                comparison = comparison if by_api.is_equal else by_api
             with self._timed("catch-up"):
                 caught_up = bring_local_tier_back(self._layout, self._organisation)
         finally:
@@ -130,6 +141,7 @@ class Demo:
             deleted_bytes=deleted,
             restored_from=RESTORED_FROM,
             restored=back,
+            recovery=recovery,
             caught_up=caught_up,
             comparison=comparison,
             platform_ready_seconds=ready_seconds,
@@ -156,22 +168,15 @@ class Demo:
     async def _back_up(self, source: Path) -> "tuple[Document, Watch]":
         """Register the source, create a configuration, execute it and follow it to its end."""
         from chassis.ids import new_id
-        from cli.api import ApiClient
         from cli.demo_watch import watch
         from cli.output import say
         from cli.progress import display
         from contracts import errors
         from contracts.errors import PlatformError, catalogue
-        from deploy.stack.identity_provider import IdentityProvider
         from deploy.stack.locations import register, source_location
 
         register(self._layout, source_location(LOCATION, source, organisation=self._organisation))
-        provider, person = IdentityProvider.of(self._layout), new_id()
-        client = ApiClient(
-            self._layout.gateway_url,
-            lambda: provider.token(organisation=self._organisation, roles=["owner"], subject=person),
-            new_key=new_id,
-        )
+        client = self._client()
         try:
             name = f"Demo {new_id()[-12:]}"
             configuration = await client.write("POST", "/api/backup/configurations", _configuration(name))
@@ -193,6 +198,46 @@ class Demo:
             )
         say("The backup is on all four tiers and was verified there.")
         return execution, watched
+
+    async def _recover(self, recovery_point_id: str, folder: Path) -> "Document":
+        """Restore the point over the API into an empty folder, which is registered for it, and follow it to its end."""
+        from contracts import errors
+        from contracts.errors import PlatformError, catalogue
+        from deploy.stack.locations import register, target_location
+
+        register(self._layout, target_location(TARGET, folder, organisation=self._organisation))
+        client = self._client(second_factor=True)
+        try:
+            request = {"recoveryPointId": recovery_point_id, "targetLocation": TARGET}
+            recovery = await client.write("POST", "/api/backup/recovery/initiate", request)
+            while recovery["finishedAt"] is None:
+                await asyncio.sleep(FOLLOW_SECONDS)
+                recovery = await client.get(f"/api/backup/recovery/operations/{recovery['id']}")
+        finally:
+            await client.close()
+        if recovery["state"] != "completed" or recovery["degraded"]:
+            why = recovery["error"] or {"code": "recovery-incomplete", "hint": errors.RECOVERY_INCOMPLETE.hint}
+            raise PlatformError(
+                catalogue().get(why["code"], errors.INTERNAL),
+                f"the recovery ended as {recovery['state']}{' (degraded)' if recovery['degraded'] else ''}",
+                hint=why["hint"],
+                operation=recovery["id"],
+            )
+        return recovery
+
+    def _client(self, *, second_factor: bool = False) -> "ApiClient":
+        from chassis.ids import new_id
+        from cli.api import ApiClient
+        from deploy.stack.identity_provider import IdentityProvider
+
+        provider, person = IdentityProvider.of(self._layout), new_id()
+        return ApiClient(
+            self._layout.gateway_url,
+            lambda: provider.token(
+                organisation=self._organisation, roles=["owner"], subject=person, second_factor=second_factor
+            ),
+            new_key=new_id,
+        )
 
     @contextmanager
     def _timed(self, step: str) -> Iterator[None]:

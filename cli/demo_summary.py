@@ -25,6 +25,7 @@ class Outcome:
     deleted_bytes: int
     restored_from: str
     restored: Command
+    recovery: Document
     caught_up: Command
     comparison: Comparison
     platform_ready_seconds: float | None
@@ -48,6 +49,7 @@ class Outcome:
                 "bytesPerSecond": _rate(run["sourceBytes"], self.restored.seconds),
                 "command": self.restored.line,
             },
+            "recovery": self.recovery,
             "catchUp": {"seconds": self.caught_up.seconds, "command": self.caught_up.line},
             "comparison": _camel(asdict(self.comparison)),
             "seconds": {name: round(seconds, 3) for name, seconds in self.seconds.items()},
@@ -91,6 +93,11 @@ class Outcome:
                 "restore",
                 f"{duration(self.restored.seconds)} from {self.restored_from}, "
                 f"{size(_rate(run['sourceBytes'], self.restored.seconds))}/s",
+            ],
+            [
+                "recovery",
+                f"{duration(self.recovery['result']['seconds'])} over the API, "
+                f"{self.recovery['result']['totals']['files']} files, read back and verified",
             ],
             ["catch-up", f"{duration(self.caught_up.seconds)} to bring the local tier back"],
         ]

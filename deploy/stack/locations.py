@@ -105,6 +105,13 @@ def source_location(name: str, folder: Path, *, organisation: str) -> Location:
     )
 
 
+def target_location(name: str, folder: Path, *, organisation: str) -> Location:
+    """A directory that one organisation may restore to over the API."""
+    return Location(
+        name=name, kind="directory", roles=("target",), organisations=(organisation,), url=directory_url(folder)
+    )
+
+
 def directory_url(folder: Path) -> str:
     """A folder as a `file:` URL. Bytes that are not UTF-8 are kept."""
     return f"file://{quote(bytes(folder.absolute()))}"

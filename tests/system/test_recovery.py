@@ -10,9 +10,8 @@ import httpx
 import pytest
 
 from chassis.ids import new_id
-from chassis.location import Location
 from contracts import errors
-from deploy.stack.locations import directory_url, register, source_location
+from deploy.stack.locations import register, source_location, target_location
 from tests.support.eventually import eventually
 from tests.support.file_trees import differences, seen
 from tests.support.stack import Platform, Tenant
@@ -38,14 +37,7 @@ class Studio:
         tail = organisation[-12:]
         self.names = f"photos-{tail}", f"restored-{tail}"
         register(platform.layout, source_location(self.names[0], self.source, organisation=organisation))
-        target = Location(
-            name=self.names[1],
-            kind="directory",
-            roles=("target",),
-            organisations=(organisation,),
-            url=directory_url(self.restored),
-        )
-        register(platform.layout, target)
+        register(platform.layout, target_location(self.names[1], self.restored, organisation=organisation))
 
     @asynccontextmanager
     async def client(self, *, second_factor: bool = True) -> AsyncIterator[httpx.AsyncClient]:
