@@ -364,4 +364,13 @@ STATEMENTS: tuple[LiteralString, ...] = (
             """,
         )
     ),
+    # What each version changed, and how long its schedule lets pass between two runs: by these a backup is overdue.
+    *(
+        f"ALTER TABLE {table} ADD COLUMN changed text[] NOT NULL DEFAULT '{{}}'"
+        for table in ("configuration_history", "configuration_history_shadow")
+    ),
+    *(
+        f"ALTER TABLE {table} ADD COLUMN wait_seconds bigint NOT NULL DEFAULT 86400"
+        for table in ("configurations", "configurations_shadow")
+    ),
 )

@@ -151,6 +151,12 @@ class Plan:
         return max(later - earlier for earlier, later in pairwise([*moments, moments[0] + timedelta(days=1)]))
 
     @property
+    def overnight(self) -> timedelta:
+        """The time from a day's last instant to the first of the day after, were each a day with instants."""
+        moments = [datetime.combine(FIRST, each) for each in self._cron.times]
+        return moments[0] + timedelta(days=1) - moments[-1]
+
+    @property
     def of_days(self) -> list[str]:
         """What the expression says of days, as it is written."""
         return self._cron.of_days

@@ -39,6 +39,16 @@ ROWS: tuple[tuple[Panel, ...], ...] = (
             ],
         ),
         (
+            "Beyond the time when a good backup was due",
+            "s",
+            [
+                (
+                    "time() - max by (configuration) (wedsync_configuration_backup_due_timestamp_seconds)",
+                    "{{configuration}}",
+                )
+            ],
+        ),
+        (
             "Next run due in",
             "s",
             [

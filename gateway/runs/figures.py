@@ -1,7 +1,7 @@
 """What an operator is paged by, of all organisations' backups: from the read models, at each scrape.
 
 Promise: the figures follow from the record, so that they survive a restart and are the same from every gateway. Ids
-alone are labels, and of configurations only the `CONFIGURATIONS_SHOWN` that have gone longest without a good backup or
+alone are labels, and of configurations only the `CONFIGURATIONS_SHOWN` whose next good backup is due first, or
 whose next run is first: who is behind is among them, however many there are. While the read models are made anew
 nothing is told.
 """
@@ -21,32 +21,24 @@ from contracts.errors import PlatformError
 from contracts.executor_events import ENDED, UNDER_WAY
 from contracts.reading import read_json
 from gateway.projections.applied import Database
-from gateway.runs.standing import CHANGED, SOURCE, standing_of
+from gateway.runs.standing import CHANGED, FIRST_CHANGED, UNPROTECTED_SINCE, standing_of
 
 CONFIGURATIONS_SHOWN = 100
 _UNDER_WAY = [state.value for state in UNDER_WAY]
 
 _DESTINATIONS = msgspec.json.Decoder(StorageDestinations)
 _ENDED = "SELECT state, sum(runs)::bigint FROM execution_counts WHERE state <> ALL(%s) GROUP BY state"
-_CHANGED_AT: LiteralString = """
-    (SELECT max(h.changed_at) FROM jsonb_each_text(c.since) s JOIN configuration_history h
-        ON h.configuration_id = c.configuration_id AND h.version = s.value::bigint WHERE {which})
-"""
 _PROTECTED: LiteralString = f"""
-    SELECT configuration_id, CASE
-        WHEN protected_at IS NULL THEN created_at
-        WHEN '{SOURCE}' = ANY(changed) THEN coalesce({_CHANGED_AT.format(which=f"s.key = '{SOURCE}'")}, created_at)
-        WHEN held <@ to_jsonb(changed) THEN coalesce({_CHANGED_AT.format(which="held ? s.key")}, created_at)
-        ELSE protected_at END
-    FROM (
-        SELECT c.configuration_id, c.created_at, c.since, r.protected_at, r.standing::jsonb -> 1 AS held,
-            {CHANGED} AS changed
-        FROM configurations c LEFT JOIN configuration_runs r USING (configuration_id) WHERE c.state <> 'retired'
-    ) AS c
-    ORDER BY 2, 1 LIMIT %s
+    SELECT configuration_id, since, since + make_interval(secs => wait_seconds) AS due FROM (
+        SELECT c.configuration_id, c.wait_seconds, {UNPROTECTED_SINCE} AS since
+        FROM (
+            SELECT c.configuration_id, c.created_at, c.wait_seconds, r.protected_at, r.made_version, r.standing,
+                {CHANGED} AS changed
+            FROM configurations c LEFT JOIN configuration_runs r USING (configuration_id) WHERE c.state <> 'retired'
+        ) AS c
+    ) AS reckoned
+    ORDER BY due, configuration_id LIMIT %s
 """  # noqa: S608  # of this program's own words
-"""A recovery point of another source, or of which all copies lie where the configuration looks no more, is none: since
-the change nothing was ever backed up."""
 _NEXT_RUNS = """
     SELECT configuration_id, next_run FROM configurations
     WHERE state = 'active' AND next_run IS NOT NULL ORDER BY 2, 1 LIMIT %s
@@ -62,7 +54,8 @@ _MISSED = """
 """What was due and had no run; a good backup since then makes up for it."""
 _TIERS: LiteralString = ", ".join(
     [
-        f"min(CASE WHEN '{tier.value}' = ANY(changed) THEN {_CHANGED_AT.format(which='s.key = ' + repr(tier.value))}"
+        f"min(CASE WHEN '{tier.value}' = ANY(changed) THEN"
+        f" coalesce({FIRST_CHANGED.format(which=repr(tier.value))}, created_at)"
         f" ELSE coalesce(uploaded_{tier.name.lower()}, created_at) END)"
         for tier in Tier
     ]
@@ -72,7 +65,7 @@ _TIERS: LiteralString = ", ".join(
 _GROUPS: LiteralString = f"""
     SELECT plan, standing, count(*), count(*) FILTER (WHERE last_state IS NOT NULL AND standing IS NULL), {_TIERS}
     FROM (
-        SELECT c.configuration_id, c.plan, c.created_at, c.since, r.last_state, r.standing, r.uploaded_local,
+        SELECT c.configuration_id, c.plan, c.created_at, r.made_version, r.last_state, r.standing, r.uploaded_local,
             r.uploaded_cloud_primary, r.uploaded_cloud_secondary, r.uploaded_offsite, {CHANGED} AS changed
         FROM configurations c LEFT JOIN configuration_runs r USING (configuration_id) WHERE c.state <> 'retired'
     ) AS c
@@ -137,14 +130,20 @@ def _ended(counts: dict[str, int]) -> Metric:
     return family
 
 
-def _configurations(number: int, protected: list[tuple[str, datetime]]) -> list[Metric]:
+def _configurations(number: int, protected: list[tuple[str, datetime, datetime]]) -> list[Metric]:
     return [
         GaugeMetricFamily("wedsync_configurations", "Configurations of all organisations.", number),
         _moments(
             "wedsync_configuration_protected_timestamp_seconds",
-            f"The last good backup (the change or creation, where it has none since) of the {CONFIGURATIONS_SHOWN}"
-            " configurations that have gone longest without.",
-            protected,
+            "The last good backup (the first change since that makes it void; the creation, where there is none) of the"
+            f" {CONFIGURATIONS_SHOWN} configurations whose next one is due first.",
+            [(configuration_id, since) for configuration_id, since, _ in protected],
+        ),
+        _moments(
+            "wedsync_configuration_backup_due_timestamp_seconds",
+            "When the next good backup has to be there: the longest time between two runs of the configuration's"
+            " schedule (a day, where it has none) after the last one. Of the same configurations.",
+            [(configuration_id, due) for configuration_id, _, due in protected],
         ),
     ]
 

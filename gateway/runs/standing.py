@@ -27,6 +27,29 @@ CHANGED: LiteralString = """
 """What the configuration `c` says otherwise than when the recovery point of its runs `r` was made: the source, tiers
 (by their name) whose place is another, and locks (`lock_of`)."""
 
+FIRST_CHANGED: LiteralString = """
+    (SELECT min(h.changed_at) FROM configuration_history h
+        WHERE h.configuration_id = c.configuration_id AND h.version > coalesce(c.made_version, 0)
+            AND {which} = ANY(h.changed))
+"""
+"""When a thing (`which`) was first changed since the recovery point of the row `c` was made."""
+UNPROTECTED_SINCE: LiteralString = f"""
+    CASE
+        WHEN c.protected_at IS NULL THEN c.created_at
+        WHEN c.changed = '{{}}' THEN c.protected_at
+        WHEN '{SOURCE}' = ANY(c.changed) THEN coalesce({FIRST_CHANGED.format(which=f"'{SOURCE}'")}, c.protected_at)
+        WHEN c.standing::jsonb -> 1 <@ to_jsonb(c.changed) THEN coalesce(
+            (SELECT max({FIRST_CHANGED.format(which="held.tier")})
+                FROM jsonb_array_elements_text(c.standing::jsonb -> 1) AS held(tier)),
+            c.protected_at)
+        ELSE c.protected_at END
+"""  # noqa: S608  # of this program's own words
+"""Since when a configuration has no good backup, of a row `c` with its own columns, those of its runs, and `changed`.
+
+A recovery point of another source, or of which all copies lie where the configuration looks no more, is none: since the
+first such change nothing was ever backed up, however often it was changed again. One without any: since its creation.
+"""
+
 
 class Standing(msgspec.Struct, frozen=True, array_like=True):
     """What is judged of a configuration's runs.

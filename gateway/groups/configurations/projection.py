@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from chassis.calendar.waits import longest_wait
 from contracts.config_events import BackupMissed, ConfigurationFact, ConfigurationUpdated, ScheduleFact
 from contracts.configuration import ConfigurationBody
 from contracts.event import pinned_kinds
@@ -16,13 +17,13 @@ from gateway.runs.standing import SOURCE, lock_of
 _STORE = """
     INSERT INTO {configurations} AS held (
         configuration_id, organisation, version, is_wedding_critical, request_id, created_by, created_at, state, body,
-        since)
+        since, wait_seconds)
     SELECT configuration_id, organisation, version, is_wedding_critical, request_id, created_by, created_at, state,
-        body, since
+        body, since, wait_seconds
     FROM json_populate_recordset(NULL::{configurations}, %s)
     ON CONFLICT (configuration_id) DO UPDATE SET
         version = excluded.version, is_wedding_critical = excluded.is_wedding_critical, body = excluded.body,
-        state = excluded.state, since = held.since || excluded.since
+        state = excluded.state, since = held.since || excluded.since, wait_seconds = excluded.wait_seconds
 """
 
 _PLAN = """
@@ -32,8 +33,8 @@ _PLAN = """
 
 _KEEP = """
     INSERT INTO {configuration_history} (
-        configuration_id, version, organisation, request_id, actor, change, changed_at, state, body)
-    SELECT configuration_id, version, organisation, request_id, actor, change, changed_at, state, body
+        configuration_id, version, organisation, request_id, actor, change, changed_at, state, body, changed)
+    SELECT configuration_id, version, organisation, request_id, actor, change, changed_at, state, body, changed
     FROM json_populate_recordset(NULL::{configuration_history}, %s)
     ON CONFLICT (configuration_id, version) DO NOTHING
 """
@@ -58,7 +59,7 @@ class Configurations(Projection):
     """Each configuration as it is in force."""
 
     NAME = "configurations"
-    VERSION = 7
+    VERSION = 8
     EVENTS = (*pinned_kinds(ConfigurationFact), *pinned_kinds(ScheduleFact))
     TABLES = ("configurations",)
 
@@ -100,6 +101,7 @@ class Configurations(Projection):
                 "state": written_as(event.state),
                 "body": event.body,
                 "since": since,
+                "wait_seconds": int(longest_wait(event.body.schedule).total_seconds()),
             }
         await upsert(database, self._store, list(rows.values()))
         await upsert(database, self._plan, list(plans.values()))
@@ -109,7 +111,7 @@ class ConfigurationHistory(Projection):
     """Each version of each configuration. Sealed fields stay sealed."""
 
     NAME = "configuration-history"
-    VERSION = 1
+    VERSION = 2
     EVENTS = pinned_kinds(ConfigurationFact)
     TABLES = ("configuration_history",)
 
@@ -130,6 +132,7 @@ class ConfigurationHistory(Projection):
                 "changed_at": applied.envelope.time,
                 "state": written_as(event.state),
                 "body": event.body,
+                "changed": changed(event.before, event.body) if isinstance(event, ConfigurationUpdated) else [],
             }
             for applied in batch.events
             if isinstance(event := applied.event, ConfigurationFact)

@@ -6,7 +6,7 @@ cannot be altered (a tier with an object lock), 0 errors (the latest run that en
 every tier that holds it was read back). A tier that is gone, or did not answer when it was asked last, is no copy.
 A recovery point counts for what it was made with: after a change of the source it is none, of another place or a longer
 lock the tier has nothing of, until a run of that version has completed. What has gone longest without a recovery point
-is counted from the old one.
+is counted from its last good one, or from the first change since that makes that one void.
 
 Postgres counts: configurations that say the same and stand alike are one group, and only groups are judged here, so
 that the work of this process does not grow with the number of configurations.
@@ -43,7 +43,7 @@ from gateway.groups.executions.resources import (
 )
 from gateway.projections.applied import Database
 from gateway.runs.queries import state_of
-from gateway.runs.standing import CHANGED, TIME_LENGTH, Standing, counted, standing_of
+from gateway.runs.standing import CHANGED, TIME_LENGTH, UNPROTECTED_SINCE, Standing, counted, standing_of
 
 RUNNING_SHOWN = 50
 COPIES_MIN = 3
@@ -64,17 +64,27 @@ _LAST_DAY = """
            coalesce(sum(new_bytes), 0)::bigint, coalesce(sum(stored_bytes), 0)::bigint
     FROM executions WHERE organisation = %s AND finished_at > %s GROUP BY state, degraded
 """
-_GROUPS: LiteralString = f"""
-    SELECT c.plan, r.standing, {CHANGED} AS changed, count(*), count(*) FILTER (WHERE c.is_wedding_critical),
-           count(*) FILTER (WHERE c.state = 'paused'),
-           count(*) FILTER (WHERE r.last_state IS NOT NULL AND r.standing IS NULL),
-           min(coalesce(r.protected_at, c.created_at)),
-           max(r.uploaded_local), max(r.uploaded_cloud_primary), max(r.uploaded_cloud_secondary),
-           max(r.uploaded_offsite),
-           max(r.failure_local), max(r.failure_cloud_primary), max(r.failure_cloud_secondary), max(r.failure_offsite)
+_STANDING: LiteralString = f"""
+    SELECT c.configuration_id, c.plan, c.state, c.is_wedding_critical, c.created_at,
+           r.standing, r.last_state, r.protected_at, r.made_version, {CHANGED} AS changed,
+           r.uploaded_local, r.uploaded_cloud_primary, r.uploaded_cloud_secondary, r.uploaded_offsite,
+           r.failure_local, r.failure_cloud_primary, r.failure_cloud_secondary, r.failure_offsite
     FROM configurations c
     LEFT JOIN configuration_runs r ON r.configuration_id = c.configuration_id AND r.organisation = c.organisation
-    WHERE c.organisation = %s AND c.state <> 'retired' GROUP BY c.plan, r.standing, changed
+    WHERE c.organisation = %s AND c.state <> 'retired'
+"""  # noqa: S608  # of this program's own words
+_GROUPS: LiteralString = f"""
+    SELECT plan, standing, changed, count(*), count(*) FILTER (WHERE is_wedding_critical),
+           count(*) FILTER (WHERE state = 'paused'),
+           count(*) FILTER (WHERE last_state IS NOT NULL AND standing IS NULL),
+           min({UNPROTECTED_SINCE}),
+           max(uploaded_local), max(uploaded_cloud_primary), max(uploaded_cloud_secondary), max(uploaded_offsite),
+           max(failure_local), max(failure_cloud_primary), max(failure_cloud_secondary), max(failure_offsite)
+    FROM ({_STANDING}) AS c GROUP BY plan, standing, changed
+"""  # noqa: S608  # of this program's own words
+_OLDEST_CHANGED: LiteralString = f"""
+    SELECT configuration_id FROM ({_STANDING}) AS c
+    WHERE changed <> '{{}}' AND {UNPROTECTED_SINCE} = %s ORDER BY 1 LIMIT 1
 """  # noqa: S608  # of this program's own words
 _OLDEST_PROTECTED = """
     SELECT r.configuration_id FROM configuration_runs r JOIN configurations c USING (configuration_id)
@@ -182,8 +192,10 @@ async def _oldest(database: Database, organisation: str, groups: Sequence[_Group
     oldest = min(groups, key=lambda group: group.unprotected_since, default=None)
     if oldest is None:
         return None
-    since, is_protected = oldest.unprotected_since, oldest.standing.held is not None
-    query = _OLDEST_PROTECTED if oldest.has_saved else _OLDEST_UNPROTECTED
+    since, is_protected = oldest.unprotected_since, bool(oldest.standing.held)
+    query = _OLDEST_PROTECTED if is_protected else _OLDEST_UNPROTECTED
+    if oldest.has_saved and not is_protected:
+        query = _OLDEST_CHANGED
     ((configuration_id,),) = await (await database.execute(query, (organisation, since))).fetchall()
     return Unprotected(
         configuration_id=configuration_id, since=since, last_recovery_point_at=since if is_protected else None

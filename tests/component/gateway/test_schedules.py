@@ -6,12 +6,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from websockets.asyncio.client import connect
 
 from chassis.ids import new_id
-from contracts.config_events import BackupFellDue, BackupMissed, NextRunChanged
+from contracts.config_events import BackupFellDue, BackupMissed, ConfigurationUpdated, NextRunChanged
+from contracts.configuration import ConfigurationBody
+from contracts.envelope import decode_data
 from contracts.executor_events import BackupFailed, BackupRefused
+from contracts.gateway_events import ConfigurationSubmitted
 from tests.support.alerts import firing
 from tests.support.gateway import RunningGateway
 from tests.support.promql import Scrapes
@@ -21,11 +25,12 @@ pytestmark = pytest.mark.stack
 HOUR = timedelta(hours=1)
 
 
-async def _firing(gateway: RunningGateway, alert: str) -> list[dict[str, str]]:
+async def _firing(gateway: RunningGateway, alert: str, *, at: datetime | None = None) -> list[dict[str, str]]:
     async with httpx.AsyncClient() as http:
         answer = await http.get(f"http://127.0.0.1:{gateway.process.health_server.port}/metrics")
     scrapes = Scrapes()
-    scrapes.add(datetime.now(UTC).timestamp(), {"gateway": answer.text})  # noqa: TID251  # a scrape's own time
+    at = at or datetime.now(UTC)  # noqa: TID251  # a scrape's own time
+    scrapes.add(at.timestamp(), {"gateway": answer.text})
     return firing(scrapes, alert)
 
 
@@ -113,3 +118,47 @@ async def test_what_became_of_each_instant_is_told_shown_and_paged_on(gateway: R
     await gateway.facts.complete(again, configuration)
     await gateway.shows(place, lambda body: body["lastRecoveryPoint"])
     assert not await _firing(gateway, "WedsyncRunMissed")
+
+
+async def test_overdue_is_measured_by_the_schedule_and_counted_from_the_first_change(gateway: RunningGateway) -> None:
+    """Whoever changes the source each day silences nothing; what is backed up each week is not overdue after a day."""
+    bodies: dict[str, ConfigurationBody] = {}
+    began = datetime.now(UTC) - timedelta(days=30)  # noqa: TID251  # long ago, by any clock
+    async with gateway.http("owner") as http:
+        for more in ({"schedule": {"frequency": "weekly"}}, {"schedule": None}):
+            created = await gateway.create_configuration(http, isWeddingCritical=False, **more)
+            asked = decode_data(gateway.owners.asked[-1])
+            assert isinstance(asked, ConfigurationSubmitted)
+            bodies[created["id"]] = asked.body
+            run = await gateway.facts.accepted(configuration_id=created["id"], time=began)
+            await gateway.facts.complete(run, created["id"], time=began)
+    weekly, plain = bodies
+    for each in bodies:
+        await gateway.shows(f"/api/backup/configurations/{each}", lambda body: body["lastRecoveryPoint"])
+
+    async def overdue(hours: int) -> set[str]:
+        return {
+            each["configuration"] for each in await _firing(gateway, "WedsyncBackupOverdue", at=began + hours * HOUR)
+        }
+
+    assert (await overdue(25), await overdue(27)) == (set(), {plain})
+    assert (await overdue(7 * 24 + 1), await overdue(7 * 24 + 3)) == ({plain}, {plain, weekly})
+
+    # From the first change of its source there is no good backup; the second, a day later, makes that no better.
+    for version, hours in ((2, 1), (3, 25)):
+        body = msgspec.structs.replace(bodies[plain], source_location=f"place-{version}")
+        fact = ConfigurationUpdated(
+            request_id=new_id(), configuration_id=plain, version=version, body=body, before=bodies[plain]
+        )
+        await gateway.facts.publish(fact, time=began + hours * HOUR)
+        bodies[plain] = body
+    await gateway.shows(f"/api/backup/configurations/{plain}", lambda body: body["version"] == 3)
+    assert (await overdue(26), await overdue(28)) == (set(), {plain})
+    # The other has its good backup from before that; once it has a later one, the changed one has gone longest.
+    again = await gateway.facts.accepted(configuration_id=weekly, time=began + 2 * HOUR)
+    await gateway.facts.complete(again, weekly, time=began + 2 * HOUR)
+    status = await gateway.shows(
+        "/api/backup/status", lambda body: body["oldestUnprotectedSource"]["configurationId"] == plain
+    )
+    oldest = status["oldestUnprotectedSource"]
+    assert (datetime.fromisoformat(oldest["since"]), oldest["lastRecoveryPointAt"]) == (began + HOUR, None)
