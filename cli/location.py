@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from cli.exit_codes import ExitCode, exit_code_of
 from cli.home import add_home, home_of, home_option
-from cli.options import given
+from cli.options import given, nearest
 from cli.organisation import warn_of_strangers
 from cli.output import columns, say, say_json
 
@@ -167,11 +167,13 @@ def _tried(
 ) -> "list[Finding]":
     """What was found at a place that is going to be used. Raises what it fails by."""
     from contracts.errors import INTERNAL, PlatformError, catalogue
-    from deploy.locations.check import findings
+    from deploy.locations.check import beside_tiers, findings
     from deploy.locations.finding import Outcome
+    from deploy.locations.places import tiers_inside
 
     if is_untested and location.kind != "directory":
-        return []
+        inside = tiers_inside(location, others)
+        return [beside_tiers(inside)] if inside else []
     found = list(findings(location, secret, others, layout.home))
     for finding in found:
         if finding.outcome is Outcome.FAILED:
@@ -363,10 +365,12 @@ def _found(layout: "Layout", arguments: argparse.Namespace) -> "Location":
     from deploy.stack.locations import registered
 
     name, who = checked_name(arguments.name), arguments.organisation
-    for each in registered(layout):
-        if each.name == name and (who is None or each.is_open_to(who)):
+    there = [each for each in registered(layout) if who is None or each.is_open_to(who)]
+    for each in there:
+        if each.name == name:
             return each
-    hint = f"wedsync-backup location list{home_option(layout.home)} shows those that there are."
+    meant = nearest(name, (each.name for each in there))
+    hint = f"{meant}wedsync-backup location list{home_option(layout.home)} shows those that there are."
     if (faulty := _faulty(layout, arguments)) is not None:
         raise PlatformError(errors.LOCATIONS_UNREADABLE, faulty.fault, field="name", hint=hint)
     open_to = f" that is open to {who}" if who else ""

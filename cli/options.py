@@ -4,7 +4,9 @@ An empty value is what is left of a variable that was not set: it is never taken
 """
 
 import argparse
+import difflib
 import math
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -56,6 +58,12 @@ def seconds(text: str) -> float:
     if not (math.isfinite(number) and number >= 0):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
     return number
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A sentence that asks whether the most similar of the names that there are is meant; empty where none is near."""
+    found = difflib.get_close_matches(name, list(known), n=1)
+    return f"Is {found[0]} meant? " if found else ""
 
 
 class UsageInvalid(Exception):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cli.exit_codes import ExitCode
 from cli.home import add_home, home_of, home_option
-from cli.options import given
+from cli.options import given, nearest
 from cli.output import columns, say, say_json
 
 if TYPE_CHECKING:
@@ -45,22 +45,28 @@ def run(arguments: argparse.Namespace) -> int:
     return _add(layout, arguments)
 
 
-def require_known(layout: "Layout", identity: str) -> None:
-    """Raise UNKNOWN_ORGANISATION of one that nobody has added and that nothing is here of; HOME_UNUSABLE."""
+def require_known(layout: "Layout", identity: str, *, also: Iterable[str] = ()) -> None:
+    """Raise UNKNOWN_ORGANISATION of one that nobody has added and that nothing is here of; HOME_UNUSABLE.
+
+    `also`: those of whom something is here that the home's lists do not tell.
+    """
     from contracts import errors
     from contracts.errors import PlatformError
     from deploy.locations.organisations import known
 
-    own = (layout.remembered.organisation, layout.remembered.demo_organisation)
-    if identity in own or any(each.id == identity for each in known(layout)):
+    there = {layout.remembered.organisation, layout.remembered.demo_organisation, *also}
+    if identity in there:
+        return
+    there.update(each.id for each in known(layout))
+    if identity in there:
         return
     option = home_option(layout.home)
     raise PlatformError(
         errors.UNKNOWN_ORGANISATION,
         f"no organisation {identity} was added here",
         field="organisation",
-        hint=f"Those that there are: wedsync-backup organisation list{option}. Is it a new one, add it first: "
-        f"wedsync-backup organisation add {identity}{option}",
+        hint=f"{nearest(identity, there)}Those that there are: wedsync-backup organisation list{option}. Is it a new "
+        f"one, add it first: wedsync-backup organisation add {identity}{option}",
     )
 
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from cli.exit_codes import ExitCode
 from cli.home import add_home, home_of, home_option
-from cli.options import given, organisation
+from cli.options import given, nearest, organisation
+from cli.organisation import require_known
 from cli.output import columns, say, say_json
 
 if TYPE_CHECKING:
@@ -52,6 +53,10 @@ ACCEPT = """
     UPDATE executor.begun_repositories SET tier_id = NULL, head_number = NULL, head_digest = NULL, trouble = NULL
     WHERE location = %(location)s AND organisation = coalesce(%(organisation)s, organisation)
     RETURNING organisation
+"""
+REMEMBERED = """
+    SELECT location, organisation FROM executor.begun_repositories
+    UNION SELECT location, organisation FROM executor.intended_repositories
 """
 
 
@@ -94,9 +99,36 @@ def run(arguments: argparse.Namespace) -> int:
     running_state(layout.lock_file, layout.state_file)
     if arguments.action == "list":
         return _list(layout, for_machines=arguments.json)
+    _require_known(layout, arguments.location, arguments.organisation)
     if arguments.action == "accept-history":
         return _accept_history(layout, arguments.location, arguments.organisation)
     return _begin_anew(layout, arguments.location, arguments.organisation, is_anyway=arguments.anyway)
+
+
+def _require_known(layout: "Layout", location: str, organisation: str | None) -> None:
+    """Raise UNKNOWN_LOCATION, UNKNOWN_ORGANISATION of what there is nothing of: of a slip nobody believes it was done.
+
+    A location that is registered no more is known as long as something that was begun there is remembered.
+    """
+    from contracts import errors
+    from contracts.errors import PlatformError
+    from deploy.stack.locations import faulty_entries, registered
+    from vault.key_files import name_of
+
+    remembered = [(str(at), str(owner)) for at, owner in _query(layout, REMEMBERED, {})]
+    names = {each.name for each in registered(layout)} | {at for at, _ in remembered}
+    names.update(each.name for each in faulty_entries(layout) if each.name)
+    if location not in names:
+        hint = (
+            f"{nearest(location, names)}wedsync-backup location list{home_option(layout.home)} shows those there are."
+        )
+        message = f"there is no location {location}: nothing was done"
+        raise PlatformError(errors.UNKNOWN_LOCATION, message, field="location", hint=hint)
+    if organisation is not None:
+        owners = {owner for _, owner in remembered}
+        if (layout.platform_keys / name_of(organisation)).is_file():
+            owners.add(organisation)
+        require_known(layout, organisation, also=owners)
 
 
 def _list(layout: "Layout", *, for_machines: bool) -> int:

@@ -153,6 +153,12 @@ def patience_of(destination: Destination) -> float:
     return PATIENCE_SECONDS_REQUIRED if destination.required else PATIENCE_SECONDS_OTHER
 
 
+def repository_url(location: Location, organisation: str) -> str:
+    """The address of an organisation's repository at a location, as `repo` takes it, too."""
+    parts = urlsplit(location.url)
+    return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{organisation}"))
+
+
 def location_store(
     keys_dir: Path,
     location: Location,
@@ -166,10 +172,9 @@ def location_store(
 
     An `UnusableStore` where the location is not set up as it must be.
     """
-    parts = urlsplit(location.url)
-    url = urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{organisation}"))
+    url = repository_url(location, organisation)
     if storage_class and location.kind == "s3":
-        separator = "&" if parts.query else "?"
+        separator = "&" if urlsplit(url).query else "?"
         # Written by a tenant: quoted, it can name no option of its own (another server, a weaker lock).
         url += f"{separator}storage-class={quote(storage_class, safe='')}"
     try:
@@ -215,6 +220,11 @@ def find_location(locations: Locations, organisation: str, name: str, *, role: s
     """A location that an organisation may use in a role; None where there is none. Raises LOCATIONS_UNREADABLE."""
     location = locations.find(name, organisation)
     return location if location is not None and role in location.roles else None
+
+
+def credentials_file(keys_dir: Path, location: Location) -> Path | None:
+    """Where a location's credentials lie; None where it has none."""
+    return None if location.credentials is None else _credentials_path(keys_dir, location.credentials)
 
 
 def _credentials_path(keys_dir: Path, name: str) -> Path:

@@ -22,7 +22,7 @@ from contracts.errors import ErrorCode, PlatformError
 from deploy.locations import alone
 from deploy.locations.credentials import DatabaseSecret, S3Secret, Secret
 from deploy.locations.finding import Finding, Outcome
-from deploy.locations.places import refuse_place, sources_around
+from deploy.locations.places import refuse_place, sources_around, tiers_inside
 from deploy.stack.locations import OWN
 from repository.backup.source import SourceUnreachable
 from repository.errors import AccessDenied, BucketMissing, LocationInvalid, RepositoryError
@@ -270,10 +270,21 @@ def _separate(location: Location, others: Sequence[Location], home: Path) -> Fin
         return Finding(
             "separate", Outcome.UNKNOWN, detail, hint="Look at its disk or its mount, which does not answer."
         )
+    if inside := tiers_inside(location, others):
+        return beside_tiers(inside)
     if shared is not None:
         hint = "A copy that shares its disk or its server with another is lost with it: keep one elsewhere."
         return Finding("separate", Outcome.WARNING, shared, hint=hint)
     return Finding("separate", Outcome.OK, "it is a place of its own")
+
+
+def beside_tiers(names: Sequence[str]) -> Finding:
+    """That tiers lie in a source, which is a bucket: who saves all of it is refused then."""
+    hint = (
+        "Let each configuration name a part of it beside them (sourceIdentifier): one of the whole is refused, since a "
+        "backup of its own backups has no end."
+    )
+    return Finding("separate", Outcome.WARNING, f"in it lies the tier {', '.join(names)}", hint=hint)
 
 
 def _alone(location: Location, secret: Secret | None) -> Finding:

@@ -1,6 +1,7 @@
 """Whether a tier has what was last seen of its log: there is an older state to accept only where it has not."""
 
 import os
+import shlex
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -19,7 +20,7 @@ from repository.stored.config import CONFIG_KEY
 from repository.stored.log_entry import entry_object_key
 from services.executor.adapters.tier_watch import S3_PATIENCE_SECONDS
 from vault.key_files import name_of
-from vault.stores import folder_of, location_store
+from vault.stores import credentials_file, folder_of, location_store, repository_url
 
 OPEN_SECONDS = 10.0
 """How long the other tiers have to answer, once one of them has."""
@@ -84,9 +85,21 @@ def require_unwitnessed(location: Location, others: Sequence[Location], keys_dir
     raise PlatformError(
         errors.LOCATION_IN_USE,
         f"the other tiers of {owner} ({names}) have seen a newer state of {location.name}, and its runs go by them",
-        hint=f"Nothing was accepted. First: wedsync-backup repo repair --accept-history {location.name} --key-file "
-        f"{file} with --tier for {location.name} and each of {names} (docs/operations.md, section 6); then this again.",
+        hint="Nothing was accepted. What follows comes first (docs/operations.md, section 6), then this again: "
+        + repair_command(location, others, keys_dir, owner),
     )
+
+
+def repair_command(location: Location, others: Sequence[Location], keys_dir: Path, owner: str) -> str:
+    """The command that answers what other tiers have seen of a location, as a shell takes it. No secret is in it."""
+    words = ["wedsync-backup", "repo", "repair", "--accept-history", location.name]
+    words += ["--key-file", str(keys_dir / name_of(owner))]
+    for each in (location, *others):
+        words += ["--tier", f"{each.name}={repository_url(each, owner)}"]
+    for each in (location, *others):
+        if each.kind == "s3" and (kept := credentials_file(keys_dir, each)) is not None:
+            words += ["--credentials", f"{each.name}=file:{kept}"]
+    return shlex.join(words)
 
 
 def _has(location: Location, keys_dir: Path, owner: str, number: int, digest: bytes) -> bool:

@@ -121,6 +121,14 @@ def sources_around(location: Location, others: Iterable[Location]) -> list[Locat
     return [each for each in folders if each.name != location.name and _lie(location, each)[1]]
 
 
+def tiers_inside(location: Location, others: Iterable[Location]) -> list[str]:
+    """The tiers that lie in the part of a bucket that is a source, by name."""
+    if location.kind != "s3" or "source" not in location.roles:
+        return []
+    buckets = (each for each in others if each.kind == "s3" and "tier" in each.roles and each.name != location.name)
+    return sorted(each.name for each in buckets if _lie(each, location)[1])
+
+
 def _refuse_beside(location: Location, other: Location) -> None:
     is_same, is_below, is_above = _lie(location, other)
     if is_same and ("tier" in (*location.roles, *other.roles) or _share(location, other)):

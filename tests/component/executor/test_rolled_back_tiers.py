@@ -1,6 +1,10 @@
 """Tiers that were put back to an older state: told by a code of their own, never written, never called verified."""
 
+import asyncio
+import shlex
 import shutil
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -158,7 +162,14 @@ async def test_optional_tier_that_went_back_degrades_the_run(bench: ExecutorBenc
     with pytest.raises(PlatformError) as refused:
         require_unwitnessed(places["local"], [places["second"]], bench.keys, ORGANISATION)
     assert refused.value.code is errors.LOCATION_IN_USE
-    assert "repo repair --accept-history local " in refused.value.hint
+    command = shlex.split(refused.value.hint[refused.value.hint.index("wedsync-backup repo repair") :])
+    assert command[2:5] == ["repair", "--accept-history", "local"]
     assert require_unwitnessed(places["second"], [places["local"]], bench.keys, ORGANISATION) is None
     assert require_unwitnessed(places["local"], [], bench.keys, ORGANISATION) is None
     assert require_unwitnessed(places["local"], [places["second"]], bench.home, ORGANISATION) is not None
+    # As it is printed it answers them.
+    done = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-m", "cli", *command[1:]], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert require_unwitnessed(places["local"], [places["second"]], bench.keys, ORGANISATION) is None

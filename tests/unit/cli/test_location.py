@@ -5,6 +5,7 @@ import errno
 import io
 import json
 import os
+import shlex
 import stat
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -17,11 +18,13 @@ import pytest
 from chassis.disk import Disk
 from chassis.location import Location
 from chassis.locations import Locations
+from cli import tiers
 from cli.exit_codes import ExitCode
 from cli.main import main
 from contracts import errors
 from contracts.errors import PlatformError
 from deploy.locations.check import _tried
+from deploy.locations.history import repair_command
 from deploy.locations.kept import Begun, kept, look, to_begin_anew
 from deploy.stack import s3
 from deploy.stack.layout import Layout
@@ -30,6 +33,7 @@ from deploy.stack.secrets import open_secrets
 from repository.stored.config import CONFIG_KEY
 from repository.stored.log_entry import entry_object_key
 from repository.tiers.folder.store import DirectoryObjectStore
+from vault.key_files import name_of
 
 SECRET = "hush-hush-hush-1234"
 BUCKET = "s3://album-backups/tier?endpoint=https://s3.example&region=eu-central-1"
@@ -536,3 +540,68 @@ def test_registry_that_is_gone_is_not_an_empty_one(location: Command, layout: La
     assert not layout.locations_file.exists()
     write_registry(layout, open_secrets(layout, roles=[], regions=s3.credential_names()))
     assert location("list") == ExitCode.OK
+
+
+def test_bucket_in_which_a_tier_lies_is_a_source_with_a_warning(
+    location: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who saves all of it would save the tier with it, and is refused at the first run; a part beside it is well."""
+    monkeypatch.setenv("OUR_ACCESS_KEY_ID", "KEY")
+    monkeypatch.setenv("OUR_SECRET_ACCESS_KEY", SECRET)
+    more = ("--untested", "--credentials", "env:OUR")
+    assert location(*_add("cloud", "tier", BUCKET, *more)) == ExitCode.OK
+    assert location(*_add("album", "source", BUCKET.replace("/tier", "/photos"), *more)) == ExitCode.OK
+    assert "warning" not in location.said
+    assert location(*_add("whole", "source", BUCKET.replace("/tier", ""), *more)) == ExitCode.OK
+    assert "warning: in it lies the tier cloud. Let each configuration name a part" in location.said
+    assert location(*_add("again", "source", BUCKET.replace("/tier", ""), *more, "--organisation", "b", "--json")) == 0
+    (finding,) = json.loads(location.said.splitlines()[0])["findings"]
+    assert (finding["check"], finding["outcome"]) == ("separate", "warning")
+
+
+def test_command_that_answers_other_tiers_is_printed_whole(layout: Layout) -> None:
+    """Addresses and where the credentials lie, of each tier; no secret; and as a shell takes it."""
+    tiers = [
+        Location(name="disk", kind="directory", roles=("tier",), organisations=("*",), url="file:///a%20disk"),
+        Location(name="cloud", kind="s3", roles=("tier",), organisations=("*",), url=BUCKET, credentials="acme/cloud"),
+    ]
+    keys = layout.platform_keys
+    assert shlex.split(repair_command(tiers[0], tiers[1:], keys, "acme")) == [
+        *("wedsync-backup", "repo", "repair", "--accept-history", "disk"),
+        *("--key-file", str(keys / name_of("acme"))),
+        *("--tier", "disk=file:///a%20disk/acme", "--tier", f"cloud={BUCKET.replace('/tier', '/tier/acme')}"),
+        *("--credentials", f"cloud=file:{keys / 'credentials' / 'acme' / 'cloud.json'}"),
+    ]
+
+
+@pytest.mark.parametrize("action", ["begin-anew", "accept-history"])
+def test_slip_in_what_a_tier_s_command_is_about_is_told(
+    layout: Layout, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    """By code, with the nearest name: nothing was done. What was begun at a location that is no more is known."""
+    asked: list[str] = []
+
+    def answered(_layout: Layout, query: str, _parameters: dict[str, str | None]) -> list[tuple[object, ...]]:
+        asked.append(query)
+        return [("old-disk", "gone-studio")] if query == tiers.REMEMBERED else []
+
+    monkeypatch.setattr(tiers, "_query", answered)
+    monkeypatch.setattr("deploy.stack.state.running_state", lambda *_: None)
+    monkeypatch.setattr("deploy.locations.usage.begun", lambda _: [])
+
+    def told(*words: str) -> tuple[int, str]:
+        asked.clear()
+        code = main(["tiers", action, *words, "--home", str(layout.home)])
+        return code, (said := capsys.readouterr()).out + said.err
+
+    for words, code, meant in (
+        (("ofsite",), "unknown-location", "Is offsite meant?"),
+        (("old-dsk",), "unknown-location", "Is old-disk meant?"),
+        (("offsite", "--organisation", "gone-stdio"), "unknown-organisation", "Is gone-studio meant?"),
+    ):
+        exit_code, said = told(*words)
+        assert (exit_code, f"[{code}]" in said, meant in said) == (ExitCode.NOT_FOUND, True, True), said
+        assert asked == [tiers.REMEMBERED], "nothing is forgotten"
+    for known in (("offsite",), ("old-disk", "--organisation", "gone-studio")):
+        exit_code, said = told(*known)
+        assert (exit_code, "nothing is to be done" in said) == (ExitCode.NOT_FOUND, True), said
