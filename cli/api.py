@@ -2,13 +2,13 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx
 
 from chassis.life.patience import patiently
-from cli.output import say
 from contracts import errors
 from contracts.errors import PlatformError, catalogue
 
@@ -114,7 +114,9 @@ class ApiClient:
                 failures += 1
                 if error.code is errors.UNAVAILABLE and failures == 2:
                     # A single drop is not worth a word.
-                    say(f"{error.message}; it is asked again for up to {self._patience_seconds:.0f} s")
+                    # To standard error: what a command answers on the other one is a shell's value.
+                    words = f"{error.message}; it is asked again for up to {self._patience_seconds:.0f} s"
+                    print(words, file=sys.stderr, flush=True)
                 raise
 
         return await patiently(once, seconds=self._patience_seconds)

@@ -8,12 +8,14 @@ What the API answers goes to standard output; a refusal to standard error, with 
 import argparse
 import asyncio
 import json
+import os
+import shlex
 import sys
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cli.exit_codes import ExitCode
-from cli.home import add_home, home_of
+from cli.home import add_home, home_of, home_option
 from cli.options import given, organisation, positive, subject
 from cli.output import say, say_json
 from cli.token import ROLES
@@ -46,17 +48,19 @@ _WITH_AN_END = (
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument("method", metavar="METHOD", type=str.upper, choices=METHODS, help=", ".join(METHODS))
-    parser.add_argument("path", metavar="PATH", type=given, help=f"as docs/api.md has it, without {BASE}")
+    parser.add_argument("path", metavar="PATH", type=_visible, help=f"as docs/api.md has it, without {BASE}")
     parser.add_argument(
         "-d", "--data", metavar="JSON", help="the body, @FILE for what is in a file, - for standard input"
     )
-    parser.add_argument("--if-match", metavar="ETAG", type=given, help="the version that a change is of")
-    parser.add_argument("--key", metavar="TEXT", type=given, help="the Idempotency-Key (default: a new one)")
+    parser.add_argument("--if-match", metavar="ETAG", type=_etag, help="the version that a change is of")
+    parser.add_argument(
+        "--key", metavar="TEXT", type=_visible, help="the Idempotency-Key of a write (default: a new one)"
+    )
     parser.add_argument("--field", metavar="NAME", type=given, help="print this field of the answer alone")
     parser.add_argument(
         "--until-ended",
         action="store_true",
-        help="wait for the run or recovery: 0 whole, 4 degraded, 1 failed or cancelled",
+        help="wait for the run or recovery: 0 whole (of a cancellation: cancelled), 4 degraded, 1 failed or cancelled",
     )
     parser.add_argument(
         "--patience",
@@ -69,9 +73,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--organisation", metavar="ID", type=organisation, help="for whom (default: the home's own organisation)"
     )
-    parser.add_argument("--subject", metavar="ID", type=subject, help="as whom (default: somebody new)")
+    parser.add_argument(
+        "--subject", metavar="ID", type=subject, help="as whom (default: cli- and the number of this machine's user)"
+    )
     parser.add_argument("--second-factor", action="store_true", help="as signed in with two factors just now (aal2)")
     add_home(parser)
+
+
+def _visible(text: str) -> str:
+    if not text or not text.isascii() or not text.isprintable() or " " in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is not printable ASCII without spaces")
+    return text
+
+
+def _etag(text: str) -> str:
+    """A version as `ETag` has it, or its number alone."""
+    return f'"{text}"' if text.isascii() and text.isdigit() else _visible(text)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -83,125 +100,162 @@ def run(arguments: argparse.Namespace) -> int:
     from deploy.stack.layout import Layout
     from deploy.stack.state import running_state
 
-    body = _body(arguments.data)
+    asked = Call(arguments, key=new_id())
     layout = Layout.find(home_of(arguments))
     running_state(layout.lock_file, layout.state_file)
     if arguments.organisation:
         require_known(layout, arguments.organisation)
-    provider, person = IdentityProvider.of(layout), arguments.subject or new_id()
+    provider = IdentityProvider.of(layout)
 
     def token() -> str:
         return provider.token(
             organisation=arguments.organisation or layout.remembered.organisation,
             roles=arguments.role or ["owner"],
-            subject=person,
+            # The same person with each call: a key that is sent again is that person's alone.
+            subject=arguments.subject or f"cli-{os.getuid()}",
             second_factor=arguments.second_factor,
         )
 
     async def ask() -> int:
         client = ApiClient(layout.gateway_url, token, new_key=new_id)
         try:
-            return await _ask(client, arguments, body)
+            return await asked.of(client)
         finally:
             await client.close()
 
     return asyncio.run(ask())
 
 
-async def _ask(client: "ApiClient", arguments: argparse.Namespace, body: Any) -> int:
-    path = arguments.path if arguments.path.startswith("/") else BASE + arguments.path
-    if arguments.method == "GET":
-        answer = await client.get(path)
-    else:
-        answer = await _in_time(client, arguments, path, body)
-    code = ExitCode.OK
-    if (since := answer.get("supersededBy")) is not None:
-        print(f"this was done before, and what it made was changed since: it is version {since} now", file=sys.stderr)
-        code = ExitCode.DEGRADED
-    elif arguments.until_ended:
-        answer, code = await _ended(client, answer, arguments.patience)
-    if arguments.field is None:
-        say_json(answer)
-    else:
-        _say_field(answer, arguments.field)
-    return code
+class Call:
+    """One request, as the command line has it. `key`: by what it is recognised that has been given no key."""
 
+    def __init__(self, arguments: argparse.Namespace, *, key: str) -> None:
+        """Raises USAGE_INVALID and INVALID_FIELD for what cannot be meant."""
+        self._arguments = arguments
+        self._key = arguments.key or key
+        self._body = _body(arguments.data)
+        self._path = arguments.path if arguments.path.startswith("/") else BASE + arguments.path
+        useless = [name for name in ("data", "key", "if_match") if getattr(arguments, name) is not None]
+        if arguments.method == "GET" and useless:
+            raise _invalid(f"--{useless[0].replace('_', '-')}", "a GET changes nothing, and takes none")
 
-async def _in_time(client: "ApiClient", arguments: argparse.Namespace, path: str, body: Any) -> "Document":
-    from contracts import errors
-    from contracts.errors import PlatformError
+    async def of(self, client: "ApiClient") -> int:
+        """Ask a client; print, and give the exit code. What was done is told whatever else is wrong."""
+        answer = await (client.get(self._path) if self._arguments.method == "GET" else self._written(client))
+        code = ExitCode.OK
+        if (since := answer.get("supersededBy")) is not None:
+            _tell(f"this was done before, and what it made was changed since: it is version {since} now")
+            code = ExitCode.DEGRADED
+        elif self._arguments.until_ended:
+            answer, code = await self._ended(client, answer)
+        field = self._arguments.field
+        if field is None:
+            say_json(answer)
+        elif field in answer:
+            value = answer[field]
+            say(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+        else:
+            raise _beside(answer, "--field", f"the answer has no field {field}")
+        return code
 
-    try:
-        async with asyncio.timeout(arguments.patience):
-            return await client.write(arguments.method, path, body, key=arguments.key, version=arguments.if_match)
-    except TimeoutError as error:
-        raise PlatformError(
-            errors.UNAVAILABLE,
-            f"the write was not answered within {arguments.patience} s, and may be carried out yet",
-            hint="What keeps it: wedsync-backup status. With --key the same request may be sent again.",
-        ) from error
+    async def _written(self, client: "ApiClient") -> "Document":
+        from contracts import errors
+        from contracts.errors import PlatformError
 
-
-async def _ended(client: "ApiClient", run: "Document", patience: float) -> "tuple[Document, ExitCode]":
-    """The run or recovery when it is over; how it ended."""
-    from contracts import errors
-    from contracts.errors import PlatformError
-
-    kind = next((each for each in _WITH_AN_END if each.fields <= run.keys()), None)
-    if kind is None:
-        raise PlatformError(
-            errors.INVALID_FIELD, "what was answered is no run and no recovery, and has no end", field="--until-ended"
-        )
-    path = f"{kind.path}/{run['id']}"
-    begun = told = time.monotonic()
-    while run["state"] not in _ENDED:
-        now = time.monotonic()
-        waits = (run.get("waiting") or {}).get("code")
-        words = f"the {kind.noun} is not over: {run['state']}" + (f", waits for {waits}" if waits else "")
-        if run["state"] not in _BEFORE:
-            begun = now
-        elif now - begun > patience:
+        arguments = self._arguments
+        try:
+            async with asyncio.timeout(arguments.patience):
+                return await client.write(
+                    arguments.method, self._path, self._body, key=self._key, version=arguments.if_match
+                )
+        except TimeoutError as error:
             raise PlatformError(
                 errors.UNAVAILABLE,
-                f"{words}. It has not begun within {patience} s, and may yet",
-                hint="What keeps it: wedsync-backup status. To go on waiting: wedsync-backup call GET"
-                f" {path} --until-ended",
-            )
-        if now - told >= SAY_SECONDS:
-            told = now
-            print(words, file=sys.stderr, flush=True)
-        await asyncio.sleep(LOOK_SECONDS)
-        run = await client.get(BASE + path)
-    if run["state"] != "completed":
-        return run, ExitCode.FAILED
-    return run, ExitCode.DEGRADED if run["degraded"] else ExitCode.OK
+                f"the write was not answered within {arguments.patience} s, and may be carried out yet",
+                hint="What keeps it: wedsync-backup status. The same command with"
+                f" --key {shlex.quote(self._key)} makes it once.",
+            ) from error
+
+    async def _ended(self, client: "ApiClient", run: "Document") -> "tuple[Document, ExitCode]":
+        """The run or recovery when it is over; how it ended."""
+        kind = next((each for each in _WITH_AN_END if each.fields <= run.keys()), None)
+        if kind is None:
+            raise _beside(run, "--until-ended", "what was answered is no run and no recovery, and has no end")
+        path = f"{kind.path}/{run['id']}"
+        try:
+            run = await self._followed(client, run, path, kind.noun)
+        except BaseException:
+            _tell(f"the {kind.noun} {run['id']} goes on. To follow it: {self._again(path)}")
+            raise
+        wanted = "cancelled" if self._path.endswith("/cancel") else "completed"
+        if run["state"] != wanted:
+            return run, ExitCode.FAILED
+        return run, ExitCode.DEGRADED if run["degraded"] else ExitCode.OK
+
+    async def _followed(self, client: "ApiClient", run: "Document", path: str, noun: str) -> "Document":
+        from contracts import errors
+        from contracts.errors import PlatformError
+
+        begun = told = time.monotonic()
+        while run["state"] not in _ENDED:
+            now = time.monotonic()
+            waits = (run.get("waiting") or {}).get("code")
+            words = f"the {noun} is not over: {run['state']}" + (f", waits for {waits}" if waits else "")
+            if run["state"] not in _BEFORE:
+                begun = now
+            elif now - begun > self._arguments.patience:
+                raise PlatformError(
+                    errors.UNAVAILABLE,
+                    f"{words}. It has not begun within {self._arguments.patience} s, and may yet",
+                    hint="What keeps it: wedsync-backup status.",
+                )
+            if now - told >= SAY_SECONDS:
+                told = now
+                _tell(words)
+            await asyncio.sleep(LOOK_SECONDS)
+            run = await client.get(BASE + path)
+        return run
+
+    def _again(self, path: str) -> str:
+        whose = self._arguments.organisation
+        option = f" --organisation {whose}" if whose else ""
+        return f"wedsync-backup call GET {path} --until-ended{option}{home_option(home_of(self._arguments))}"
+
+
+def _tell(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)
+
+
+def _beside(answer: "Document", option: str, fault: str) -> Exception:
+    """An option that does not fit what was answered, which is told all the same: a write was made."""
+    _tell(json.dumps(answer, ensure_ascii=False))
+    return _invalid(option, f"{fault}. It is written above, and has: {', '.join(answer)}")
+
+
+def _invalid(option: str, fault: str) -> Exception:
+    from contracts import errors
+    from contracts.errors import PlatformError
+
+    return PlatformError(errors.INVALID_FIELD, fault, field=option)
 
 
 def _body(text: str | None) -> Any:
-    from contracts import errors
-    from contracts.errors import PlatformError
-
     if text is None:
         return None
-    if text == "-":
-        text = sys.stdin.read()
-    elif text.startswith("@"):
-        with open(text[1:], encoding="utf-8") as file:
-            text = file.read()
     try:
-        return json.loads(text)
+        if text == "-":
+            text = sys.stdin.read()
+        elif text.startswith("@"):
+            with open(text[1:], encoding="utf-8") as file:
+                text = file.read()
+        body = json.loads(text, parse_constant=_no_number)
+        json.dumps(body, ensure_ascii=False).encode()
+    except OSError as error:
+        raise _invalid("--data", f"{text} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise PlatformError(
-            errors.INVALID_FIELD, "the body is no JSON", field="--data", hint=f"In the shell: -d '{{…}}'. {error}"
-        ) from error
+        raise _invalid("--data", f"the body is no JSON in UTF-8 (in the shell: -d '{{…}}'): {error}") from error
+    return body
 
 
-def _say_field(answer: "Document", name: str) -> None:
-    from contracts import errors
-    from contracts.errors import PlatformError
-
-    if name not in answer:
-        known = ", ".join(answer)
-        raise PlatformError(errors.NOT_FOUND, f"the answer has no field {name}", field=name, hint=f"It has: {known}.")
-    value = answer[name]
-    say(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is no number of JSON")

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import sys
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from cli import call
 from cli.api import ApiClient
 from cli.exit_codes import ExitCode
-from contracts.errors import CONFIGURATION_NAME_TAKEN, INTERNAL, INVALID_FIELD, NOT_FOUND, UNAVAILABLE, PlatformError
+from contracts.errors import CONFIGURATION_NAME_TAKEN, INTERNAL, INVALID_FIELD, UNAVAILABLE, PlatformError
 from deploy.stack.ports import choose_ports
 from tests.support.answering_api import api
 
@@ -83,8 +84,7 @@ def _arguments(*words: str) -> argparse.Namespace:
 
 
 async def _call(client: ApiClient, *words: str) -> int:
-    arguments = _arguments(*words)
-    return await call._ask(client, arguments, call._body(arguments.data))
+    return await call.Call(_arguments(*words), key="KEY").of(client)
 
 
 @pytest.mark.parametrize(
@@ -160,18 +160,19 @@ async def test_write_of_before_that_was_superseded_shows_nobody_elses_version(
 
 
 async def test_run_that_does_not_begin_and_write_that_is_not_answered_are_left_in_time(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With what may still become of them, and how to go on."""
     monkeypatch.setattr(call, "LOOK_SECONDS", 0.0)
     waiting = {**RUN, "state": "initializing", "waiting": {"code": "tier-full"}}
-    arguments = _arguments("GET", "executions/r", "--until-ended")
+    arguments = _arguments("GET", "executions/r", "--until-ended", "--organisation", "org-a", "--home", "/elsewhere")
     arguments.patience = -1
     async with api((200, {}, waiting)) as (client, _):
         with pytest.raises(PlatformError, match="waits for tier-full") as left:
-            await call._ask(client, arguments, None)
+            await call.Call(arguments, key="KEY").of(client)
     assert left.value.code is UNAVAILABLE
-    assert "executions/r --until-ended" in left.value.hint
+    again = "call GET executions/r --until-ended --organisation org-a --home /elsewhere"
+    assert again in capsys.readouterr().err
 
     arguments = _arguments("POST", "execute")
     arguments.patience = 0.05
@@ -181,9 +182,10 @@ async def test_run_that_does_not_begin_and_write_that_is_not_answered_are_left_i
             f"http://127.0.0.1:{silent.sockets[0].getsockname()[1]}", lambda: "TOKEN", new_key=lambda: "KEY"
         )
         with pytest.raises(PlatformError, match="may be carried out yet") as left:
-            await call._ask(client, arguments, None)
+            await call.Call(arguments, key="KEY").of(client)
         await client.close()
     assert left.value.code is UNAVAILABLE
+    assert "--key KEY" in left.value.hint
 
 
 async def test_field_is_printed_alone_and_one_that_is_not_there_is_refused(
@@ -196,14 +198,36 @@ async def test_field_is_printed_alone_and_one_that_is_not_there_is_refused(
         assert await _call(client, "GET", "configurations/2", "--field", "tags") == ExitCode.OK
         assert capsys.readouterr().out == '2\n["ü"]\n'
         with pytest.raises(PlatformError, match="no field name") as refused:
-            await _call(client, "GET", "configurations/2", "--field", "name")
-    assert (refused.value.code, capsys.readouterr().out) == (NOT_FOUND, "")
+            await _call(client, "POST", "configurations", "-d", "{}", "--field", "name")
+    said = capsys.readouterr()
+    assert (refused.value.code, said.out) == (INVALID_FIELD, "")
+    assert '"id": "2"' in said.err, "it was made, and nobody would know as what"
+
+
+async def test_drop_of_the_connection_is_told_beside_the_value(capsys: pytest.CaptureFixture[str]) -> None:
+    """A shell that takes the value takes nothing else."""
+    away = (503, {}, {"code": "unavailable", "detail": "postgres does not answer"})
+    async with api(away, away, (200, {}, {"id": "2"})) as (client, _):
+        assert await _call(client, "GET", "configurations/2", "--field", "id") == ExitCode.OK
+    said = capsys.readouterr()
+    assert (said.out, "it is asked again" in said.err) == ("2\n", True)
+
+
+async def test_cancellation_that_was_asked_for_is_a_good_end() -> None:
+    """And what ended otherwise before it is none."""
+    ended = {**RUN, "degraded": False}
+    async with api((202, {}, {**ended, "state": "cancelled"}), (202, {}, {**ended, "state": "completed"})) as (
+        client,
+        _,
+    ):
+        assert await _call(client, "POST", "executions/r/cancel", "--until-ended") == ExitCode.OK
+        assert await _call(client, "POST", "executions/r/cancel", "--until-ended") == ExitCode.FAILED
 
 
 async def test_change_names_its_version_and_what_has_no_run_has_no_end() -> None:
     """`--if-match` is the header; an answer without content is an empty one."""
     async with api((200, {}, {"id": "2"}), (204, {}, ""), (200, {}, {"id": "2"})) as (client, heads):
-        assert await _call(client, "PUT", "/api/backup/configurations/2", "-d", "{}", "--if-match", '"3"') == 0
+        assert await _call(client, "PUT", "/api/backup/configurations/2", "-d", "{}", "--if-match", "3") == 0
         assert await _call(client, "DELETE", "configurations/2", "--key", "once") == 0
         with pytest.raises(PlatformError, match="is no run"):
             await _call(client, "GET", "configurations/2", "--until-ended")
@@ -211,9 +235,31 @@ async def test_change_names_its_version_and_what_has_no_run_has_no_end() -> None
     assert "idempotency-key: once" in heads[1].lower()
 
 
-def test_body_that_is_no_json_is_refused_before_anything_is_asked() -> None:
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("POST", "x", "-d", "{name: Photos}"),
+        ("POST", "x", "-d", "[" * 100_000),
+        ("POST", "x", "-d", '{"a": NaN}'),
+        ("POST", "x", "-d", '"\\ud800"'),
+        ("POST", "x", "-d", "@/nowhere"),
+        ("POST", "x", "-d", "@/"),
+        ("POST", "x", "-d", f"@{sys.executable}"),
+        ("GET", "x", "-d", "{}"),
+    ],
+)
+def test_body_that_is_none_is_refused_before_anything_is_asked(words: tuple[str, ...]) -> None:
     """By its option, with the shell's quotes in mind."""
-    for text in ("{name: Photos}", "[" * 100_000):
-        with pytest.raises(PlatformError) as refused:
-            call._body(text)
-        assert (refused.value.code, refused.value.field) == (INVALID_FIELD, "--data")
+    with pytest.raises(PlatformError) as refused:
+        call.Call(_arguments(*words), key="KEY")
+    assert (refused.value.code, refused.value.field) == (INVALID_FIELD, "--data")
+
+
+@pytest.mark.parametrize(
+    "words", [("GET", "a\nb"), ("GET", ""), ("PUT", "x", "--key", "ü"), ("PUT", "x", "--if-match", "ü")]
+)
+def test_what_no_request_can_carry_is_a_usage_error(words: tuple[str, ...]) -> None:
+    """Not a traceback of the library that would send it."""
+    with pytest.raises(SystemExit) as refused:
+        _arguments(*words)
+    assert refused.value.code == ExitCode.USAGE
