@@ -12,7 +12,8 @@ backup of it. Destroying a key erases what was sealed with it from history every
 A key is written to a scratch file, synced and then linked to its name, so that a key is there whole or not at
 all, on disk before anything is sealed with it, and two processes agree on one. `<generation>.destroyed` stays
 where a key was: a destroyed key is told apart from a lost one, and a generation is never used twice. Nor is a key
-that `MADE` names made a second time: a new one would open nothing of what was sealed. That the whole folder was
+that `MADE` names made a second time: a new one would open nothing of what was sealed. Nobody makes one by sealing:
+`make_keys` alone does, whose caller has asked the record first (`gateway.writes.book`). That the whole folder was
 lost, `SEALING-KEYS` shows; that another organisation's key lies in a key's place, its check in `MADE`; that an older
 copy of the folder was put back, only what was sealed meanwhile can (`has_keys`).
 What the storage keeps of an unlinked file (snapshots, backups of the folder) is beyond this module: see docs/adr/0006.
@@ -73,16 +74,13 @@ def normalised(text: str) -> str:
 class Sealer:
     """Seals and opens fields, and makes keyed digests. Thread-safe; several processes may share a folder.
 
-    Raises KEYS_UNUSABLE where the folder was not prepared, cannot be read, or lacks a key that was not destroyed;
-    NO_SPACE where a key is to be made on a full disk.
+    Raises KEYS_UNUSABLE where the folder was not prepared, cannot be read, or lacks a key that was not destroyed.
     """
 
-    def __init__(self, keys_dir: Path, *, may_make: bool = True) -> None:
-        """`may_make`: make an organisation's first key where there is none; else KEYS_UNUSABLE is raised."""
+    def __init__(self, keys_dir: Path) -> None:
         self.folder = keys_dir
         self.disk = Disk(keys_dir)
         """Through which an event loop asks for what reads the keys: their disk may never answer."""
-        self._may_make = may_make
         self._cache: dict[Path, tuple[tuple[int, int], bytes]] = {}
         self._notes: tuple[tuple[int, int, int], KeyNotes] = ((0, 0, 0), KeyNotes())
         self.check_folder()
@@ -121,9 +119,20 @@ class Sealer:
         folder = self._organisation_folder(organisation)
         return bool(self._newest(folder / "organisation")), bool(self._newest(folder / "digest"))
 
+    def make_keys(self, organisation: str) -> None:
+        """Make an organisation's own key and the one of its digests, where there is none that was not destroyed.
+
+        To be called where the record was asked, and tells of nothing that was sealed under keys that are gone. Raises
+        KEYS_UNUSABLE where one was made before and is not there, NO_SPACE on a full disk.
+        """
+        folder = self._organisation_folder(organisation)
+        for lineage in (folder / "organisation", folder / "digest"):
+            self._make(lineage)
+
     def seal(self, organisation: str, field: str, text: str, *, subject: str | None = None) -> Sealed:
         """Encrypt a text for one field, such as `configuration.name`; the same field name opens it again.
 
+        Raises KEYS_UNUSABLE where no key is there: none is made for it.
         `subject` (an id, never a name) gives the text a key of its own that can be destroyed by itself.
         """
         lineage = self._lineage(organisation, subject)
@@ -155,7 +164,10 @@ class Sealer:
         return text
 
     def digest(self, organisation: str, purpose: str, text: str) -> str:
-        """A keyed digest (HMAC-SHA-256, 64 hex digits): equal texts are found equal without being known."""
+        """A keyed digest (HMAC-SHA-256, 64 hex digits): equal texts are found equal without being known.
+
+        Raises KEYS_UNUSABLE where no key is there: none is made for it.
+        """
         lineage = self._organisation_folder(organisation) / "digest"
         _, key = self._current(lineage)
         message = len(purpose.encode()).to_bytes(4, "big") + purpose.encode() + text.encode()
@@ -197,15 +209,24 @@ class Sealer:
         return folder / "organisation" if subject is None else folder / "subjects" / _checked(subject, "subject")
 
     def _current(self, lineage: Path) -> tuple[int, bytes]:
-        """The newest generation and its key; a first or next one where there is none that was not destroyed."""
+        """The newest generation and its key. Raises KEYS_UNUSABLE where there is none that was not destroyed."""
+        generation = self._newest(lineage)
+        if self._needs_one(lineage, generation):
+            self.check_folder()
+            raise self._missing(lineage, generation + 1)
+        key = self._read(lineage, generation)
+        self._note_made(lineage, generation, key)
+        if not self._is_its_own(lineage, generation, key):
+            raise self._exchanged(lineage, generation)
+        return generation, key
+
+    def _make(self, lineage: Path) -> None:
+        """Have a first key, or a next one after one that was destroyed."""
         for _ in range(8):
             generation = self._newest(lineage)
-            if generation and not (lineage / f"{generation}.destroyed").exists():
-                key = self._read(lineage, generation)
-                self._note_made(lineage, generation, key)
-                if not self._is_its_own(lineage, generation, key):
-                    raise self._exchanged(lineage, generation)
-                return generation, key
+            if not self._needs_one(lineage, generation):
+                self._current(lineage)  # It is in `MADE` before anything is sealed with it.
+                return
             self.check_folder()
             self._check_never_made(lineage, generation)
             path = lineage / f"{generation + 1}.key"
@@ -217,16 +238,22 @@ class Sealer:
                 raise unwritable(error, file=self._name_in_folder(path)) from error
         raise PlatformError(KEYS_UNUSABLE, "a sealing key is destroyed as fast as it is made")
 
+    @staticmethod
+    def _needs_one(lineage: Path, generation: int) -> bool:
+        return not generation or (lineage / f"{generation}.destroyed").exists()
+
     def _check_never_made(self, lineage: Path, generation: int) -> None:
-        """Raise KEYS_UNUSABLE where a key that follows this generation was made before, or must not be made here."""
+        """Raise KEYS_UNUSABLE where a key that follows this generation was made before."""
         is_known = self._read_notes().made.get(self._name_in_folder(lineage), 0) > generation
         # A key has its name before its line: one that another process has just made is there by now.
-        if self._newest(lineage) > generation or (self._may_make and not is_known):
-            return
-        raise PlatformError(
+        if self._newest(lineage) <= generation and is_known:
+            raise self._missing(lineage, generation + 1)
+
+    def _missing(self, lineage: Path, generation: int) -> PlatformError:
+        return PlatformError(
             KEYS_UNUSABLE,
             "a sealing key is missing, and is not made anew beside what it sealed",
-            file=f"{self._name_in_folder(lineage)}/{generation + 1}.key",
+            file=f"{self._name_in_folder(lineage)}/{generation}.key",
         )
 
     def _note_made(self, lineage: Path, generation: int, key: bytes) -> None:

@@ -98,7 +98,7 @@ def _add(layout: "Layout", arguments: argparse.Namespace) -> int:
         return ExitCode.OK
     keys, option = layout.platform_keys, home_option(layout.home)
     say(f"{organisation.name} is an organisation: {organisation.id}")
-    say(f"  keys       {keys / 'organisations' / organisation.id}")
+    say(f"  keys       from its first request on, {keys / 'organisations' / organisation.id}")
     say(f"             and, from its first backup on, {keys / 'repositories' / organisation.id}.key: copy both")
     say(f"  secrets    {layout.credentials / organisation.id}")
     say(f"  locations  {', '.join(document['locations']) or 'none'}")
@@ -145,7 +145,7 @@ def _use(layout: "Layout", identity: str) -> str | None:
 
 
 def _keys(document: dict[str, Any]) -> str:
-    """Both kinds of an organisation's keys: the second is made with its first backup."""
+    """Both kinds of an organisation's keys: made with its first request, and with its first backup."""
     if document["repositoryKeyLost"]:
         return "repository's lost"
     if not document["hasKeys"]:

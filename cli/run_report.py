@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
             f"the organisation {arguments.organisation} has no report of a run {arguments.run}",
             hint="Only runs that failed, or left something out, have one; `reportDigest` of the run says so.",
         )
-    reports = SealedReports(Sealer(layout.platform_keys, may_make=False))
+    reports = SealedReports(Sealer(layout.platform_keys))
     say(asyncio.run(reports.open(arguments.organisation, *found)))
     return ExitCode.OK
 

@@ -166,7 +166,7 @@ class Repositories:
             beginning = self._require_begin(organisation, places)
             _check_wanted(signs)
             # An empty mount point is no keys folder: the organisation's key may lie below it.
-            Sealer(self._keys_dir, may_make=False).check_folder()
+            Sealer(self._keys_dir).check_folder()
             # Before there is a key: one of which no note tells had a repository, and whoever knew of it is lost.
             self._begun.intend(organisation, [place.location for place in beginning])
             path.parent.mkdir(mode=0o700, exist_ok=True)

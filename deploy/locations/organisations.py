@@ -1,8 +1,9 @@
 """The organisations that an operator has added: `<home>/config/organisations.json`, with the names that people use.
 
-An organisation is an id, and nothing has to be made before its first request. What `add` does beforehand is what would
-else be made then: its sealing keys, which are to be in the operator's copy before anything is sealed with them, and the
-folder of its secrets.
+An organisation is an id, and nothing has to be made before its first request. `add` gives it the name and the folder of
+its secrets. Its sealing keys it makes not: an organisation that is added anew, because the list was lost together with
+its keys, has things in the record that new keys would not open. The gateway asks the record, and makes them with the
+first request (`gateway.writes.book`).
 """
 
 import fcntl
@@ -19,7 +20,6 @@ from chassis.clock import SystemClock
 from chassis.ids import new_id
 from chassis.sealing import Sealer
 from contracts import errors
-from contracts.configuration import NAME_DIGEST, NAME_FIELD
 from contracts.errors import PlatformError
 from contracts.identifiers import ORGANISATION, ORGANISATION_RULE
 from deploy.locations.entry import invalid
@@ -73,9 +73,9 @@ def known(layout: Layout) -> list[Organisation]:
 
 
 def add(layout: Layout, name: str, identity: str | None = None) -> Organisation:
-    """Add an organisation, with its keys. `identity`: its id; else the name where it can be one, else a new one.
+    """Add an organisation. `identity`: its id; else the name where it can be one, else a new one.
 
-    Raises INVALID_FIELD, ORGANISATION_TAKEN, KEYS_UNUSABLE, NO_SPACE.
+    Raises INVALID_FIELD, ORGANISATION_TAKEN, KEYS_UNUSABLE where the folder of the keys is gone, NO_SPACE.
     """
     if (character := unreadable_character(name)) is not None:
         raise invalid("name", f"the name has {character}", "Use visible characters alone.")
@@ -94,10 +94,9 @@ def add(layout: Layout, name: str, identity: str | None = None) -> Organisation:
             what = "id" if taken.id == identity else "name"
             message = f"there is an organisation of this {what} already: {taken.id}"
             raise PlatformError(errors.ORGANISATION_TAKEN, message, field=what)
-        sealer = Sealer(layout.platform_keys)
-        sealer.digest(identity, NAME_DIGEST, "")
-        sealer.seal(identity, NAME_FIELD, "")
-        (layout.credentials / identity).mkdir(mode=0o700, exist_ok=True)
+        Sealer(layout.platform_keys).check_folder()
+        for folder in (layout.credentials, layout.credentials / identity):
+            folder.mkdir(mode=0o700, exist_ok=True)
         path = layout.config / "organisations.json"
         mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o600
         body = msgspec.json.encode(_Registry([*before, organisation]))

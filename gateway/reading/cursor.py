@@ -47,7 +47,7 @@ class Cursors:
         self._list = f"{name}\n{msgspec.json.encode(filters, order='deterministic').decode()}\n"
 
     async def encode(self, place: Place) -> str:
-        """A cursor as text for a query parameter. Raises KEYS_UNUSABLE or KEYS_UNREACHABLE."""
+        """A cursor as text for a query parameter. Raises KEYS_UNREACHABLE, and KEYS_UNUSABLE where there is no key."""
         text = msgspec.json.encode(_Text(place, await self._proof(place)))
         return base64.urlsafe_b64encode(text).rstrip(b"=").decode()
 

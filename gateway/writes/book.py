@@ -52,8 +52,8 @@ _FIND_KEY = """
 """
 _SEALED = """
     SELECT EXISTS (SELECT 1 FROM configurations WHERE organisation = %(organisation)s)
-           OR EXISTS (SELECT 1 FROM retention_policies WHERE organisation = %(organisation)s),
-           EXISTS (SELECT 1 FROM requests WHERE organisation = %(organisation)s)
+           OR EXISTS (SELECT 1 FROM retention_policies WHERE organisation = %(organisation)s)
+           OR EXISTS (SELECT 1 FROM requests WHERE organisation = %(organisation)s)
 """
 _STATE = "SELECT state, code, field, hint, wrong::text FROM requests WHERE request_id = %s AND organisation = %s"
 _FORGET = "DELETE FROM idempotency_keys WHERE created_at < now() - make_interval(days => %s)"
@@ -137,18 +137,16 @@ class RequestBook:
         refuse_above(self._organisations.take(principal.organisation))
         await self.require_keys(principal.organisation)
         if submission.wrong:
-            digest = await self._sealer.ask(partial(self._digest, principal, submission.body))
             known = await self._known(principal, submission, key)
             if known is None:
                 raise WrongFields(submission.wrong)
+            digest = await self._sealer.ask(partial(self._digest, principal, submission.body))
             return await self._recognise(principal, submission, known, digest)
         request = WriteRequest(self._ids.new())
         resource_id = submission.target or self._ids.new()
         taken = Outcome(request.id, resource_id, submission.kind, self._clock.now())
         # Beside the event loop: what seals lies on a disk.
-        digest, event = await self._sealer.ask(
-            lambda: (self._digest(principal, submission.body), submission.event(request.id, resource_id))
-        )
+        digest, event = await self._sealer.ask(lambda: self._drawn_up(principal, submission, request.id, resource_id))
         request.ask(event)
         with self._waiters.expect(request.id) as waiter:
             try:
@@ -166,9 +164,9 @@ class RequestBook:
         return await self._outcome(principal, taken)
 
     async def require_keys(self, organisation: str) -> None:
-        """Raise KEYS_UNUSABLE where an organisation's keys are gone, though it has things that they sealed.
+        """Raise KEYS_UNUSABLE where one of an organisation's keys is gone, though it has things that they sealed.
 
-        To be called before anything is sealed: a key that is made beside old data opens none of it.
+        To be called before keys are made: one that is made beside old data opens none of it.
         """
         await self._until_answering()  # What there is is not known before.
         has_keys = partial(self._sealer.has_keys, organisation)
@@ -177,10 +175,8 @@ class RequestBook:
         with translated():
             async with self._connections.of(organisation) as connection:
                 row = await (await connection.execute(_SEALED, {"organisation": organisation})).fetchone()
-        has_sealed, has_requests = row or (False, False)
         # Looked at after the record: keys are made before what they seal is recorded, perhaps by others meanwhile.
-        own, digest = await self._sealer.ask(has_keys)
-        if (has_sealed and not own) or (has_requests and not digest):
+        if row == (True,) and not all(await self._sealer.ask(has_keys)):
             raise PlatformError(errors.KEYS_UNUSABLE, "the organisation's keys are missing", organisation=organisation)
 
     async def forget_old(self) -> None:
@@ -253,6 +249,15 @@ class RequestBook:
             return taken
         refusal = Refused.read(*row[1:]) if row[0] == "refused" else None
         return msgspec.structs.replace(taken, is_answered=True, refusal=refusal)
+
+    def _drawn_up(
+        self, principal: Principal, submission: Submission, request_id: str, resource_id: str
+    ) -> tuple[str, Event]:
+        """The body's digest and the request event, of a write that is to be recorded: here keys are made, and nowhere
+        else.
+        """
+        self._sealer.make_keys(principal.organisation)
+        return self._digest(principal, submission.body), submission.event(request_id, resource_id)
 
     def _digest(self, principal: Principal, body: Any) -> str:
         # Keyed, since a body's plain hash would give away short names and paths to whoever reads the table.

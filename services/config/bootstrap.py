@@ -97,7 +97,7 @@ async def run(settings: ConfigSettings) -> int:
     pool = open_pool(settings.postgres_dsn, settings.postgres_schema, name="timers", max_size=TIMER_CONNECTIONS)
     table = TimerTable(pool)
     turns = RecordedTurns(store, table)
-    weddings = SealedWeddings(Sealer(settings.keys_dir, may_make=False), health)
+    weddings = SealedWeddings(Sealer(settings.keys_dir), health)
     schedules = Schedules(turns, weddings)
 
     async def fire(timer: Timer) -> None:

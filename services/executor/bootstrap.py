@@ -213,7 +213,7 @@ async def run_worker(settings: WorkerSettings) -> int:
     pool = open_pool(settings.postgres_dsn, settings.postgres_schema, name="executor-worker", max_size=POOL_CONNECTIONS)
     beats = open_pool(settings.postgres_dsn, settings.postgres_schema, name="executor-worker-beats", max_size=1)
     # The gateway makes an organisation's keys, before anything of it can come here.
-    sealer = Sealer(settings.keys_dir, may_make=False)
+    sealer = Sealer(settings.keys_dir)
     add_key_checks(health, sealer)
     claims, begun, locations = (
         ClaimTable(RUNS, pool, beats),

@@ -101,7 +101,7 @@ async def run(settings: RecoverySettings) -> int:
     )
     bus = Bus(connection, SERVICE, telemetry=telemetry, health=health)
     operations = RecordedOperations(store)
-    sealer = Sealer(settings.keys_dir, may_make=False)
+    sealer = Sealer(settings.keys_dir)
     add_key_checks(health, sealer)
     targets = LookedAtTargets(Locations(settings.locations_file, health), OwnFolders.of(settings), sealer)
     answering = use_cases(operations, PointTable(pool, store), targets)
@@ -131,7 +131,7 @@ async def run_worker(settings: RecoveryWorkerSettings) -> int:
     store = EventStore(dsn=dsn, schema=schema, service=SERVICE, health=health)
     pool = open_pool(dsn, schema, name=WORKER_IDENTITY, max_size=POOL_CONNECTIONS)
     beats = open_pool(dsn, schema, name=f"{WORKER_IDENTITY}-beats", max_size=1)
-    sealer = Sealer(settings.keys_dir, may_make=False)
+    sealer = Sealer(settings.keys_dir)
     add_key_checks(health, sealer)
     claims, locations = ClaimTable(RECOVERIES, pool, beats), Locations(settings.locations_file, health)
     performance = RecoveryPerformance(

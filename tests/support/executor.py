@@ -55,6 +55,7 @@ from services.executor.performance import RunPerformance
 from tests.support.nats_server import NatsServer
 from tests.support.postgres_server import PostgresServer, SchemaAccess
 from tests.support.published import assert_as_promised
+from tests.support.sealing import MakingSealer
 
 ORGANISATION = "org-a"
 CONFIGURATION = "configuration-1"
@@ -309,7 +310,7 @@ async def executor_bench(home: Path, postgres: PostgresServer, nats_server: Nats
             pool=pool,
             beats=beats,
             connection=connection,
-            sealer=Sealer(home / "keys"),
+            sealer=MakingSealer(home / "keys"),
             locations=Locations(_register(home, tiers)),
         )
     finally:

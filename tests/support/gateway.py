@@ -26,7 +26,7 @@ from nats.js.errors import APIError
 from chassis.ids import new_id
 from chassis.outbox.chained import LOG_HEADER, POSITION_HEADER
 from chassis.reading.stored import LAST_ID_HEADER, LAST_SEQUENCE_HEADER
-from chassis.sealing import prepare_keys_folder
+from chassis.sealing import Sealer, prepare_keys_folder
 from contracts.configuration import Tier
 from contracts.envelope import Envelope, decode, decode_data, encode, encode_data, headers_of
 from contracts.event import Event
@@ -346,6 +346,11 @@ class RunningGateway:
         assert answer.status_code == 201, answer.text
         created: dict[str, Any] = answer.json()
         return created
+
+    def make_keys(self, *organisations: str) -> None:
+        """Make keys, as each organisation's first request does: without them no list gives a cursor."""
+        for organisation in organisations or (ORGANISATION,):
+            Sealer(self.settings.keys_dir).make_keys(organisation)
 
     async def figures(self) -> dict[str, float]:
         """What a scrape has, by series as it is written."""

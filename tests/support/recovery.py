@@ -51,6 +51,7 @@ from sources.directory import DirectorySource
 from tests.support.nats_server import NatsServer
 from tests.support.postgres_server import PostgresServer, SchemaAccess
 from tests.support.published import assert_as_promised
+from tests.support.sealing import MakingSealer
 from vault.key_files import name_of
 
 ORGANISATION = "org-a"
@@ -256,7 +257,7 @@ async def recovery_bench(home: Path, postgres: PostgresServer, nats_server: Nats
             pool=pool,
             beats=beats,
             connection=connection,
-            sealer=Sealer(home / "keys"),
+            sealer=MakingSealer(home / "keys"),
             locations=Locations(registry),
         )
         await bench.catalogue(bench.back_up())

@@ -1,6 +1,5 @@
 """The writes of the group."""
 
-from contextlib import suppress
 from functools import partial
 from typing import ClassVar
 
@@ -83,7 +82,8 @@ class CreateConfiguration(Write[NewConfiguration]):
                 await self.OF.check(database, asked.organisation, asked.target)
                 before = await body_of(database, asked.organisation, asked.target)
         wrong = await wrong_fields(asked.body, asked.gateway.locations, asked.organisation)
-        if before is not None and _is_same_source(asked.gateway.sealer, asked.organisation, asked.body, before):
+        is_same = partial(_is_same_source, asked.gateway.sealer, asked.organisation, asked.body)
+        if before is not None and await asked.gateway.sealer.ask(partial(is_same, before)):
             # It may be away while something else is changed: that is a run's to say, and the next one's to get over.
             wrong = [each for each in wrong if each.code is not errors.SOURCE_UNREACHABLE]
         if asked.body.retention_policy_id is not None:
@@ -250,16 +250,23 @@ async def _against_policy(asked: Asked[NewConfiguration], policy: str) -> list[P
 
 def _is_same_source(sealer: Sealer, organisation: str, data: NewConfiguration, before: ConfigurationBody) -> bool:
     """Whether a change leaves the source as it was."""
-    path = before.source_identifier
-    is_same_path = _kept_box(sealer, organisation, SOURCE_IDENTIFIER_FIELD, data.source_identifier, path) is path
+    box = before.source_identifier
+    is_same_path = _holds(sealer, organisation, SOURCE_IDENTIFIER_FIELD, data.source_identifier, box)
     return before.source_location == data.source_location and is_same_path
 
 
 def _kept_box(sealer: Sealer, organisation: str, field: str, text: str, before: Sealed | None) -> Sealed:
     """The box that a text is in already, or a new one."""
-    if before is not None:
-        # One that does not open any more is another source, as far as anybody can tell.
-        with suppress(PlatformError):
-            if sealer.open(organisation, field, before) == text:
-                return before
+    if before is not None and _holds(sealer, organisation, field, text, before):
+        return before
     return sealer.seal(organisation, field, text)
+
+
+def _holds(sealer: Sealer, organisation: str, field: str, text: str, box: Sealed) -> bool:
+    """Whether a text is what is in a box. Raises KEYS_UNREACHABLE."""
+    try:
+        return sealer.open(organisation, field, box) == text
+    except PlatformError as error:
+        if error.code is errors.KEYS_UNREACHABLE:
+            raise
+        return False  # One that does not open any more is another source, as far as anybody can tell.

@@ -10,7 +10,7 @@ from chassis.life.health import Health
 from chassis.locations import Locations
 from chassis.postgres.database import open_pool
 from chassis.record.eventstore import EventStore
-from chassis.sealing import Sealer, prepare_keys_folder
+from chassis.sealing import prepare_keys_folder
 from chassis.timers.table import TimerTable
 from services.config.adapters.schema import STATEMENTS
 from services.config.adapters.weddings import SealedWeddings
@@ -18,6 +18,7 @@ from tests.component.config.test_changes import Desk
 from tests.component.config.test_config_service import LOCATIONS
 from tests.support.configurations import body
 from tests.support.postgres_server import PostgresServer
+from tests.support.sealing import MakingSealer
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ async def desk(tmp_path: Path, postgres: PostgresServer) -> AsyncIterator[Desk]:
     prepare_keys_folder(tmp_path / "keys")
     pool = open_pool(access.dsn, access.schema, name="timers", max_size=2)
     await pool.open(wait=True)
-    weddings = SealedWeddings(Sealer(tmp_path / "keys"), Health("config"))
+    weddings = SealedWeddings(MakingSealer(tmp_path / "keys"), Health("config"))
     desk = Desk(store, Locations(tmp_path / "locations.json"), TimerTable(pool), weddings)
     await desk.create(body("smith"))
     yield desk

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -520,8 +521,14 @@ async def test_keys_on_a_disk_that_hangs_stop_nobody_who_needs_none(gateway: Run
     async with gateway.http("owner") as http:
         created = await gateway.create_configuration(http)
         place = f"{CONFIGURATIONS}/{created['id']}"
-        with hung_mount(gateway.settings.keys_dir):
+        with hung_mount(gateway.settings.keys_dir) as mount:
+            # Whoever holds the event loop until then is found by it.
+            end = threading.Timer(30, mount.die)
+            end.start()
             needing = [
+                asyncio.create_task(
+                    http.put(place, content=_with(), headers={**JSON, "Idempotency-Key": "b", "If-Match": '"1"'})
+                ),
                 asyncio.create_task(
                     http.post(CONFIGURATIONS, content=_with(), headers={**JSON, "Idempotency-Key": "a"})
                 ),
@@ -534,6 +541,8 @@ async def test_keys_on_a_disk_that_hangs_stop_nobody_who_needs_none(gateway: Run
                 assert (answer.status_code, problem_code(answer)) == (503, "keys-unreachable")
                 assert str(gateway.settings.keys_dir) not in answer.text
             assert (await gateway.process.health.report()).status == "not-ready"
+            assert not end.finished.is_set(), "the gateway stood still until its disk had died"
+            end.cancel()
 
         async def shown() -> bool:
             return (await http.get(place)).status_code == 200

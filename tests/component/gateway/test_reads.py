@@ -98,6 +98,7 @@ async def test_degraded_and_failed_runs_say_why(gateway: RunningGateway) -> None
 
 async def test_list_of_runs_is_paged_without_gaps_or_repeats(gateway: RunningGateway) -> None:
     """Following the cursors shows each run once, the latest first, also where several began at once."""
+    gateway.make_keys()
     ids = [await gateway.facts.accepted(time=BEGAN + timedelta(seconds=number // 3)) for number in range(11)]
     await gateway.shows("/api/backup/status", lambda body: body["executions"]["initializing"] == len(ids))
     seen: list[dict[str, Any]] = []
@@ -169,6 +170,7 @@ async def test_list_of_configurations_is_paged_and_narrowed(gateway: RunningGate
 
 async def test_cursor_continues_the_list_that_gave_it_alone(gateway: RunningGateway) -> None:
     """With other filters, on another list or for another organisation a cursor is refused."""
+    gateway.make_keys(ORGANISATION, "other")
     for _ in range(3):
         await gateway.facts.accepted()
     await gateway.shows("/api/backup/status", lambda body: body["executions"]["initializing"] == 3)
@@ -572,38 +574,64 @@ async def test_erased_fields_are_null(gateway: RunningGateway) -> None:
 
 async def test_lost_keys_cost_what_they_sealed_and_are_not_made_anew(gateway: RunningGateway, tmp_path: Path) -> None:
     """Without an organisation's keys its list answers, with the fields that cannot be read; writes are refused, and
-    nothing is made. With the copy back all reads again, without a rebuild.
+    nothing is made, also by what only reads and compares. With the copy back all reads again, without a rebuild.
     """
     keys = gateway.settings.keys_dir
     async with gateway.http("owner") as http:
         configuration = await gateway.create_configuration(http)
-        made = (keys / "MADE").read_bytes()
-        for lost in (f"organisations/{ORGANISATION}", "organisations", "."):
-            place = keys / lost
-            place.rename(tmp_path / "copy")
+        await gateway.create_configuration(http, name="another page")
+        place, body = f"/api/backup/configurations/{configuration['id']}", {**NEW_CONFIGURATION, "name": "another"}
+        notes = (keys / "MADE").read_bytes()
+        whole = f"organisations/{ORGANISATION}"
+        for lost in (whole, "organisations", ".", f"{whole}/organisation"):
+            (keys / lost).rename(tmp_path / "copy")
             if lost == ".":
                 # An older copy of the folder, or a new one: what is in the record tells that there were keys.
                 prepare_keys_folder(keys)
+            elif lost.endswith("/organisation"):
+                (keys / "MADE").unlink()
+            left = sorted(keys.rglob("*.key"))
             listed = (await http.get("/api/backup/configurations")).json()["items"]
-            assert [one["id"] for one in listed] == [configuration["id"]]
-            assert (listed[0]["name"], listed[0]["tags"]) == (None, configuration["tags"])
-            assert {"name", "sourceIdentifier"} <= set(listed[0]["unreadableFields"])
-            answer = await http.post(
-                "/api/backup/configurations",
-                json={**NEW_CONFIGURATION, "name": "another"},
-                headers={"Idempotency-Key": new_id()},
-            )
-            assert (answer.status_code, answer.json()["code"]) == (503, "keys-unusable")
-            assert str(keys) not in answer.text
-            if lost == ".":
-                assert not (keys / "organisations").exists()
-                shutil.rmtree(keys)
+            assert configuration["id"] in [one["id"] for one in listed]
+            assert {one["name"] for one in listed} == {None}
+            assert all({"name", "sourceIdentifier"} <= set(one["unreadableFields"]) for one in listed)
+            headers = {"Idempotency-Key": new_id()}
+            refused = [
+                await http.put(place, json=body, headers={**headers, "If-Match": '"1"'}),
+                await http.post("/api/backup/configurations", json=body, headers=headers),
+                await http.post("/api/backup/configurations", json={**body, "sourceLocation": "x"}, headers=headers),
+            ]
+            page = await http.get("/api/backup/configurations?limit=1")
+            if lost.endswith("/organisation"):
+                assert page.status_code == 200
             else:
-                assert (keys / "MADE").read_bytes() == made
-                assert not place.exists()
-            (tmp_path / "copy").rename(place)
-            shown = (await http.get(f"/api/backup/configurations/{configuration['id']}")).json()
+                refused.append(page)
+            for answer in refused:
+                assert (answer.status_code, answer.json()["code"]) == (503, "keys-unusable")
+                assert str(keys) not in answer.text
+            assert sorted(keys.rglob("*.key")) == left
+            if lost == ".":
+                assert [each.name for each in keys.iterdir()] == ["SEALING-KEYS"]
+                shutil.rmtree(keys)
+            elif lost.endswith("/organisation"):
+                (keys / "MADE").write_bytes(notes)
+            else:
+                assert (keys / "MADE").read_bytes() == notes
+            (tmp_path / "copy").rename(keys / lost)
+            shown = (await http.get(place)).json()
             assert (shown["name"], shown["unreadableFields"]) == (configuration["name"], [])
+
+
+async def test_request_that_is_refused_makes_no_keys(gateway: RunningGateway) -> None:
+    """An organisation that has nothing yet gets them with the first request that is recorded."""
+    keys = gateway.settings.keys_dir
+    async with gateway.http("owner") as http:
+        wrong = {**NEW_CONFIGURATION, "sourceLocation": "x"}
+        answer = await http.post("/api/backup/configurations", json=wrong, headers={"Idempotency-Key": new_id()})
+        assert (answer.status_code, problem_code(answer)) == (422, "unknown-location")
+        assert [each.name for each in keys.iterdir()] == ["SEALING-KEYS"]
+        await gateway.create_configuration(http)
+        assert len(list(keys.rglob("*.key"))) == 2
 
 
 def _json(progress: Progress) -> bytes:

@@ -19,6 +19,7 @@ from contracts.errors import ErrorCode, PlatformError
 from contracts.sealed import Sealed
 from tests.support.eventually import eventually
 from tests.support.hung_mount import hung_mount
+from tests.support.sealing import MakingSealer
 
 ORGANISATION = "0199a0f2-1111-7000-8000-000000000001"
 OTHER = "0199a0f2-1111-7000-8000-000000000002"
@@ -36,7 +37,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def sealer(folder: Path) -> Sealer:
     """A sealer over a prepared folder."""
-    return Sealer(folder)
+    return MakingSealer(folder)
 
 
 def _refusal(sealer: Sealer, sealed: Sealed, *, organisation: str = ORGANISATION, field: str = FIELD) -> ErrorCode:
@@ -48,7 +49,7 @@ def _refusal(sealer: Sealer, sealed: Sealed, *, organisation: str = ORGANISATION
 def test_sealed_text_opens_again_in_another_process(folder: Path, sealer: Sealer) -> None:
     """A key that was made is on disk."""
     sealed = sealer.seal(ORGANISATION, FIELD, "Hochzeit Åsa & Jürgen 💍")
-    assert Sealer(folder).open(ORGANISATION, FIELD, sealed) == "Hochzeit Åsa & Jürgen 💍"
+    assert MakingSealer(folder).open(ORGANISATION, FIELD, sealed) == "Hochzeit Åsa & Jürgen 💍"
     assert sealed.key == f"organisation/{ORGANISATION}/1"
     assert b"Hochzeit" not in msgspec.json.encode(sealed)
 
@@ -109,7 +110,7 @@ def test_destroyed_subject_is_erased_and_its_organisation_is_not(sealer: Sealer)
 def test_destroyed_key_is_gone_for_a_process_that_has_used_it(folder: Path, sealer: Sealer) -> None:
     """No process keeps a key in memory after another has destroyed it."""
     sealed = sealer.seal(ORGANISATION, FIELD, "x")
-    other_process = Sealer(folder)
+    other_process = MakingSealer(folder)
     assert other_process.open(ORGANISATION, FIELD, sealed) == "x"
     sealer.destroy(ORGANISATION)
     assert _refusal(other_process, sealed) is errors.SEALING_KEY_MISSING
@@ -180,7 +181,7 @@ def test_key_that_others_can_read_is_refused(folder: Path, sealer: Sealer) -> No
 def test_folder_that_was_not_prepared_grows_no_keys(tmp_path: Path) -> None:
     """An empty mount point is an error, not a reason to make new keys."""
     with pytest.raises(PlatformError) as refused:
-        Sealer(tmp_path)
+        MakingSealer(tmp_path)
     assert refused.value.code is errors.KEYS_UNUSABLE
     assert refused.value.field == "WEDSYNC_KEYS_DIR"
 
@@ -207,11 +208,11 @@ def test_lineage_that_cannot_be_listed_is_refused(folder: Path, sealer: Sealer) 
 
 def test_prepared_folder_is_closed_to_others_and_recognised(folder: Path) -> None:
     """Preparing again keeps what is there and closes the folder."""
-    sealed = Sealer(folder).seal(ORGANISATION, FIELD, "x")
+    sealed = MakingSealer(folder).seal(ORGANISATION, FIELD, "x")
     folder.chmod(0o755)
     prepare_keys_folder(folder)
     assert folder.stat().st_mode & 0o777 == 0o700
-    assert Sealer(folder).open(ORGANISATION, FIELD, sealed) == "x"
+    assert MakingSealer(folder).open(ORGANISATION, FIELD, sealed) == "x"
 
 
 def test_processes_that_begin_at_once_agree_on_one_key(folder: Path) -> None:
@@ -220,7 +221,7 @@ def test_processes_that_begin_at_once_agree_on_one_key(folder: Path) -> None:
     sealed: list[Sealed] = []
 
     def seal() -> None:
-        sealer = Sealer(folder)
+        sealer = MakingSealer(folder)
         begin.wait()
         sealed.append(sealer.seal(ORGANISATION, FIELD, "x"))
 
@@ -229,7 +230,7 @@ def test_processes_that_begin_at_once_agree_on_one_key(folder: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert [Sealer(folder).open(ORGANISATION, FIELD, box) for box in sealed] == ["x"] * 6
+    assert [MakingSealer(folder).open(ORGANISATION, FIELD, box) for box in sealed] == ["x"] * 6
     assert {box.key for box in sealed} == {f"organisation/{ORGANISATION}/1"}
     assert os.listdir(folder / "organisations" / ORGANISATION / "organisation") == ["1.key"]
 
@@ -244,7 +245,7 @@ def test_lost_key_is_not_made_anew_and_all_reads_again_once_it_is_back(
     assert sealer.unusable() == []
     place = f"organisations/{ORGANISATION}/organisation/1.key" if lost == "1.key" else lost
     (folder / place).rename(tmp_path / "copy")
-    for one in (sealer, Sealer(folder)):
+    for one in (sealer, MakingSealer(folder)):
         with pytest.raises(PlatformError) as refused:
             one.seal(ORGANISATION, FIELD, "y")
         assert refused.value.code is errors.KEYS_UNUSABLE
@@ -297,15 +298,29 @@ def test_full_disk_refuses_a_new_key_with_a_code_of_its_own(
     assert sealer.open(ORGANISATION, FIELD, sealer.seal(ORGANISATION, FIELD, "x")) == "x"
 
 
-def test_sealer_that_may_not_make_keys_uses_those_that_are_there(folder: Path, sealer: Sealer) -> None:
-    """A process that comes after the one that makes keys never makes the first."""
-    reader = Sealer(folder, may_make=False)
-    with pytest.raises(PlatformError) as refused:
-        reader.seal(ORGANISATION, FIELD, "x")
-    assert refused.value.code is errors.KEYS_UNUSABLE
-    assert not (folder / "organisations").exists()
-    sealer.seal(ORGANISATION, FIELD, "x")
-    assert sealer.open(ORGANISATION, FIELD, reader.seal(ORGANISATION, FIELD, "y")) == "y"
+def test_no_use_of_a_key_makes_one(folder: Path) -> None:
+    """Sealing, comparing and looking leave the folder as it is, to the file; who has asked the record makes keys."""
+    sealer = Sealer(folder)
+    before = sorted(folder.rglob("*"))
+    box = Sealed(key=f"organisation/{ORGANISATION}/1", box=bytes(40))
+    for use in (
+        lambda: sealer.seal(ORGANISATION, FIELD, "x"),
+        lambda: sealer.seal(ORGANISATION, FIELD, "x", subject="guest-1"),
+        lambda: sealer.digest(ORGANISATION, "name", "x"),
+        lambda: sealer.open(ORGANISATION, FIELD, box),
+    ):
+        with pytest.raises(PlatformError) as refused:
+            use()
+        assert refused.value.code is errors.KEYS_UNUSABLE
+        assert refused.value.context["file"].startswith(f"organisations/{ORGANISATION}/")
+    assert (sealer.has_keys(ORGANISATION), sealer.unusable()) == ((False, False), [])
+    assert sorted(folder.rglob("*")) == before
+    sealer.make_keys(ORGANISATION)
+    assert sealer.has_keys(ORGANISATION) == (True, True)
+    assert sealer.open(ORGANISATION, FIELD, sealer.seal(ORGANISATION, FIELD, "y")) == "y"
+    digest = sealer.digest(ORGANISATION, "name", "x")
+    sealer.make_keys(ORGANISATION)
+    assert sealer.digest(ORGANISATION, "name", "x") == digest
 
 
 def test_note_of_made_keys_survives_a_line_that_was_cut_short(folder: Path, sealer: Sealer) -> None:
@@ -313,16 +328,16 @@ def test_note_of_made_keys_survives_a_line_that_was_cut_short(folder: Path, seal
     sealer.seal(ORGANISATION, FIELD, "x")
     with (folder / "MADE").open("a") as file:
         file.write("organisations/half")
-    other = Sealer(folder)
+    other = MakingSealer(folder)
     other.seal(OTHER, FIELD, "x")
     (folder / "organisations" / OTHER / "organisation" / "1.key").unlink()
-    assert Sealer(folder).unusable() == [f"organisations/{OTHER}/organisation/1.key"]
+    assert MakingSealer(folder).unusable() == [f"organisations/{OTHER}/organisation/1.key"]
 
 
 def test_digest_depends_on_organisation_purpose_and_text(folder: Path, sealer: Sealer) -> None:
     """Equal texts have equal digests within an organisation and a purpose, and nowhere else."""
     digest = sealer.digest(ORGANISATION, "name", "smith wedding")
-    assert digest == Sealer(folder).digest(ORGANISATION, "name", "smith wedding")
+    assert digest == MakingSealer(folder).digest(ORGANISATION, "name", "smith wedding")
     assert len(digest) == 64
     others = [
         sealer.digest(OTHER, "name", "smith wedding"),
@@ -363,7 +378,7 @@ def test_pipe_in_place_of_a_key_file_is_refused_at_once(folder: Path, sealer: Se
     path.unlink()
     os.mkfifo(path, 0o600)
     with pytest.raises(PlatformError) as refused:
-        Sealer(folder).unusable() if name == "MADE" else Sealer(folder).open(ORGANISATION, FIELD, sealed)
+        MakingSealer(folder).unusable() if name == "MADE" else MakingSealer(folder).open(ORGANISATION, FIELD, sealed)
     assert refused.value.code is errors.KEYS_UNUSABLE
     assert "not a regular file" in refused.value.message
 
@@ -373,8 +388,8 @@ def test_list_of_keys_with_bytes_that_are_no_text_is_read_as_far_as_it_goes(fold
     sealed = sealer.seal(ORGANISATION, FIELD, "weddings")
     with (folder / "MADE").open("ab") as file:
         file.write(b"\xff\xfe \xb2\n" + b"organisations/x " + b"9" * 5000 + b"\n")
-    assert Sealer(folder).unusable() == []
-    assert Sealer(folder).seal(ORGANISATION, FIELD, "weddings").key == sealed.key
+    assert MakingSealer(folder).unusable() == []
+    assert MakingSealer(folder).seal(ORGANISATION, FIELD, "weddings").key == sealed.key
 
 
 async def test_keys_on_a_disk_that_does_not_answer_are_not_said_to_be_missing(tmp_path: Path) -> None:
@@ -382,7 +397,7 @@ async def test_keys_on_a_disk_that_does_not_answer_are_not_said_to_be_missing(tm
     folder = tmp_path / "keys"
     prepare_keys_folder(folder)
     health = Health("gateway")
-    add_key_checks(health, Sealer(folder))
+    add_key_checks(health, MakingSealer(folder))
     assert (await health.report()).status == "ready"
     before = threading.active_count()
     with hung_mount(folder) as mount:
@@ -407,7 +422,7 @@ def test_exchanged_folders_of_two_organisations_are_told_and_nothing_is_sealed(f
     digest = sealer.digest(ORGANISATION, "name", "x")
     sealer.digest(OTHER, "name", "x")
     _exchange(folder)
-    for one in (sealer, Sealer(folder)):
+    for one in (sealer, MakingSealer(folder)):
         for use in (one.seal, one.digest):
             with pytest.raises(PlatformError) as refused:
                 use(ORGANISATION, FIELD, "y")
@@ -426,7 +441,7 @@ def test_key_that_an_older_build_made_is_known_once_it_has_opened_what_it_sealed
     sealed = {each: sealer.seal(each, FIELD, each) for each in (ORGANISATION, OTHER)}
     lines = (folder / "MADE").read_text().splitlines()
     (folder / "MADE").write_text("".join(f"{line}\n" for line in lines if line.count(" ") == 1))
-    older = Sealer(folder)
+    older = MakingSealer(folder)
     older.seal(ORGANISATION, FIELD, "y")
     assert older.open(ORGANISATION, FIELD, sealed[ORGANISATION]) == ORGANISATION
     _exchange(folder)
@@ -434,11 +449,11 @@ def test_key_that_an_older_build_made_is_known_once_it_has_opened_what_it_sealed
     # Even a key that was wrong when its check was noted is put right by what opens.
     (folder / "MADE").write_text("".join(f"{line}\n" for line in lines if line.count(" ") == 1))
     wrong = older.seal(ORGANISATION, FIELD, "z")
-    assert Sealer(folder).open(ORGANISATION, FIELD, wrong) == "z"
+    assert MakingSealer(folder).open(ORGANISATION, FIELD, wrong) == "z"
     _exchange(folder)
-    assert Sealer(folder).unusable() == [f"organisations/{ORGANISATION}/organisation/1.key"]
+    assert MakingSealer(folder).unusable() == [f"organisations/{ORGANISATION}/organisation/1.key"]
     assert older.open(ORGANISATION, FIELD, sealed[ORGANISATION]) == ORGANISATION
-    assert Sealer(folder).unusable() == []
+    assert MakingSealer(folder).unusable() == []
 
 
 def test_another_organisations_next_key_is_not_taken_for_a_new_one(folder: Path, sealer: Sealer) -> None:
@@ -449,7 +464,7 @@ def test_another_organisations_next_key_is_not_taken_for_a_new_one(folder: Path,
     sealer.seal(OTHER, FIELD, "x")
     _exchange(folder)
     with pytest.raises(PlatformError) as refused:
-        Sealer(folder).seal(OTHER, FIELD, "z")
+        MakingSealer(folder).seal(OTHER, FIELD, "z")
     assert refused.value.code is errors.KEYS_UNUSABLE
 
 

@@ -31,11 +31,15 @@ def _run(layout: Layout, capsys: pytest.CaptureFixture[str], *words: str) -> tup
     return code, document
 
 
-def test_organisation_gets_its_keys_and_a_folder_of_secrets(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
-    """All of it is there, its owner's alone, before its first request, so that it is in the operator's copy."""
+def test_organisation_gets_a_folder_of_secrets_and_no_keys(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
+    """It may have been here before, and its list be lost with its keys: who has asked the record makes new ones."""
+    layout.credentials.rmdir()  # As where an older copy of the keys was put back.
     code, document = _run(layout, capsys, "add", "acme-weddings")
     assert (code, document["organisation"]["id"]) == (ExitCode.OK, "acme-weddings")
-    assert Sealer(layout.platform_keys, may_make=False).has_keys("acme-weddings") == (True, True)
+    assert not document["organisation"]["hasKeys"]
+    assert [each.name for each in layout.platform_keys.iterdir() if each.is_file()] == ["SEALING-KEYS"]
+    assert not (layout.platform_keys / "organisations").exists()
+    assert stat.S_IMODE(layout.credentials.stat().st_mode) == 0o700
     assert stat.S_IMODE((layout.credentials / "acme-weddings").stat().st_mode) == 0o700
     assert stat.S_IMODE((layout.config / "organisations.json").stat().st_mode) == 0o600
     assert main(["organisation", "add", "beta", "--home", str(layout.home)]) == ExitCode.OK
@@ -49,7 +53,7 @@ def test_name_that_is_no_id_gets_a_new_one(layout: Layout, capsys: pytest.Captur
     identity = document["organisation"]["id"]
     assert len(identity) == 36
     assert _run(layout, capsys, "add", "Acme", "--id", "acme-1")[1]["organisation"]["id"] == "acme-1"
-    Sealer(layout.platform_keys).seal("by-request", "f", "text")
+    Sealer(layout.platform_keys).make_keys("by-request")
     listed = {each["id"]: each for each in _run(layout, capsys, "list")[1]["organisations"]}
     assert listed[identity]["name"] == "Søren & Zoë's Weddings"
     assert {identity, "acme-1", "by-request", layout.remembered.organisation} <= listed.keys()
@@ -72,6 +76,7 @@ def test_list_says_which_organisation_is_the_home_s_own(layout: Layout, capsys: 
 def test_list_says_which_keys_are_not_made_yet(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
     """Whoever copies keys knows whether the one that backups are read with is among them."""
     assert _run(layout, capsys, "add", "acme")[0] == ExitCode.OK
+    Sealer(layout.platform_keys).make_keys("acme")
     assert main(["organisation", "list", "--home", str(layout.home)]) == ExitCode.OK
     assert "no backup yet" in next(line for line in capsys.readouterr().out.splitlines() if line.startswith("acme"))
     (layout.platform_keys / "repositories").mkdir()

@@ -95,7 +95,10 @@ def sealer(tmp_path_factory: pytest.TempPathFactory) -> Sealer:
     """The keys of some organisations."""
     folder = tmp_path_factory.mktemp("keys") / "keys"
     prepare_keys_folder(folder)
-    return Sealer(folder)
+    sealer = Sealer(folder)
+    for organisation in ("acme", "other"):
+        sealer.make_keys(organisation)
+    return sealer
 
 
 @given(st.datetimes(timezones=st.just(UTC)), st.text(min_size=1, max_size=40))
