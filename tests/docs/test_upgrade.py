@@ -25,6 +25,15 @@ def test_upgrade_stops_at_the_first_command_that_fails(tmp_path: Path, fails: st
     assert (done.returncode == 0) is (typed == len(WORDS)), done.stderr
 
 
+def test_upgrade_to_nothing_stops_nothing(tmp_path: Path) -> None:
+    """Who has not said which version is told so while the platform still runs."""
+    shell = Shell("docs/operations.md", tmp_path / "bin", tmp_path, {"VERSION": ""})
+    _program(tmp_path / "bin/wedsync-backup", f"touch {tmp_path}/stopped")
+    done = shell.type(shell.block("run", "upgrade"))
+    assert (done.returncode == 0, (tmp_path / "stopped").exists()) == (False, False)
+    assert "the tag of the new version" in done.stderr
+
+
 def _program(path: Path, script: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"#!/bin/sh\n{script}\n")
