@@ -12,12 +12,13 @@ from websockets.asyncio.client import connect
 
 from chassis.ids import new_id
 from contracts.config_events import BackupFellDue, BackupMissed, ConfigurationUpdated, NextRunChanged
-from contracts.configuration import ConfigurationBody
+from contracts.configuration import ConfigurationBody, StorageDestinations, Tier
 from contracts.envelope import decode_data
-from contracts.executor_events import BackupFailed, BackupRefused
+from contracts.executor_events import BackupFailed, BackupRefused, TierFailed
 from contracts.gateway_events import ConfigurationSubmitted
 from tests.support.alerts import firing
-from tests.support.gateway import RunningGateway
+from tests.support.eventually import eventually
+from tests.support.gateway import RunningGateway, whole_run
 from tests.support.promql import Scrapes
 
 pytestmark = pytest.mark.stack
@@ -145,20 +146,57 @@ async def test_overdue_is_measured_by_the_schedule_and_counted_from_the_first_ch
     assert (await overdue(7 * 24 + 1), await overdue(7 * 24 + 3)) == ({plain}, {plain, weekly})
 
     # From the first change of its source there is no good backup; the second, a day later, makes that no better.
-    for version, hours in ((2, 1), (3, 25)):
-        body = msgspec.structs.replace(bodies[plain], source_location=f"place-{version}")
+    async def change(configuration: str, version: int, hours: int, **words: Any) -> None:
+        body = msgspec.structs.replace(bodies[configuration], **words)
         fact = ConfigurationUpdated(
-            request_id=new_id(), configuration_id=plain, version=version, body=body, before=bodies[plain]
+            request_id=new_id(),
+            configuration_id=configuration,
+            version=version,
+            body=body,
+            before=bodies[configuration],
         )
         await gateway.facts.publish(fact, time=began + hours * HOUR)
-        bodies[plain] = body
+        bodies[configuration] = body
+
+    await change(plain, 2, 1, source_location="place-2")
+    await change(plain, 3, 25, source_location="place-3")
     await gateway.shows(f"/api/backup/configurations/{plain}", lambda body: body["version"] == 3)
     assert (await overdue(26), await overdue(28)) == (set(), {plain})
     # The other has its good backup from before that; once it has a later one, the changed one has gone longest.
     again = await gateway.facts.accepted(configuration_id=weekly, time=began + 2 * HOUR)
-    await gateway.facts.complete(again, weekly, time=began + 2 * HOUR)
+    for event in whole_run(again, weekly, tuple(bodies[weekly].storage_destinations.by_tier())):
+        await gateway.facts.publish(event, time=began + 2 * HOUR)
     status = await gateway.shows(
         "/api/backup/status", lambda body: body["oldestUnprotectedSource"]["configurationId"] == plain
     )
     oldest = status["oldestUnprotectedSource"]
     assert (datetime.fromisoformat(oldest["since"]), oldest["lastRecoveryPointAt"]) == (began + HOUR, None)
+
+    # Its copies lie where it looks no more once the last of its places has changed; a tier that fails lacks what it
+    # took since its own place was changed first.
+    def moved(name: str, *tiers: Tier) -> StorageDestinations:
+        every = bodies[weekly].storage_destinations.by_tier()
+        to = {
+            tier: msgspec.structs.replace(every[tier], location=name) if tier in tiers else every[tier]
+            for tier in every
+        }
+        return StorageDestinations(**{tier.name.lower(): each for tier, each in to.items()})
+
+    rest = [tier for tier in bodies[weekly].storage_destinations.by_tier() if tier is not Tier.LOCAL]
+    await change(weekly, 2, 3, storage_destinations=moved("other", Tier.LOCAL))
+    await change(weekly, 3, 5, storage_destinations=moved("another", *rest))
+    await change(weekly, 4, 6, storage_destinations=moved("third", Tier.LOCAL))
+    await gateway.shows(f"/api/backup/configurations/{weekly}", lambda body: body["version"] == 4)
+    failing = await gateway.facts.accepted(configuration_id=weekly, version=4)
+    await gateway.facts.publish(TierFailed(execution_id=failing, tier=Tier.LOCAL, code="tier-unreachable"))
+
+    async def behind() -> dict[str, float] | None:
+        told = await gateway.figures()
+        return told if 'wedsync_tier_behind_since_timestamp_seconds{tier="local"}' in told else None
+
+    told = await eventually(behind)
+    for figure, hours in (
+        (f'wedsync_configuration_protected_timestamp_seconds{{configuration="{weekly}"}}', 5),
+        ('wedsync_tier_behind_since_timestamp_seconds{tier="local"}', 3),
+    ):
+        assert told[figure] == pytest.approx((began + hours * HOUR).timestamp(), abs=1e-3), figure
