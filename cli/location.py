@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from cli.exit_codes import ExitCode, exit_code_of
 from cli.home import add_home, home_of, home_option
 from cli.options import given, nearest
-from cli.organisation import warn_of_strangers
+from cli.organisation import require_known, warn_of_strangers
 from cli.output import columns, say, say_json
 
 if TYPE_CHECKING:
@@ -198,6 +198,8 @@ def _list(layout: "Layout", arguments: argparse.Namespace) -> int:
     from deploy.stack.locations import faulty_entries, registered
 
     who = arguments.organisation
+    if who is not None:
+        require_known(layout, who, also=(each for place in registered(layout) for each in place.organisations))
     faulty = [each for each in faulty_entries(layout) if who is None or each.may_be_open_to(who)]
     found = sorted(
         (each for each in registered(layout) if who is None or each.is_open_to(who)), key=lambda each: each.name

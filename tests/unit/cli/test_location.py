@@ -605,3 +605,13 @@ def test_slip_in_what_a_tier_s_command_is_about_is_told(
     for known in (("offsite",), ("old-disk", "--organisation", "gone-studio")):
         exit_code, said = told(*known)
         assert (exit_code, "nothing is to be done" in said) == (ExitCode.NOT_FOUND, True), said
+
+
+def test_list_of_an_organisation_that_there_is_not_is_refused(location: Command, photos: Path) -> None:
+    """An empty list would say that it has no places. One that a place was opened to is known."""
+    assert location("list", "--organisation", "acme-wedings") == ExitCode.NOT_FOUND
+    assert "[unknown-organisation]" in location.said
+    assert location(*_add("photos", "source", directory_url(photos), "--organisation", "acme-weddings")) == ExitCode.OK
+    assert location("list", "--organisation", "acme-weddings") == ExitCode.OK
+    assert location("list", "--organisation", "acme-wedings") == ExitCode.NOT_FOUND
+    assert "Is acme-weddings meant?" in location.said
