@@ -6,9 +6,10 @@ has forgotten that they were made here.
 """
 
 import os
-from collections.abc import Callable, Iterable
-from itertools import islice
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count, islice
 from pathlib import Path
+from typing import Protocol, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from chassis.disk import Disk
@@ -19,12 +20,16 @@ from deploy.locations.finding import Finding, Outcome
 from repository.errors import RepositoryError
 from repository.stored.config import CONFIG_KEY
 from repository.tiers.places import WITHIN_REPOSITORY, lies_in_repository, strangers_of
-from repository.tiers.port import ObjectStore
+from repository.tiers.port import ObjectInfo
 from vault.stores import folder_of
 
+T = TypeVar("T")
+
 CHECK = "alone"
-LOOKED_AT = 1000
-"""So many entries of a place are looked at; a place of strangers shows one among them."""
+LOOKED_INTO = 1000
+"""So many organisations' parts of a bucket are looked into: each is a request. Where there are more, that is said."""
+STRANGERS_MAX = 100
+"""So many strangers are counted."""
 _SHOWN = 3
 _TRIAL = ".location-test-"
 _HOME = ("layout.json", "keys", "config")
@@ -47,16 +52,28 @@ def _of_folder(folder: Path) -> Finding:
     if (home := _home_around(Path(real))) is not None:
         detail, hint = f"the folder lies in {home}, the home of a platform", "Choose a folder outside of any home."
         return Finding(CHECK, Outcome.FAILED, detail, errors.LOCATION_EXCLUDED.code, hint)
+    unknown: list[str] = []
+
+    def is_tenant_s(entry: os.DirEntry[str]) -> bool:
+        """Whether it is what an organisation has at a tier, be it half made or empty yet."""
+        if not ORGANISATION.fullmatch(entry.name) or not entry.is_dir(follow_symlinks=False):
+            return False
+        try:
+            return not strangers_of(os.listdir(entry.path))
+        except PermissionError:
+            unknown.append(entry.name)  # It says nothing of what lies beside it.
+            return True
+
     with os.scandir(real) as entries:
-        found = {each.name: each for each in islice(entries, LOOKED_AT)}
-    return _judged(found, lambda name: _is_tenant_s(found[name]))
+        strange = (each.name for each in entries if _is_strange(each.name, is_tenant_s, each))
+        strangers = list(islice(strange, STRANGERS_MAX))
+    return _judged(strangers, [f"{_shown(unknown)} cannot be looked into"] if unknown else [])
 
 
-def _is_tenant_s(entry: os.DirEntry[str]) -> bool:
-    """Whether it is what an organisation has at a tier, be it half made or empty yet."""
-    if not ORGANISATION.fullmatch(entry.name) or not entry.is_dir(follow_symlinks=False):
-        return False
-    return not strangers_of(os.listdir(entry.path))
+def _is_strange(name: str, is_tenant_s: Callable[[T], bool], what: T) -> bool:
+    """Of what has this name, whether it is neither a file system's, a trial's of ours, nor a tenant's."""
+    is_nobodys = name.startswith(_TRIAL) or not strangers_of([name])
+    return not is_nobodys and not is_tenant_s(what)
 
 
 def _home_around(folder: Path) -> Path | None:
@@ -65,25 +82,55 @@ def _home_around(folder: Path) -> Path | None:
     return next(around, None)
 
 
-def of_bucket(location: Location, open_at: Callable[[str], ObjectStore]) -> Finding:
+class PartOfBucket(Protocol):
+    """As much of a store in a bucket as is looked at."""
+
+    def head(self, key: str) -> ObjectInfo | None:
+        """What is known of an object."""
+
+    def names_below(self, folder: str = "") -> Iterator[str]:
+        """What lies right below a folder, by name; that of a folder has a slash at its end."""
+
+    def holds(self, folder: str) -> bool:
+        """Whether there is any object below a folder."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+def of_bucket(location: Location, open_at: Callable[[str], PartOfBucket]) -> Finding:
     """Of a part of a bucket. `open_at`: the store at an address. Raises RepositoryError."""
     parts = urlsplit(location.url)
     above = [name for name in parts.path.split("/") if name]
     for length in range(len(above), 0, -1):
         if _holds_config(open_at(urlunsplit(parts._replace(path="/" + "/".join(above[:length]))))):
             return _within()
-    store = open_at(location.url)
+    store, looks, left = open_at(location.url), count(), 0
+
+    def strange_in(folder: str, is_known: Callable[[str], bool]) -> Iterator[str]:
+        for each in store.names_below(folder):
+            # A server may go on showing a folder whose objects were deleted.
+            if _is_strange(each.removesuffix("/"), is_known, each) and (each[-1] != "/" or store.holds(folder + each)):
+                yield each.removesuffix("/") or each
+
+    def is_tenant_s(name: str) -> bool:
+        nonlocal left
+        if not name.endswith("/") or not ORGANISATION.fullmatch(name[:-1]):
+            return False
+        if next(looks) < LOOKED_INTO:
+            # The first stranger tells: of a folder of photos no more is listed.
+            return next(strange_in(name, lambda _: False), None) is None
+        left += 1
+        return True
+
     try:
-        below: dict[str, set[str]] = {}
-        for info in islice(store.list(""), LOOKED_AT):
-            first, _, rest = info.key.partition("/")
-            below.setdefault(first, set()).add(rest.partition("/")[0])
+        strangers = list(islice(strange_in("", is_tenant_s), STRANGERS_MAX))
     finally:
         store.close()
-    return _judged(below, lambda name: bool(ORGANISATION.fullmatch(name)) and not strangers_of(below[name]))
+    return _judged(strangers, [f"{left} of its folders were not looked into"] if left else [])
 
 
-def _holds_config(store: ObjectStore) -> bool:
+def _holds_config(store: PartOfBucket) -> bool:
     try:
         return store.head(CONFIG_KEY) is not None
     except RepositoryError:
@@ -92,14 +139,21 @@ def _holds_config(store: ObjectStore) -> bool:
         store.close()
 
 
-def _judged(names: Iterable[str], is_tenant_s: Callable[[str], bool]) -> Finding:
-    strangers = [name for name in strangers_of(names) if not name.startswith(_TRIAL) and name and not is_tenant_s(name)]
+def _judged(strangers: Sequence[str], unknown: Sequence[str]) -> Finding:
+    if not strangers and unknown:
+        hint = "Look at who may read it, then once more: wedsync-backup location test NAME."
+        return Finding(CHECK, Outcome.UNKNOWN, f"what lies there cannot be told: {', '.join(unknown)}", hint=hint)
     if not strangers:
         return Finding(CHECK, Outcome.OK, "nothing but repositories of this platform lies there")
-    shown = ", ".join(ascii(name)[1:-1] for name in sorted(strangers)[:_SHOWN])
-    more = f" and {len(strangers) - _SHOWN} more" if len(strangers) > _SHOWN else ""
     hint = "Who clears that place, or fills its disk, meets the tier: best choose, or move it to, an empty place."
-    return Finding(CHECK, Outcome.WARNING, f"other files lie there: {shown}{more}", errors.PLACE_IN_USE.code, hint)
+    return Finding(
+        CHECK, Outcome.WARNING, f"other files lie there: {_shown(strangers)}", errors.PLACE_IN_USE.code, hint
+    )
+
+
+def _shown(names: Sequence[str]) -> str:
+    shown = ", ".join(ascii(name)[1:-1] for name in sorted(names)[:_SHOWN])
+    return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown
 
 
 def _within() -> Finding:

@@ -292,9 +292,12 @@ def _alone(location: Location, secret: Secret | None) -> Finding:
         return alone.of_folder(location, seconds=ANSWER_SECONDS)
     with_secret = _credentials_of(secret)
 
-    def open_at(url: str) -> ObjectStore:
-        retry = RetryPolicy(budget_seconds=ANSWER_SECONDS)
-        return open_tier(url, name=location.name, credentials=lambda: with_secret, retry=retry)
+    def open_at(url: str) -> alone.PartOfBucket:
+        # Most of what a command loads that has no tier in a bucket would be this.
+        from repository.tiers.s3.store import S3ObjectStore
+
+        options, _ = s3_options(url, credentials=lambda: with_secret, retry=RetryPolicy(budget_seconds=ANSWER_SECONDS))
+        return S3ObjectStore(options, location.name)
 
     try:
         return alone.of_bucket(location, open_at)

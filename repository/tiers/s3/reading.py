@@ -79,6 +79,23 @@ class S3Reading:
             if is_key(key):
                 yield ObjectInfo(key, size)
 
+    def names_below(self, folder: str = "") -> Iterator[str]:
+        """What lies right below a folder, by name, be it an object of a tier or not. Raises as `list`.
+
+        A folder is listed once, with a slash at its end, however much lies in it. `folder`: as it is listed here.
+        """
+        prefix = self._options.prefix + folder
+        request: dict[str, Any] = {"Bucket": self._options.bucket, "Prefix": prefix, "Delimiter": "/"}
+        for page in self._pages(request):
+            for each in page.get("CommonPrefixes", []):
+                yield each["Prefix"].removeprefix(prefix)
+            # What has the folder's own name marks it, as consoles do, and lies in it not.
+            yield from (each["Key"].removeprefix(prefix) for each in page.get("Contents", []) if each["Key"] != prefix)
+
+    def holds(self, folder: str) -> bool:
+        """Whether there is any object below a folder, of a tier or not: also what marks it. Raises as `list`."""
+        return next(self._present(self._options.prefix + folder, ""), None) is not None
+
     def legal_hold(self, key: str) -> bool | None:
         """Whether a hold is on what is read; see the port."""
         if self.locks.are_there() is False:
@@ -163,11 +180,15 @@ class S3Reading:
         request: dict[str, Any] = {"Bucket": self._options.bucket, "Prefix": full_prefix}
         if full_after:
             request["StartAfter"] = full_after
+        for page in self._pages(request):
+            for entry in page.get("Contents", []):
+                yield entry["Key"], int(entry["Size"])
+
+    def _pages(self, request: dict[str, Any]) -> Iterator[Any]:
         while True:
             page = self._connection.call(lambda client: client.list_objects_v2(**request))
             expect_listing(page, self.name)
-            for entry in page.get("Contents", []):
-                yield entry["Key"], int(entry["Size"])
+            yield page
             if not page.get("IsTruncated"):
                 return
             request.update(next_page(page, request, {"ContinuationToken": "NextContinuationToken"}, self.name))

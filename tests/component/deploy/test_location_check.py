@@ -83,6 +83,10 @@ def test_tier_is_not_added_among_other_objects_unasked(adding: Adding, s3_server
     client.put_object(Bucket=bucket, Key=f"{adding.prefix}/cloud/IMG_1.JPG", Body=b"x")
     assert _refused(adding, adding.add(bucket, "cloud")) == (ExitCode.REFUSED, "place-in-use", "url")
     client.delete_object(Bucket=bucket, Key=f"{adding.prefix}/cloud/IMG_1.JPG")
+    # What no object of a tier could be called is there all the same.
+    client.put_object(Bucket=bucket, Key=f"{adding.prefix}/cloud/our photos/1 (copy).jpg", Body=b"x")
+    assert _refused(adding, adding.add(bucket, "cloud")) == (ExitCode.REFUSED, "place-in-use", "url")
+    client.delete_object(Bucket=bucket, Key=f"{adding.prefix}/cloud/our photos/1 (copy).jpg")
     client.put_object(Bucket=bucket, Key=f"{adding.prefix}/cloud/acme/config", Body=b"{}")
     inside = adding.add(bucket, "cloud/acme/packs", "--beside-other-files", name="packs")
     assert _refused(adding, inside) == (ExitCode.REFUSED, "place-in-use", "url")
