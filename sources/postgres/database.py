@@ -7,7 +7,7 @@ file in memory that they inherit. Without a word about it a connection that leav
 |---|---|
 | `sslmode` | as libpq has it; `require` where it is absent and the server is not on this machine |
 | `sslrootcert` | path of the authorities to trust, or `system`; needed by `verify-ca` and `verify-full` |
-| `host` | the folder of a Unix socket |
+| `host` | the folder of a Unix socket, in an address that names no host: `postgres:///DATABASE?host=/run/postgresql` |
 | `connections` | so many tables are read or loaded at the same time; 4 where it is absent |
 | `lock-timeout` | seconds that a lock is waited for, and so the longest that others queue behind it; 10 |
 | `statement-timeout` | seconds that one table is read, and so the longest that its change has to wait; no end |
@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 import msgspec
 
@@ -60,6 +60,14 @@ class Database:
             raise LocationInvalid(
                 "the address holds a password, which whoever sees the command line can read",
                 hint="Change it, and give the new one by PGPASSWORD or an owner-only file (file:PATH).",
+            )
+        folder = options.get("host")
+        if folder is not None and (parts.hostname or not folder.startswith("/") or "," in folder):
+            # libpq would take it before the host of the address, which says whether the connection leaves the machine.
+            raise LocationInvalid(
+                "the option host is the folder of a Unix socket, in an address that names no host",
+                hint="Write postgres:///DATABASE?host=/FOLDER; a server's name stands before its port: "
+                "postgres://USER@HOST:PORT/DATABASE.",
             )
         if unknown := sorted(options.keys() - _OPTIONS):
             hint = f"There are {', '.join(sorted(_OPTIONS))}."
@@ -122,7 +130,8 @@ class Database:
         login = parts.netloc.rpartition("@")[2]
         if parts.username or self.user:
             login = f"{parts.username or urlencode({'': self.user})[1:].replace('+', '%20')}@{login}"
-        return urlunsplit(("postgresql", login, parts.path, urlencode({**options, **waits}), ""))
+        # Not by `urlunsplit`, which leaves out the slashes of nobody's host, and libpq takes the rest for an option.
+        return f"postgresql://{login}{parts.path}?{urlencode({**options, **waits})}"
 
     def program(self, name: str) -> str:
         """The path of a program of Postgres. Raises `LocationInvalid`."""

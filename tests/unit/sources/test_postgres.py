@@ -2,6 +2,7 @@
 
 import msgspec
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from repository.backup.source import FileProblem
 from repository.errors import LocationInvalid, Retry
@@ -30,6 +31,25 @@ def test_connection_that_leaves_the_machine_is_encrypted_unless_the_address_says
 ) -> None:
     """Nobody has to remember it."""
     assert f"sslmode={mode}&" in Database(address).connection
+
+
+@pytest.mark.parametrize("login", ["", "u@", "u@:6432", ":6432"])
+def test_unix_socket_is_reached_by_its_folder(login: str) -> None:
+    """With a user in the address or without one: libpq reads the address as it is meant."""
+    database = Database(f"postgres://{login}/shop?host=/run/pg")
+    read = conninfo_to_dict(database.connection)
+    assert (read["host"], read["dbname"], read["sslmode"]) == ("/run/pg", "shop", "prefer")
+    assert (read.get("user"), read.get("port")) == ("u" if "u" in login else None, "6432" if "6" in login else None)
+
+
+@pytest.mark.parametrize(
+    ("host", "option"),
+    [("localhost", "db.example.com"), ("", "db.example.com"), ("", ""), ("", "/run/pg,db.example.com"), ("db", "/run")],
+)
+def test_option_host_leads_to_no_other_machine(host: str, option: str) -> None:
+    """It would do so without the encryption that the address's own host gets, and under its name."""
+    with pytest.raises(LocationInvalid, match="Unix socket"):
+        Database(f"postgres://u@{host}/shop?host={option}")
 
 
 def test_options_of_ours_are_none_of_libpqs() -> None:
