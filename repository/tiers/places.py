@@ -4,7 +4,7 @@ Two tiers at one place are one copy that is counted as two.
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final
 from urllib.parse import urlsplit
@@ -80,8 +80,22 @@ def refuse_among_others(store: ObjectStore, address: str) -> None:
     else:
         found = [info.key.partition("/")[0] for info in islice(store.list(""), _LOOKED_AT)]
     others = strangers_of(found)
+    if not others and "config" not in found:
+        others = list(islice(_unlisted(store), 1))
     if others and "config" not in found:
         raise PlaceInUse("there are other files at the place of the tier", tier=store.name, entries=len(others))
+
+
+def _unlisted(store: ObjectStore) -> Iterator[str]:
+    """Strangers in a bucket that the list of its objects lacks: they have other names, or come behind many."""
+    from repository.tiers.s3.reading import S3Reading
+
+    if isinstance(store, S3Reading):
+        for each in store.names_below():
+            name = each.removesuffix("/")
+            # A server may go on showing a folder whose objects were deleted.
+            if strangers_of([name]) and (name == each or store.holds(each)):
+                yield name
 
 
 def strangers_of(names: Iterable[str]) -> list[str]:

@@ -14,6 +14,9 @@ from cli.exit_codes import ExitCode
 from cli.main import main
 from deploy.stack.layout import Layout
 from deploy.stack.ports import LOOPBACK, choose_ports
+from repository.errors import PlaceInUse
+from repository.tiers.location import open_tier
+from repository.tiers.places import refuse_among_others
 from tests.support.postgres_server import PostgresServer
 from tests.support.s3_server import SECRET_KEY, S3Server
 
@@ -91,6 +94,20 @@ def test_tier_is_not_added_among_other_objects_unasked(adding: Adding, s3_server
     inside = adding.add(bucket, "cloud/acme/packs", "--beside-other-files", name="packs")
     assert _refused(adding, inside) == (ExitCode.REFUSED, "place-in-use", "url")
     assert adding.add(bucket, "cloud")[0] == ExitCode.OK
+
+
+def test_repository_is_begun_beside_nothing_that_a_tier_could_not_have(adding: Adding, s3_server: S3Server) -> None:
+    """Names of people are seen, too; a folder of theirs that was emptied is none."""
+    bucket, client = s3_server.shared_bucket(), s3_server.client()
+    address = s3_server.url(bucket, f"{adding.prefix}/alone")
+    store, key = open_tier(address), f"{adding.prefix}/alone/our photos/1 (copy).jpg"
+    refuse_among_others(store, address)
+    client.put_object(Bucket=bucket, Key=key, Body=b"x")
+    with pytest.raises(PlaceInUse):
+        refuse_among_others(store, address)
+    client.delete_object(Bucket=bucket, Key=key)
+    refuse_among_others(store, address)
+    store.close()
 
 
 def test_bucket_as_a_source_is_read_with_the_right_to_read_alone(
