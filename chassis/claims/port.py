@@ -23,6 +23,7 @@ GIVEN_BACK = frozenset(
         errors.KEYS_UNREACHABLE,
         errors.LOCATIONS_UNREADABLE,
         errors.EVENT_UNREADABLE,
+        errors.MEMORY_TAKEN,
     }
 )
 """What may be wrong for a while, or with one worker alone: the next one may do better."""

@@ -12,13 +12,17 @@ class Signs:
         self.step = ""
         self.place = ""
         self.code: ErrorCode | None = None
+        self.hint: str | None = None
         self.is_left = False
         """Nobody waits for the run's call any more: it begins nothing new."""
         self._moved_at = time.monotonic()
 
-    def at(self, step: str, place: str, code: ErrorCode) -> None:
-        """The run has come to a step. `code`: what it is called when the place does not answer."""
-        self.step, self.place, self.code = step, place, code
+    def at(self, step: str, place: str, code: ErrorCode, *, hint: str | None = None) -> None:
+        """The run has come to a step. `code`: what it is called when the place does not answer.
+
+        `hint`: what to do about that, where it is no disk and no server.
+        """
+        self.step, self.place, self.code, self.hint = step, place, code, hint
         self.moved()
 
     def moved(self) -> None:

@@ -5,6 +5,7 @@ degrades its worker, with the run, the step and the place; it is told over when 
 """
 
 import logging
+import math
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
@@ -32,7 +33,7 @@ class StandsStill(PlatformError):
 
     def __init__(self, signs: Signs) -> None:
         message = f"{signs.step}: {signs.place} has not answered for {signs.still_seconds:.0f} s"
-        super().__init__(signs.code or errors.INTERNAL, message)
+        super().__init__(signs.code or errors.INTERNAL, message, hint=signs.hint)
 
 
 class Standstills:
@@ -54,7 +55,7 @@ class Standstills:
         if run_id not in self._shown:
             extra = {f"{self._noun}_id": run_id, "step": signs.step, "place": signs.place}
             _log.error("a %s stands still", self._noun, extra=extra)
-        self.tell(run_id, PlatformError(signs.code, message, hint=_HINT.format(noun=self._noun)))
+        self.tell(run_id, PlatformError(signs.code, message, hint=signs.hint or _HINT.format(noun=self._noun)))
 
     def tell(self, run_id: str, error: PlatformError) -> None:
         """Show what keeps a run from going on."""
@@ -79,12 +80,13 @@ class Standstills:
     ) -> T:
         """Make a call in a thread, show when it stands still, and let go of it after so long without a sign.
 
+        `seconds`: by the code of what is waited for; what is not among them is waited for as long as it takes.
         Raises `StandsStill` then, and as `call_in_thread`.
         """
 
         def is_overdue() -> bool:
             self.look(run_id, signs)
-            return signs.code is not None and signs.still_seconds > seconds[signs.code]
+            return signs.code is not None and signs.still_seconds > seconds.get(signs.code, math.inf)
 
         try:
             return await call_in_thread(call, is_cancelled=is_cancelled, is_overdue=is_overdue, discard=discard)

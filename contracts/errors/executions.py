@@ -179,6 +179,14 @@ NO_WORKER = entered(
     "Ask the operator to look at what became of executor-worker (wedsync-backup status). The run is taken by itself"
     " once one is back.",
 )
+MEMORY_TAKEN = entered(
+    "memory-taken",
+    503,
+    Retry.LATER,
+    "The worker's memory is taken by other runs",
+    "Nothing is to be done at once: runs have their memory in the order of arrival, and this one begins when others"
+    " have ended. Where it lasts, ask the operator for a worker more, or for more memory of the worker.",
+)
 RUN_FINISHED = entered("run-finished", 409, Retry.NEVER, "The run has ended already", "Start a new run.")
 RUN_NOT_RETRYABLE = entered(
     "run-not-retryable",

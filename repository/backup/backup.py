@@ -115,6 +115,8 @@ class _Backup:
         ticker = Ticker(self._options.on_progress, self._progress)
         is_done = False
         try:
+            if self._options.on_begin is not None:
+                self._options.on_begin()
             pipeline = self._wire(member)
             pipeline.start()
             ticker.start()

@@ -29,10 +29,10 @@ class BackupOptions:
     tier that does not prove to lock gets nothing, and where it is required there is no backup. `patience_seconds`: how
     long a slow tier may hold up a faster one, in all. `workers`: threads that compress and encrypt, 0: one for each
     core, of a backup that shares none. `on_waiting` is called about twice a second while other backups have all the
-    memory. `streams`: by name, up to where the snapshot leans on each; only a tier whose log says that it has as much
-    gets the snapshot (`Stream.say`). `host`: of which machine it is. `parent`: instead of the latest of the label;
-    `commit`: what is made of a tier that has everything, as `OpenTier.commit_snapshot` (both for `parts`). Raises
-    `TextInvalid`.
+    memory, and `on_begin` once there is some for this one, before anything is read. `streams`: by name, up to where
+    the snapshot leans on each; only a tier whose log says that it has as much gets the snapshot (`Stream.say`).
+    `host`: of which machine it is. `parent`: instead of the latest of the label; `commit`: what is made of a tier
+    that has everything, as `OpenTier.commit_snapshot` (both for `parts`). Raises `TextInvalid`.
     """
 
     run_token: str
@@ -49,6 +49,7 @@ class BackupOptions:
     on_progress: Callable[[Progress], None] | None = None
     on_problem: Callable[[FileError], None] | None = None
     on_waiting: Callable[[], None] | None = None
+    on_begin: Callable[[], None] | None = None
     is_cancelled: Callable[[], bool] | None = None
     streams: Mapping[str, StreamHead] = field(default_factory=dict)
     host: str = ""

@@ -2,7 +2,8 @@
 
 Promise: a `Member` leans only on packs that went to all the tiers of its group; a tier that failed is out of the group
 for good, and who comes later makes a new one. A member that ends early leaves what it claimed to the others' packs.
-Nobody is admitted whose least memory is not free, and nobody waits for memory that another one holds beyond its least.
+Nobody is admitted whose least memory is not free, nor before who has waited for longer, whichever repository that one
+backs up to; and nobody waits for memory that another one holds beyond its least.
 """
 
 from __future__ import annotations
@@ -80,34 +81,35 @@ class Sharing:
         on_end: Callable[[BaseException], None],
         on_waiting: Callable[[], None],
     ) -> Member:
-        """Take part, in the group of these terms or in a new one, once there is memory for it.
+        """Take part, in the group of these terms or in a new one, once there is memory and nobody waits for longer.
 
         `gone`: packs that some tier's index has and the tier has not, or not whole. `on_end` gets the error that
         ends all of the group. `on_waiting` is called while there is no memory; what it raises leaves.
         Raises `LimitExceeded` where there can never be enough.
         """
         memory = self.workshop.memory
-        while True:
-            blocks = MemoryShare(memory, self.workshop.least_of_backup(block_length))
-            with self._lock:
-                group = self._groups.get(terms)
-                if group is not None and not group.takes_members:
-                    group = None
-                if group is not None:
-                    if memory.try_admit([blocks]):
-                        return self._member(group, tiers, gone, required, blocks, block_length, lock_until, on_end)
-                else:
-                    packs = MemoryShare(memory, self.workshop.least_of_group(block_length))
-                    if memory.try_admit([blocks, packs]):
-                        try:
-                            group = _Group(self.repository, keys, tiers, terms, self.workshop, packs)
-                        except BaseException:
-                            blocks.close()
-                            raise
-                        self._groups[terms] = group
-                        return self._member(group, tiers, gone, required, blocks, block_length, lock_until, on_end)
-            on_waiting()
-            memory.wait()
+        with memory.arrival() as arrival:
+            while True:
+                blocks = MemoryShare(memory, self.workshop.least_of_backup(block_length))
+                with self._lock:
+                    group = self._groups.get(terms)
+                    if group is not None and not group.takes_members:
+                        group = None
+                    if group is not None:
+                        if memory.try_admit([blocks], arrival):
+                            return self._member(group, tiers, gone, required, blocks, block_length, lock_until, on_end)
+                    else:
+                        packs = MemoryShare(memory, self.workshop.least_of_group(block_length))
+                        if memory.try_admit([blocks, packs], arrival):
+                            try:
+                                group = _Group(self.repository, keys, tiers, terms, self.workshop, packs)
+                            except BaseException:
+                                blocks.close()
+                                raise
+                            self._groups[terms] = group
+                            return self._member(group, tiers, gone, required, blocks, block_length, lock_until, on_end)
+                on_waiting()
+                memory.wait()
 
     def _member(
         self,

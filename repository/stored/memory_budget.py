@@ -3,13 +3,17 @@
 Promise: buffers lent and kept never exceed the budget. A `MemoryShare` that was admitted gets its least whatever the
 others hold; beyond that, of the shares that wait the one that holds least comes first. `headroom` stays free of
 what is lent beyond the least, so that a newcomer seldom waits for others to give back.
+Shares are admitted in the order of arrival: who needs little passes nobody who waits. What stays idle meanwhile is less
+than the first one needs. What was admitted depends on no one who waits, so that each comes to its turn.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from repository.errors import LimitExceeded
 from repository.stored.buffers import WAIT_SECONDS, Memory, new_memory
@@ -24,19 +28,47 @@ class MemoryBudget:
         self._changed = threading.Condition()
         self._shares: set[MemoryShare] = set()
         self._waiting: dict[MemoryShare, int] = {}
+        self._line: deque[Arrival] = deque()
         self._kept: list[Memory] = []
         self._kept_bytes = 0
 
-    def try_admit(self, shares: Sequence[MemoryShare]) -> bool:
-        """Admit all of these, or none while their least is not free. Raises `LimitExceeded` where it can never be."""
+    @contextmanager
+    def arrival(self) -> Iterator[Arrival]:
+        """A place behind all who wait now. It is left with the context, admitted or not."""
+        arrival = Arrival()
+        with self._changed:
+            self._line.append(arrival)
+        try:
+            yield arrival
+        finally:
+            self._leave_line(arrival)
+
+    def try_admit(self, shares: Sequence[MemoryShare], arrival: Arrival | None = None) -> bool:
+        """Admit all of these, or none while their least is not free or somebody has waited for longer.
+
+        `arrival`: since when they wait; without one they came just now. Raises `LimitExceeded` where it can never be.
+        """
         needed = sum(share.least for share in shares)
         if needed > self.total:
             raise too_small(self.total, needed)
         with self._changed:
+            if self._line and self._line[0] is not arrival:
+                return False
+            if arrival is not None:
+                # Another one's group may have begun or ended since it last asked.
+                arrival.needed = needed
             if self._promised() + needed > self.total:
                 return False
             self._shares.update(shares)
-            return True
+        if arrival is not None:
+            self._leave_line(arrival)
+        return True
+
+    def _leave_line(self, arrival: Arrival) -> None:
+        with self._changed:
+            if arrival in self._line:
+                self._line.remove(arrival)
+                self._changed.notify_all()
 
     def refuse_hopeless(self, share: MemoryShare, length: int) -> None:
         """Raise `LimitExceeded` where a buffer of this length is beyond what the share can ever have."""
@@ -117,7 +149,18 @@ class MemoryBudget:
         if any(other.held < share.held for other in self._waiting if other is not share):
             return False
         more = grown - max(share.held, share.least)
-        return self._promised() + more <= self.total - self._headroom
+        return self._promised() + more <= self.total - max(self._headroom, self._kept_for_first(share, length))
+
+    def _kept_for_first(self, share: MemoryShare, length: int) -> int:
+        """Bytes that are not lent since the first in line lacks nothing else: it would wait for a lucky moment.
+
+        While it waits for others to end in any case, lending goes on. A share whose least is not one buffer depends on
+        what is lent, and the first in line perhaps on its end.
+        """
+        if not self._line or length > share.least:
+            return 0
+        needed = self._line[0].needed
+        return needed if sum(each.least for each in self._shares) + needed <= self.total else 0
 
     def _buffer(self, length: int) -> Memory:
         """One that was used before, or a new one in the place of others that were kept."""
@@ -135,6 +178,13 @@ def too_small(budget: int, needed: int) -> LimitExceeded:
     """The error of a budget (bytes) with which nothing ever goes on: it is told before anybody waits."""
     hint = f"Give the backup at least {-(-needed >> 20)} MiB of memory."
     return LimitExceeded("memory budget is too small", hint=hint, budget=budget, needed=needed)
+
+
+class Arrival:
+    """Somebody's place in the order of arrival. `needed`: bytes that it last asked for, once it is the first."""
+
+    def __init__(self) -> None:
+        self.needed = 0
 
 
 class MemoryShare:

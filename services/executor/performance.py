@@ -101,7 +101,7 @@ class RunPerformance:
         self._progress = progress
         self._standstills = standstills
         self._open_seconds = open_seconds
-        self._leave_seconds = dict.fromkeys(OPEN_SECONDS, leave_seconds)
+        self._leave_seconds = dict.fromkeys([*OPEN_SECONDS, errors.MEMORY_TAKEN], leave_seconds)
 
     async def perform(self, claim: Claim, is_cancelled: Callable[[], bool]) -> None:
         """Bring a run to its end. Raises CLAIM_LOST when it is another's by now, `RunInterrupted` when cancelled."""
@@ -158,13 +158,11 @@ class RunPerformance:
         await self._claims.release(claim, is_left=is_left, in_trouble=in_trouble)
 
     async def _perform(self, attempt: _Attempt) -> None:
-        run, claim = attempt.run, attempt.claim
+        claim = attempt.claim
         started = time.monotonic()
         opened: OpenBackup | None = None
         try:
             opened = await self._open(attempt)
-            run.upload(fence=claim.fence)
-            await self._record(attempt)
             outcome = await self._copy(opened, attempt)
             attempt.report = outcome.report
             await self._conclude(attempt, opened, outcome, started)
@@ -257,6 +255,7 @@ class RunPerformance:
     async def _copy(self, opened: OpenBackup, attempt: _Attempt) -> BackupOutcome:
         loop = asyncio.get_running_loop()
         announcements: set[asyncio.Task[None]] = set()
+        beginnings: list[asyncio.Task[None]] = []
 
         def announce(report: ProgressReport) -> None:
             if attempt.is_copied:
@@ -276,13 +275,36 @@ class RunPerformance:
             # What was left behind commits nothing when its disk answers after all: the run has been told as failed.
             return attempt.signs.is_left or attempt.is_cancelled()
 
-        copy = partial(opened.copy, on_progress=announce_from_thread, is_cancelled=is_cancelled)
+        async def begin() -> None:
+            if attempt.is_copied:
+                raise RunInterrupted
+            if beginnings:
+                return  # A prune came between, and the backup has begun anew.
+            beginnings.append(loop.create_task(self._begin(attempt)))
+            await beginnings[-1]
+
+        def begin_from_thread() -> None:
+            asyncio.run_coroutine_threadsafe(begin(), loop).result()
+
+        copy = partial(
+            opened.copy, on_begin=begin_from_thread, on_progress=announce_from_thread, is_cancelled=is_cancelled
+        )
         try:
-            return await self._in_time(attempt, copy, self._leave_seconds)
+            outcome = await self._in_time(attempt, copy, self._leave_seconds)
         finally:
             attempt.is_copied = True
             for task in announcements:
                 task.cancel()
+            if beginnings:
+                # Of a run that was left: two that write down what becomes of it at once would contradict each other.
+                await asyncio.wait(beginnings)
+        if not beginnings:
+            await self._begin(attempt)
+        return outcome
+
+    async def _begin(self, attempt: _Attempt) -> None:
+        attempt.run.upload(fence=attempt.claim.fence)
+        await self._record(attempt)
 
     async def _verify(
         self, attempt: _Attempt, opened: OpenBackup, outcome: BackupOutcome, tier: TierOutcome

@@ -128,8 +128,18 @@ class BackupOutcome(msgspec.Struct, frozen=True, kw_only=True):
 class OpenBackup(Protocol):
     """A run whose source, tiers and keys were found usable. Blocking calls; made in a thread."""
 
-    def copy(self, *, on_progress: Callable[[ProgressReport], None], is_cancelled: Callable[[], bool]) -> BackupOutcome:
-        """Read the source once and bring it to all tiers. Idempotent per run: a snapshot is committed once per tier."""
+    def copy(
+        self,
+        *,
+        on_begin: Callable[[], None],
+        on_progress: Callable[[ProgressReport], None],
+        is_cancelled: Callable[[], bool],
+    ) -> BackupOutcome:
+        """Read the source once and bring it to all tiers. Idempotent per run: a snapshot is committed once per tier.
+
+        `on_begin` is called when there is memory for it and reading begins; not where it was committed before. What it
+        raises ends the call.
+        """
         ...
 
     def verify(self, outcome: BackupOutcome, tier: Tier) -> str | None:

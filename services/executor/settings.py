@@ -67,7 +67,8 @@ class WorkerSettings(ServiceSettings, frozen=True, kw_only=True):
             ge=0,
             le=65536,
             description="Memory for packs and for what is read, in MiB, which a worker's runs share: 176, and 16 a "
-            "slot, at least. Runs of different organisations need about 100 each; those that do not find it wait. "
+            "slot, at least. Runs of different organisations need about 110 each; those that do not find it wait, "
+            "in the order of arrival. "
             "0: what the slots need (976 for 50), 512 at least, and half of the machine's at most.",
         ),
     ] = 0

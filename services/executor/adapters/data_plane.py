@@ -52,6 +52,10 @@ from vault.unusable import LocationUnusable, UnusableStore
 _log = logging.getLogger(__name__)
 
 NO_COMPRESSION_LEVEL = 0
+_MEMORY_HINT = (
+    "The run begins when others of this worker have ended, in the order of arrival. Where it lasts, start another "
+    "worker, or raise WEDSYNC_WORKER_MEMORY_MB: runs of different organisations need about 110 MiB each."
+)
 
 
 class RepositoryDataPlane:
@@ -207,7 +211,13 @@ class RepositoryBackup:
         self._damage = damage
         self._parent_error: RepositoryError | None = None
 
-    def copy(self, *, on_progress: Callable[[ProgressReport], None], is_cancelled: Callable[[], bool]) -> BackupOutcome:
+    def copy(
+        self,
+        *,
+        on_begin: Callable[[], None],
+        on_progress: Callable[[ProgressReport], None],
+        is_cancelled: Callable[[], bool],
+    ) -> BackupOutcome:
         """Catch up what is behind, then back up. See `OpenBackup.copy`."""
         before: ProgressReport | None = None
 
@@ -219,10 +229,16 @@ class RepositoryBackup:
                 self._copying(report)
             on_progress(report)
 
+        def begin() -> None:
+            self._signs.at("recording that it begins", "the record", errors.UNAVAILABLE)
+            on_begin()
+            self._signs.at("backing up", self._source_place, errors.SOURCE_UNREACHABLE)
+
         options = replace(
             self._options,
             on_progress=tell,
             on_waiting=self._waiting_for_memory,
+            on_begin=begin,
             is_cancelled=is_cancelled,
         )
         # Until it has gone well: what broke off may have left a tier in the middle of something.
@@ -247,7 +263,8 @@ class RepositoryBackup:
         return self._outcome(result)
 
     def _waiting_for_memory(self) -> None:
-        self._signs.at("waiting for memory", "the worker's other runs", errors.TIER_UNREACHABLE)
+        if self._signs.code is not errors.MEMORY_TAKEN:  # that it goes on waiting is no sign of life
+            self._signs.at("waiting for memory", "the worker's other runs", errors.MEMORY_TAKEN, hint=_MEMORY_HINT)
 
     def _copying(self, report: ProgressReport) -> None:
         """A byte or a file further. What is waited for: a tier that has not taken its packs yet, else the source."""

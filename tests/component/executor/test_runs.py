@@ -282,9 +282,16 @@ class Interrupted(OpenBackup):
         self._inner = inner
         self._meanwhile = meanwhile
 
-    def copy(self, *, on_progress: Callable[[ProgressReport], None], is_cancelled: Callable[[], bool]) -> BackupOutcome:
+    def copy(
+        self,
+        *,
+        on_begin: Callable[[], None],
+        on_progress: Callable[[ProgressReport], None],
+        is_cancelled: Callable[[], bool],
+    ) -> BackupOutcome:
+        on_begin()
         self._meanwhile()
-        return self._inner.copy(on_progress=on_progress, is_cancelled=is_cancelled)
+        return self._inner.copy(on_begin=on_begin, on_progress=on_progress, is_cancelled=is_cancelled)
 
     def verify(self, outcome: BackupOutcome, tier: Tier) -> str | None:
         return self._inner.verify(outcome, tier)

@@ -19,6 +19,7 @@ from contracts.executor_events import BackupCompleted, BackupFailed, BackupReque
 from repository.errors import TierUnreachable
 from repository.keys.key_file import KeyFile
 from repository.opened.repository import Repository
+from repository.stored.memory_budget import MemoryShare
 from repository.tiers.location import open_tier
 from services.executor.adapters.tables import ReplicaTable
 from tests.component.executor.test_runs import Meanwhile, perform_next
@@ -147,6 +148,41 @@ async def test_run_that_gives_no_sign_is_let_go_and_commits_nothing(bench: Execu
     with Repository.open([open_tier(f"file://{bench.tier('local')}")], key) as repository:
         (snapshot,) = repository.snapshots()
         assert snapshot.manifest.run_token == "run-2"
+
+
+async def test_run_that_waits_for_memory_says_so_and_is_given_back_at_last(bench: ExecutorBench) -> None:
+    """It is no run that reads: not in the record, not by its worker, and its slot is not held by it for ever."""
+    health, plane = Health("worker"), bench.data_plane()
+    memory = plane._repositories._workshop.memory
+    others = MemoryShare(memory, memory.total)
+    assert memory.try_admit([others])
+    loop = bench.loop("w1", data_plane=plane, standstills=Standstills(health, after_seconds=0.2), leave_seconds=2.0)
+    await loop.start()
+
+    async def finding() -> Finding | None:
+        # A busy machine may stand still before that for as long.
+        checks = (await health.report()).checks
+        return next((each for each in checks if (each.name, each.code) == ("run run-1", "memory-taken")), None)
+
+    async def given_back() -> BackupRequeued | None:
+        return next((each for each in await bench.told("run-1") if isinstance(each, BackupRequeued)), None)
+
+    try:
+        found = await eventually(finding)
+        assert found is not None
+        assert found.status == "degraded"
+        assert "waiting for memory, the worker's other runs" in (found.reason or "")
+        assert "WEDSYNC_WORKER_MEMORY_MB" in (found.hint or "")
+        told = await eventually(given_back)
+        assert told is not None
+        assert told.code == "memory-taken"
+        assert "backup-uploading" not in await bench.names("run-1")
+    finally:
+        await loop.stop()
+    others.close()
+    await perform_next(bench, data_plane=plane)
+    assert isinstance(await _last(bench, "run-1"), BackupCompleted)
+    assert "backup-uploading" in await bench.names("run-1")
 
 
 async def test_run_that_this_build_cannot_read_is_set_aside_and_taken_up_again(bench: ExecutorBench) -> None:

@@ -115,6 +115,46 @@ async def test_waiting_is_told_and_ends_with_the_share() -> None:
     assert budget.try_admit([MemoryShare(budget, UNIT)])
 
 
+def test_who_waits_is_passed_by_nobody_who_needs_less() -> None:
+    """Not even where the other's least is free; who gives up waiting keeps nobody from coming."""
+    budget = MemoryBudget(10 * UNIT)
+    first = MemoryShare(budget, 6 * UNIT)
+    assert budget.try_admit([first])
+    big, small = MemoryShare(budget, 5 * UNIT), MemoryShare(budget, UNIT)
+    with budget.arrival() as earlier, budget.arrival() as later:
+        assert not budget.try_admit([big], earlier)
+        assert not budget.try_admit([small], later)
+        assert not budget.try_admit([small])
+        first.close()
+        assert not budget.try_admit([small], later)
+        assert budget.try_admit([big], earlier)
+        assert budget.try_admit([small], later)
+    with budget.arrival() as earlier:
+        assert not budget.try_admit([MemoryShare(budget, 9 * UNIT)], earlier)
+    assert budget.try_admit([MemoryShare(budget, UNIT)])
+
+
+def test_what_is_lent_keeps_nobody_waiting_who_needs_more_than_the_headroom() -> None:
+    """While the first in line lacks only that, it is not lent again; else it is, and nobody is slower for nothing."""
+    budget = MemoryBudget(10 * UNIT, headroom=2 * UNIT)
+    busy = MemoryShare(budget, UNIT)
+    assert budget.try_admit([busy])
+    pool = busy.pool(UNIT)
+    lent = [pool.acquire() for _ in range(8)]
+    comer = MemoryShare(budget, 4 * UNIT)
+    with budget.arrival() as arrival:
+        assert not budget.try_admit([comer], arrival)
+        for _ in range(2):
+            pool.release(lent.pop())
+            assert not budget._may_have(busy, UNIT)
+        assert budget.try_admit([comer], arrival)
+    with budget.arrival() as arrival:
+        assert not budget.try_admit([MemoryShare(budget, 6 * UNIT)], arrival)
+        for _ in range(3):
+            pool.release(lent.pop())
+        assert budget._may_have(busy, UNIT), "it waits for an end, whatever is lent"
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_all_get_on_and_never_have_more_than_there_is(seed: int) -> None:
     """Shares with many threads each, of two lengths, come and go: no deadlock, no byte too many."""
@@ -124,8 +164,9 @@ def test_all_get_on_and_never_have_more_than_there_is(seed: int) -> None:
     def use(number: int) -> None:
         choice = SeededRandomness(100 * seed + number)
         share = MemoryShare(budget, 3 * UNIT)
-        while not budget.try_admit([share]):
-            budget.wait()
+        with budget.arrival() as arrival:
+            while not budget.try_admit([share], arrival):
+                budget.wait()
         pools = [share.pool(UNIT), share.pool(2 * UNIT)]
 
         def lend(times: int) -> None:
