@@ -17,6 +17,9 @@ from contracts.errors import PlatformError
 from repository.tiers.places import place_of
 from vault.stores import folder_of
 
+_KEPT_APART = frozenset({"tier", "target"})
+"""Roles of places that are written to, around no home: what is written there could be written into it."""
+
 
 def refuse_name(location: Location, others: Iterable[Location]) -> None:
     """Raise LOCATION_TAKEN where the name is given already."""
@@ -33,7 +36,7 @@ def refuse_place(location: Location, others: Iterable[Location], home: Path) -> 
     if location.kind == "directory":
         refuse_unreal(location)
         path, own = _real(folder_of(location)), _real(bytes(home))
-        if _is_within(path, own) or ("tier" in location.roles and _is_within(own, path)):
+        if _is_within(path, own) or (_KEPT_APART & {*location.roles} and _is_within(own, path)):
             where = "lies in" if _is_within(path, own) else "holds"
             raise PlatformError(
                 errors.LOCATION_EXCLUDED,

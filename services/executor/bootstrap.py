@@ -187,8 +187,8 @@ async def registered_folders(settings: WorkerSettings) -> list[str]:
     """The folders of registered locations in which no cache may lie; none where the registry cannot be read now, which
     the readiness tells.
 
-    A source may hold the cache where it is among the platform's own folders, which no run reads: a home lies in
-    somebody's home folder, which is to be backed up.
+    A source or a target may hold the cache where it is among the platform's own folders, which no run reads and no
+    recovery writes: a home lies in somebody's home folder, which is to be backed up.
     """
     is_own = bool(settings.cache) and OwnFolders.of(settings).hold(os.fsencode(settings.cache))
     try:
@@ -196,7 +196,7 @@ async def registered_folders(settings: WorkerSettings) -> list[str]:
         locations, faulty = await registry.all_now(), await registry.faulty_folders()
     except PlatformError:
         return []
-    folders = [each for each in locations if each.kind == "directory" and not (is_own and each.roles == ("source",))]
+    folders = [each for each in locations if each.kind == "directory" and ("tier" in each.roles or not is_own)]
     return [*([] if is_own else faulty), *(os.fsdecode(folder_of(each)) for each in folders)]
 
 

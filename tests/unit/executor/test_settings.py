@@ -129,6 +129,7 @@ async def test_cache_lies_in_a_source_that_holds_the_home(tmp_path: Path) -> Non
         return checked_cache(settings, await registered_folders(settings))
 
     assert await cache_beside("source")
+    assert await cache_beside("target")
     with pytest.raises(PlatformError, match="lies in the folder of a registered location"):
         await cache_beside("tier")
 
