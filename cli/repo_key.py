@@ -12,7 +12,14 @@ from repository.errors import KeyNotFound, KeysNotOpened, RepositoryError
 from repository.keys.key_file import KeyFile
 from repository.opened.key_change import add_generation, rewrap
 from repository.opened.repository import Repository
-from repository.opened.wrappings import keks_of, keys_of, not_opening, refuse_if_opens, remove_wrappings
+from repository.opened.wrappings import (
+    keks_of,
+    keys_of,
+    left_of_removed,
+    not_opening,
+    refuse_if_opens,
+    remove_wrappings,
+)
 from repository.tiers.places import refuse_key_within
 from repository.upkeep.root_change import change_root
 
@@ -21,7 +28,7 @@ def show(arguments: argparse.Namespace) -> int:
     """Every key, and under which key-encryption keys it is wrapped."""
     with opened(arguments, only_reads=True) as repository:
         found = keys_of(repository)
-        lost = list(repository.keys.lost)
+        lost, removed = list(repository.keys.lost), left_of_removed(repository)
         root = repository.keys.root.key_id.hex()
         public_key = repository.keys.root.signer().public_key.hex()
     own = provider_of(arguments).kek_id().hex()
@@ -32,7 +39,11 @@ def show(arguments: argparse.Namespace) -> int:
         print(f"{told} [{KeysNotOpened.code}]\n{KeysNotOpened.hint}", file=sys.stderr)
     if arguments.json:
         document = {"keys": [each._asdict() for each in found], "lost": lost, "opened_by": own}
-        say_json({**document, "root": root, "public_key": public_key})
+        left = {
+            kek: {name: {key: until and until.isoformat() for key, until in copies} for name, copies in on.items()}
+            for kek, on in removed.items()
+        }
+        say_json({**document, "root": root, "public_key": public_key, "removed": left})
         return code
     rows = [("KEY", "DOMAIN", "GENERATION", "STATE", "WRAPPED UNDER")]
     for each in found:
@@ -47,6 +58,11 @@ def show(arguments: argparse.Namespace) -> int:
         say(line)
     for object_key in lost:
         say(f"LOST: {object_key} is on no tier")
+    for kek, on in removed.items():
+        for name, copies in on.items():
+            dates = [each.locked_until for each in copies if each.locked_until is not None]
+            until = f", locked until {max(dates).isoformat()}" if dates else ""
+            say(f"{kek} was removed, and still opens what lies on {name}{until}: then `repo key remove {kek}`")
     return code
 
 
@@ -160,20 +176,32 @@ def _say_shut_out(keks: list[str]) -> None:
 
 def remove(arguments: argparse.Namespace) -> int:
     """End a key-encryption key."""
+    kek = arguments.kek.lower()
     with opened(arguments) as repository:
-        removed = remove_wrappings(repository, arguments.kek.lower(), provider_of(arguments))
+        done = remove_wrappings(repository, kek, provider_of(arguments))
         left = sorted({kek for each in keys_of(repository) if not each.is_destroyed for kek in each.wrapped_under})
         own = keks_of(repository)
     if arguments.json:
-        say_json({"kek": arguments.kek.lower(), "removed": removed, "still_opened_by": left})
+        failed = {name: f"{each.failed} [{each.failed.code}]" for name, each in done.items() if each.failed is not None}
+        removed = {name: len(each.removed) for name, each in done.items()}
+        kept = {name: each.left for name, each in done.items() if each.left}
+        say_json({"kek": kek, "removed": removed, "left": kept, "failed": failed, "still_opened_by": left})
     else:
-        for name, count in removed.items():
-            say(f"{name}: {count:,} wrapped keys removed")
+        for name, each in done.items():
+            if each.failed is not None:
+                say(f"{name}: NOT done: {each.failed} [{each.failed.code}]")
+            say(f"{name}: {len(each.removed):,} wrapped keys removed")
+            for object_key, why in each.left.items():
+                say(f"  LEFT {object_key}: {why}")
         others = ", ".join(f"{kek}{' (this one)' if kek in own else ''}" for kek in left)
         say(f"still wrapped under: {others}")
         say("a key file or passphrase that opens one of these still opens the repository; so does the one that was")
         say("removed, on a tier that was not given")
-    return ExitCode.OK
+    if all(each.is_complete for each in done.values()):
+        return ExitCode.OK
+    told = "the removal is on record: nothing brings these back, or locks them for longer"
+    print(f"{told}. Say it again when what is left can go: `repo key remove {kek}`", file=sys.stderr)
+    return ExitCode.DEGRADED
 
 
 def _told(

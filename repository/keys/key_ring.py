@@ -334,6 +334,11 @@ def key_id_of(object_key: str) -> str:
     return object_key.removeprefix(KEY_PREFIX).partition(".")[0]
 
 
+def kek_id_of(object_key: str) -> str:
+    """The id (hex) of the key-encryption key under which it lies wrapped."""
+    return object_key.rpartition(".")[2]
+
+
 def new_keys(
     repository_id: bytes, domain: str = DEFAULT_DOMAIN, generation: int = 1, randomness: Randomness = SYSTEM_RANDOMNESS
 ) -> DomainKeys:

@@ -13,6 +13,8 @@ from datetime import datetime
 from itertools import islice
 from typing import Final
 
+import msgspec
+
 from repository.errors import AccessDenied, AlreadyExists, Locked, RepositoryError
 from repository.keys import crypto
 from repository.keys.key_ring import KeyRing, Rank
@@ -22,7 +24,7 @@ from repository.log.tail import TAIL_KEY
 from repository.ports import Randomness
 from repository.stored.checkpoint import (
     CHECKPOINT_PREFIX,
-    Checkpoint,
+    CheckpointAndEnded,
     Kept,
     checkpoint_object_key,
     checkpoint_of,
@@ -41,11 +43,11 @@ READ_MAX: Final = 64
 """Objects that are read in search of them, at most: what is put among them costs the reading of the log, no more."""
 
 
-def checkpoint_from(state: LogState, time_ns: int) -> Checkpoint:
+def checkpoint_from(state: LogState, time_ns: int) -> CheckpointAndEnded:
     """The state as it goes into an object; it has no faults, and is of a log that has begun."""
     assert state.tier_id is not None  # noqa: S101 - a log that has begun has one
     entry_of, locked_until, live = state.entry_of.plain(), state.locked_until.plain(), state.snapshots.plain()
-    return Checkpoint(
+    return CheckpointAndEnded(
         time_ns=time_ns,
         number=state.head.number,
         digest=state.head.digest,
@@ -74,10 +76,11 @@ def checkpoint_from(state: LogState, time_ns: int) -> Checkpoint:
         streams=state.streams,
         released_holds=tuple(sorted(state.released_holds)),
         tags=state.tags,
+        ended_keks=tuple(sorted(state.ended_keks)) or msgspec.UNSET,
     )
 
 
-def state_from(checkpoint: Checkpoint, repository_id: bytes, genesis: bytes, root: Rank) -> LogState:
+def state_from(checkpoint: CheckpointAndEnded, repository_id: bytes, genesis: bytes, root: Rank) -> LogState:
     """The state that a checkpoint holds. `root`: which signed it."""
     live = {each.id.hex(): each for each in checkpoint.snapshots}
     twins: dict[str, tuple[str, ...]] = {}
@@ -113,6 +116,7 @@ def state_from(checkpoint: Checkpoint, repository_id: bytes, genesis: bytes, roo
         streams=dict(checkpoint.streams),
         released_holds=set(checkpoint.released_holds),
         tags=dict(checkpoint.tags),
+        ended_keks=set() if checkpoint.ended_keks is msgspec.UNSET else set(checkpoint.ended_keks),
     )
 
 
@@ -121,7 +125,7 @@ def _split(digests: bytes) -> Iterator[bytes]:
         yield digests[start : start + DIGEST_LENGTH]
 
 
-def _is_confirmed(checkpoint: Checkpoint, entry: Entry | LogFault) -> bool:
+def _is_confirmed(checkpoint: CheckpointAndEnded, entry: Entry | LogFault) -> bool:
     shown = (named_by_the_next(entry), entry.place.tier_id) if isinstance(entry, Entry) else None
     return shown == (checkpoint.digest, checkpoint.tier_id)
 
@@ -146,7 +150,7 @@ class CheckpointShelf:
         self.has_tail = TAIL_KEY in keys
         return sorted(filter(checkpoint_of, keys))
 
-    def read(self, object_key: str, *, by_any_root: bool = True) -> Checkpoint:
+    def read(self, object_key: str, *, by_any_root: bool = True) -> CheckpointAndEnded:
         """One checkpoint, authentic; `by_any_root`: as of `decode_checkpoint`.
 
         Raises `Damaged`, `ObjectMissing`, `UnknownKey` and the store's errors.
@@ -217,7 +221,7 @@ class CheckpointShelf:
             if object_key in self._seen or next(self._genuine([object_key]), None) is not None:
                 yield object_key
 
-    def _genuine(self, object_keys: Iterable[str]) -> Iterator[tuple[str, Checkpoint]]:
+    def _genuine(self, object_keys: Iterable[str]) -> Iterator[tuple[str, CheckpointAndEnded]]:
         """Those that the last root signed. Names prove nothing: anybody who may write to the store can make some."""
         for object_key in islice(object_keys, READ_MAX):
             try:

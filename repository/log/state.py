@@ -25,6 +25,7 @@ from repository.stored.log_entry import (
     HoldPlaced,
     HoldReleased,
     IndexChanged,
+    KeksEnded,
     KeysChanged,
     KeysDestroyed,
     PacksMarked,
@@ -101,6 +102,7 @@ class LogState:
     swept_packs: set[bytes] = field(default_factory=set)
     key_objects: dict[str, str] = field(default_factory=dict)
     destroyed_keys: set[str] = field(default_factory=set)
+    ended_keks: set[str] = field(default_factory=set)
     holds: dict[str, tuple[str, ...]] = field(default_factory=dict)
     released_holds: set[str] = field(default_factory=set)
     witnesses: dict[bytes, Head] = field(default_factory=dict)
@@ -149,6 +151,7 @@ class LogState:
             swept_packs=set(self.swept_packs),
             key_objects=dict(self.key_objects),
             destroyed_keys=set(self.destroyed_keys),
+            ended_keks=set(self.ended_keks),
             holds=dict(self.holds),
             released_holds=set(self.released_holds),
             witnesses=dict(self.witnesses),
@@ -254,6 +257,8 @@ class LogState:
         match entry.body:
             case KeysChanged(objects=objects):
                 self.key_objects = dict(objects)
+            case KeksEnded(keks=keks):
+                self.ended_keks.update(keks)
             case HistoryAccepted(tier_id=tier_id, number=number, digest=digest):
                 self.witnesses[bytes.fromhex(tier_id)] = Head(number, bytes.fromhex(digest))
             case StreamAppended() as said:

@@ -6,7 +6,7 @@ the work. A new wrapping is on each ready tier before the log says so.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 
 from repository.errors import (
@@ -29,6 +29,7 @@ from repository.keys.key_ring import (
     KeyRecord,
     WrappedKey,
     decode_wrapped_key,
+    kek_id_of,
     key_id_of,
     new_keys,
     unwrap,
@@ -38,7 +39,7 @@ from repository.log.state import LogState
 from repository.opened import legal_holds
 from repository.opened.open_tier import OpenTier
 from repository.opened.open_tiers import OpenTiers
-from repository.stored.log_entry import Body, KeysChanged
+from repository.stored.log_entry import Body, KeksEnded, KeysChanged
 from repository.stored.object_reading import read_object
 
 
@@ -47,9 +48,11 @@ def record_keys(repository: OpenTiers, tier: OpenTier) -> None:
 
     Only what this ring opened or made, or a log names already, is signed for: anybody may put objects there. What is
     gone stays named, so that it is missed, unless another wrapping of the same key is there. Where a hold keeps a
-    snapshot that needs them, they are held. Raises the store's errors and `LegalHoldNotSet`.
+    snapshot that needs them, they are held. What is wrapped under a key-encryption key that was removed is named no
+    more where another wrapping is. Raises the store's errors and `LegalHoldNotSet`.
     """
     follow_root(repository, tier)
+    end_keks(repository, tier)
     known = known_objects(repository)
     destroyed = destroyed_keys(repository)
     present = {key: crypto.sha256(body).hex() for key, body in present_keys(tier)}
@@ -62,6 +65,12 @@ def record_keys(repository: OpenTiers, tier: OpenTier) -> None:
             key: digest for key, digest in state.key_objects.items() if key in present or key_id_of(key) not in held
         }
         objects = {key: each for key, each in (missed | ours).items() if key_id_of(key) not in destroyed}
+        covered = {key_id_of(key) for key in objects if kek_id_of(key) not in state.ended_keks}
+        objects = {
+            key: each
+            for key, each in objects.items()
+            if kek_id_of(key) not in state.ended_keks or key_id_of(key) not in covered
+        }
         if state.key_objects == objects:
             return None
         return KeysChanged(time_ns=repository.clock.now_ns(), objects=objects)
@@ -83,10 +92,66 @@ def present_keys(tier: OpenTier) -> Iterator[KeyRecord]:
 
 
 def known_objects(repository: OpenTiers) -> set[tuple[str, str]]:
-    """Key objects that are this repository's: key and SHA-256 (hex); those of destroyed keys are left out."""
+    """Key objects that are this repository's: key and SHA-256 (hex).
+
+    Those of destroyed keys are left out, and those that count no more (`ended_wrappings`).
+    """
+    is_gone = gone_objects(repository)
+    return {each for each in _named_or_proven(repository) if not is_gone(each[0])}
+
+
+def _named_or_proven(repository: OpenTiers) -> set[tuple[str, str]]:
     logs = (tier.log.state.key_objects.items() for tier in repository.readable_tiers())
-    destroyed = destroyed_keys(repository)
-    return {each for each in repository.keys.proven.union(*logs) if key_id_of(each[0]) not in destroyed}
+    return repository.keys.proven.union(*logs)
+
+
+def ended_keks(repository: OpenTiers) -> set[str]:
+    """Ids (hex) of key-encryption keys that any tier's log calls removed."""
+    return {kek for each in repository.readable_tiers() for kek in each.log.state.ended_keks}
+
+
+def ended_wrappings(repository: OpenTiers) -> Callable[[str], bool]:
+    """Whether a key object counts no more: what wraps it was removed, and the key has another wrapping.
+
+    It is copied to none, missed by nobody, and neither locked nor held for longer than it is. The only wrapping of a
+    key (which a tier made that was away when the removal was said) counts, whatever wraps it: nothing is lost.
+    """
+    ended = ended_keks(repository)
+    if not ended:
+        return lambda _object_key: False
+    covered = {key_id_of(each) for each, _ in _named_or_proven(repository) if kek_id_of(each) not in ended}
+    return lambda object_key: kek_id_of(object_key) in ended and key_id_of(object_key) in covered
+
+
+def gone_objects(repository: OpenTiers) -> Callable[[str], bool]:
+    """Whether a key object counts no more, since its key was destroyed or what wraps it was removed."""
+    destroyed, is_ended = destroyed_keys(repository), ended_wrappings(repository)
+    return lambda object_key: key_id_of(object_key) in destroyed or is_ended(object_key)
+
+
+def end_keks(repository: OpenTiers, tier: OpenTier, keks: Collection[str] = ()) -> None:
+    """Let the tier's log say that these key-encryption keys were removed, and those that another's calls so."""
+    ended = ended_keks(repository).union(keks)
+
+    def decide(state: LogState) -> Body | None:
+        new = tuple(sorted(ended - state.ended_keks))
+        return KeksEnded(time_ns=repository.clock.now_ns(), keks=new) if new else None
+
+    if ended:
+        tier.log.append(decide)
+
+
+def refuse_ended(repository: OpenTiers, provider: KeyProvider) -> None:
+    """Raises `KeyNotGiven` where what would wrap keys from now on was removed: nothing would count."""
+    if (kek := provider.kek_id().hex()) in ended_keks(repository):
+        hint = "Take another key file: `repo key add --new-key-file FILE` makes one where none is yet."
+        raise KeyNotGiven("this key was removed: nothing is wrapped under it any more", hint=hint, kek_id=kek)
+
+
+def owes_keys(repository: OpenTiers, tier: OpenTier) -> bool:
+    """Whether a tier has not heard of keys, of a root or of a removal: before it is written to, `copy_keys` does it."""
+    has_not_heard = ended_keks(repository) - tier.log.state.ended_keks
+    return bool(lacking_keys(repository, tier) or tier.log.lags or has_not_heard)
 
 
 def lacking_keys(repository: OpenTiers, tier: OpenTier) -> dict[str, str]:
@@ -97,11 +162,12 @@ def lacking_keys(repository: OpenTiers, tier: OpenTier) -> dict[str, str]:
     not be opened alone, or its newest snapshots could not be read. What was destroyed is not missed; nor is another
     wrapping of a key that the tier has, but one that this key provider opens.
     """
-    destroyed = destroyed_keys(repository)
+    destroyed, is_ended = destroyed_keys(repository), ended_wrappings(repository)
     own = tier.log.state.key_objects
-    held = {key_id_of(object_key) for object_key in own}
-    there = {key_id_of(object_key) for object_key, _ in tier.keys_seen} | held | destroyed
-    made = {key: digest for key, digest in repository.keys.proven if key_id_of(key) not in there}
+    held = {key_id_of(object_key) for object_key in own if not is_ended(object_key)}
+    seen = {key_id_of(object_key) for object_key, _ in tier.keys_seen if not is_ended(object_key)}
+    there = seen | held | destroyed
+    made = {key: each for key, each in repository.keys.proven if key_id_of(key) not in there and not is_ended(key)}
     return (
         _gone_keys(repository, tier)
         | made
@@ -111,6 +177,7 @@ def lacking_keys(repository: OpenTiers, tier: OpenTier) -> dict[str, str]:
             if source is not tier
             for object_key, digest in source.log.state.key_objects.items()
             if object_key not in own
+            and not is_ended(object_key)
             and key_id_of(object_key) not in destroyed
             and (key_id_of(object_key) not in held or (object_key, digest) in repository.keys.proven)
         }
@@ -120,7 +187,8 @@ def lacking_keys(repository: OpenTiers, tier: OpenTier) -> dict[str, str]:
 def _gone_keys(repository: OpenTiers, tier: OpenTier) -> dict[str, str]:
     """What the tier's own log names and it has not; what no tier has is the ring's to tell of."""
     excused = destroyed_keys(repository) | {key_id_of(object_key) for object_key in repository.keys.lost}
-    own = tier.log.state.key_objects.items()
+    is_ended = ended_wrappings(repository)
+    own = [each for each in tier.log.state.key_objects.items() if not is_ended(each[0])]
     held = {key_id_of(each[0]) for each in own if each in tier.keys_seen}
     return {
         object_key: digest
@@ -137,7 +205,9 @@ def destroyed_keys(repository: OpenTiers) -> set[str]:
 
 
 def copy_keys(repository: OpenTiers, tier: OpenTier) -> int:
-    """Give a tier each key object that a log names, and that is not there and not destroyed; returns how many.
+    """Give a tier each key object that a log names and that is not there; returns how many.
+
+    None that was destroyed, or of which the wrapping was removed: of these the tier's log is told.
 
     A source that fails is passed over. Raises `TierBehind` (of one that it lacks no whole copy was to be had, so that
     nothing may be written to the tier that needs it) and what the tier raises.
@@ -148,10 +218,9 @@ def copy_keys(repository: OpenTiers, tier: OpenTier) -> int:
     for each in repository.readable_tiers():
         named |= each.log.state.key_objects
     named |= tier.log.state.key_objects
-    destroyed = destroyed_keys(repository)
-    copied = 0
+    is_gone, copied = gone_objects(repository), 0
     for object_key, digest in named.items():
-        if object_key in present or key_id_of(object_key) in destroyed:
+        if object_key in present or is_gone(object_key):
             continue
         for source in repository.readable_tiers():
             try:
@@ -163,7 +232,7 @@ def copy_keys(repository: OpenTiers, tier: OpenTier) -> int:
                 copied += 1
                 break
     follow_root(repository, tier)
-    if copied or lacking:
+    if copied or lacking or ended_keks(repository) - tier.log.state.ended_keks:
         record_keys(repository, tier)
     if lacking and (missed := sorted(lacking_keys(repository, tier))):
         raise TierBehind(
@@ -207,9 +276,10 @@ def find_key(repository: OpenTiers, key_id: bytes, provider: KeyProvider) -> Non
 def rewrap(repository: OpenTiers, new_provider: KeyProvider) -> dict[str, RepositoryError | None]:
     """Wrap every key under the new provider's present KEK too; says of each ready tier whether it has them.
 
-    The old wrappings stay: who has the old KEK can still open. To end that, delete the old key objects on
-    every tier (once their locks have passed) and destroy the old KEK. Raises what the provider raises.
+    The old wrappings stay: who has the old KEK can still open. `wrappings.remove_wrappings` ends that. Raises
+    `KeyNotGiven` (the new one was removed) and what the provider raises.
     """
+    refuse_ended(repository, new_provider)
     kept = [keys for keys in repository.keys.all() if keys.key_id.hex() not in repository.keys.destroyed]
     return _store(repository, [wrap(keys, new_provider) for keys in kept], new_provider)
 
@@ -221,13 +291,14 @@ def add_generation(
 
     What is stored under the keys before is recognised, and stays readable. A domain may be wrapped under a KEK of its
     own: whoever has not that one opens all but the domain. Raises `LimitExceeded` (name of the
-    domain), and what the provider raises; per tier as `rewrap`.
+    domain), `KeyNotGiven`, and what the provider raises; per tier as `rewrap`.
     """
     if not domain or len(domain.encode()) > 255:
         raise LimitExceeded("name of a key domain has 1 to 255 bytes", length=len(domain))
     if domain == ROOT_DOMAIN:
         hint = "`repo key rotate --root` changes the root; for what is backed up choose another name."
         raise KeyNotGiven("this key domain is that of the repository's own root", hint=hint, domain=domain)
+    refuse_ended(repository, provider)
     repository.keys.expect_none_lost()
     own = [keys for keys in repository.keys.all() if keys.domain == domain]
     if own:

@@ -64,7 +64,7 @@ def begin_writing(
         try:
             # What keeps the log from taking entries is seen before anything is uploaded, not when all is.
             tier.refresh()
-            if tier.is_ready and (key_change.lacking_keys(repository, tier) or tier.log.lags):
+            if tier.is_ready and key_change.owes_keys(repository, tier):
                 # It was away when they were made: what is written under them could not be read from it alone.
                 key_change.copy_keys(repository, tier)
             if tier.is_ready:

@@ -8,7 +8,7 @@ from typing import Protocol
 from repository.errors import Damaged, ObjectMissing
 from repository.format import pack_object_key
 from repository.index.segments import INDEX_PREFIX, segment_object_key
-from repository.keys.key_ring import KEY_PREFIX, key_id_of
+from repository.keys.key_ring import KEY_PREFIX, kek_id_of, key_id_of
 from repository.log.commit_log import CommitLog
 from repository.stored.config import CONFIG_KEY
 from repository.stored.index_segment import Segment
@@ -37,9 +37,10 @@ def expect_objects(tier: HasLog) -> None:
 
     Raises `ObjectMissing`, `Damaged` and the store's errors.
     """
-    there = {info.key for info in tier.store.list(KEY_PREFIX)}
+    there, state = {info.key for info in tier.store.list(KEY_PREFIX)}, tier.log.state
     for key, _ in tier.keys_seen:
-        if key not in there and key_id_of(key) not in tier.log.state.destroyed_keys:
+        is_gone_for_good = key_id_of(key) in state.destroyed_keys or kek_id_of(key) in state.ended_keks
+        if key not in there and not is_gone_for_good:
             raise ObjectMissing("a key object is not there", tier=tier.name, object_key=key)
     expect_index(tier)
 

@@ -1,31 +1,69 @@
 """Which keys a repository has, under what they are wrapped, and the end of a wrapping.
 
 Promise: a wrapping is taken away only where each tier has, of every key that it wraps, another one that the caller's
-provider opens: whoever opens the repository today can open it afterwards.
+provider opens: whoever opens the repository today can open it afterwards. It is on record before anything is deleted,
+so that nothing brings it back, and what a lock keeps is told.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
-from typing import NamedTuple
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final, NamedTuple
 
 from repository.errors import (
+    AccessDenied,
     Damaged,
     KeyNotFound,
     KeyNotGiven,
     KeysNotOpened,
     KeyStillNeeded,
+    LegalHoldNotSet,
+    Locked,
     NoUsableTier,
+    RepositoryError,
     UnsupportedFormat,
     WrongKey,
 )
 from repository.keys import crypto
-from repository.keys.key_ring import KEY_PREFIX, KeyProvider, KeyRecord, decode_wrapped_key, key_id_of, unwrap
-from repository.opened import key_change
+from repository.keys.key_ring import (
+    KEY_PREFIX,
+    KeyProvider,
+    KeyRecord,
+    decode_wrapped_key,
+    kek_id_of,
+    key_id_of,
+    unwrap,
+)
+from repository.opened import key_change, legal_holds
 from repository.opened.open_tier import OpenTier
 from repository.opened.open_tiers import OpenTiers
 from repository.stored.object_reading import read_object
+
+QUARANTINE_PREFIX: Final = "quarantine/"
+
+
+class KeyCopy(NamedTuple):
+    """A wrapped key that lies on a tier. `locked_until` is None where no lock is known to keep it."""
+
+    object_key: str
+    locked_until: datetime | None
+
+
+@dataclass
+class TierRid:
+    """What became of one tier: `removed`, object keys; `left`: what still lies there, by object key, and why."""
+
+    removed: list[str] = field(default_factory=list)
+    left: dict[str, str] = field(default_factory=dict)
+    failed: RepositoryError | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the tier has nothing any more that is wrapped under the KEK."""
+        return self.failed is None and not self.left
 
 
 class KeyFound(NamedTuple):
@@ -50,7 +88,7 @@ def keys_of(repository: OpenTiers) -> list[KeyFound]:
     under: dict[str, dict[str, list[str]]] = {each: {} for each in (*opened, *destroyed)}
     for tier in repository.readable_tiers():
         for object_key in tier.log.state.key_objects:
-            key_id, kek_id = key_id_of(object_key), object_key.rpartition(".")[2]
+            key_id, kek_id = key_id_of(object_key), kek_id_of(object_key)
             under.setdefault(key_id, {}).setdefault(kek_id, []).append(tier.name)
     all_opened = all(key_id in opened or key_id in destroyed for key_id in under)
     found = [
@@ -93,37 +131,79 @@ def not_opening(repository: OpenTiers, key_id: str) -> list[str]:
     return sorted(others - found[key_id].wrapped_under.keys())
 
 
-def remove_wrappings(repository: OpenTiers, kek_id: str, provider: KeyProvider) -> dict[str, int]:
-    """Take away what is wrapped under this KEK (hex), on every tier; by tier, how many objects.
+def remove_wrappings(repository: OpenTiers, kek_id: str, provider: KeyProvider) -> dict[str, TierRid]:
+    """Take away what is wrapped under this KEK (hex), on every tier; by tier, what became of it.
 
-    All tiers that were given have to be ready: one that is away would bring them back. Raises `NoUsableTier`,
-    `KeyNotFound`, `KeyStillNeeded`, `Locked` and the stores' errors; called again, it goes
-    on.
+    First each tier's log says that the KEK was removed: from then on nothing brings its wrappings back, locks or holds
+    them. Then they are deleted, and what repairs set aside of them; what a lock keeps is told, and the same call goes
+    on when it has ended. All tiers that were given have to be ready. Raises `NoUsableTier`, `KeyNotFound`,
+    `KeyStillNeeded` (nothing was said or deleted) and the stores' errors; what fails on one tier once the first log
+    says it is told of that tier.
     """
     for tier in repository.tiers:
         if not tier.is_ready:
             raise NoUsableTier.because(
-                "a tier is away, and would bring the wrappings back",
+                "a tier is away, and would keep the wrappings",
                 [tier.error],
                 tier=tier.name,
                 state=tier.state.value,
             )
     if kek_id == provider.kek_id().hex():
         raise KeyStillNeeded("this is the key that opens the repository now", kek_id=kek_id)
-    on_tiers = {tier.name: list(_under(tier, kek_id)) for tier in repository.tiers}
-    if not any(on_tiers.values()):
+    key_change.refuse_ended(repository, provider)
+    on_tiers = {tier.name: _under(tier, kek_id) for tier in repository.tiers}
+    if not any(on_tiers.values()) and kek_id not in key_change.ended_keks(repository):
         raise KeyNotFound("nothing is wrapped under this key", kek_id=kek_id)
     for tier in repository.tiers:
         for object_key in on_tiers[tier.name]:
-            if not _opens(repository, tier, key_id_of(object_key), provider):
+            if not _opens(repository, tier, key_id_of(object_key.removeprefix(QUARANTINE_PREFIX)), provider):
                 message = "a key would be lost: nothing else that this key file opens wraps it"
                 hint = "`repo key add` wraps every key under the key file that is to stay."
                 raise KeyStillNeeded(message, hint=hint, tier=tier.name, object_key=object_key)
+    done = {tier.name: TierRid() for tier in repository.tiers}
     for tier in repository.tiers:
-        for object_key in on_tiers[tier.name]:
-            tier.store.delete(object_key)
-        key_change.record_keys(repository, tier)
-    return {name: len(objects) for name, objects in on_tiers.items()}
+        with _told(done[tier.name]):
+            key_change.end_keks(repository, tier, [kek_id])
+    errors = [each.failed for each in done.values() if each.failed is not None]
+    if len(errors) == len(done):
+        raise errors[0]
+    for tier in repository.tiers:
+        result = done[tier.name]
+        if result.failed is None:
+            with _told(result):
+                # Before they are deleted: what another one wraps is named and held no more.
+                key_change.record_keys(repository, tier)
+                for object_key in on_tiers[tier.name]:
+                    if (why := delete_copy(tier, object_key, is_held=False)) is None:
+                        result.removed.append(object_key)
+                    else:
+                        result.left[object_key] = why
+                tier.keys_seen = frozenset(each for each in tier.keys_seen if each[0] not in result.removed)
+    return done
+
+
+@contextmanager
+def _told(result: TierRid) -> Iterator[None]:
+    try:
+        yield
+    except RepositoryError as error:
+        result.failed = error
+
+
+def left_of_removed(repository: OpenTiers) -> dict[str, dict[str, list[KeyCopy]]]:
+    """What still lies on ready tiers under KEKs that were removed, by KEK (hex) and tier: it opens what it wraps.
+
+    KEKs of which nothing is left are in it as well. Raises the stores' errors.
+    """
+    ready = repository.ready_tiers()
+    return {
+        kek_id: {
+            tier.name: [KeyCopy(each, locked_until(tier, each)) for each in found]
+            for tier in ready
+            if (found := _under(tier, kek_id))
+        }
+        for kek_id in sorted(key_change.ended_keks(repository))
+    }
 
 
 def refuse_if_opens(repository: OpenTiers, provider: KeyProvider) -> None:
@@ -150,13 +230,43 @@ def refuse_if_opens(repository: OpenTiers, provider: KeyProvider) -> None:
 
 def keks_of(repository: OpenTiers) -> list[str]:
     """Ids (hex) of every KEK under which the present provider opened or wrapped something."""
-    return sorted({object_key.rpartition(".")[2] for object_key, _ in repository.keys.proven})
+    return sorted({kek_id_of(object_key) for object_key, _ in repository.keys.proven})
 
 
-def _under(tier: OpenTier, kek_id: str) -> Iterator[str]:
-    for info in tier.store.list(KEY_PREFIX):
-        if info.key.rpartition(".")[2] == kek_id:
-            yield info.key
+def _under(tier: OpenTier, kek_id: str) -> list[str]:
+    """What is wrapped under it, and what a repair set aside of that, under another ending of its own."""
+    found = [info.key for info in tier.store.list(KEY_PREFIX) if kek_id_of(info.key) == kek_id]
+    aside = (info.key for info in tier.store.list(QUARANTINE_PREFIX + KEY_PREFIX))
+    return found + [key for key in aside if kek_id_of(key.rpartition(".")[0]) == kek_id]
+
+
+def locked_until(tier: OpenTier, object_key: str) -> datetime | None:
+    """Until when a lock keeps the object; None where none is known to. Raises the store's errors."""
+    if tier.store.capabilities.locks is False:
+        return None
+    found = tier.store.head(object_key)
+    until = found.lock_until if found is not None else None
+    return until if until is not None and until > tier.store.now() else None
+
+
+def delete_copy(tier: OpenTier, object_key: str, *, is_held: bool = True) -> str | None:
+    """Delete a wrapped key with all its versions; says why it is still there, None where it is gone.
+
+    `is_held`: False where no hold is to keep it any more: then it is taken away first. Raises the store's errors.
+    """
+    try:
+        if not is_held and tier.store.capabilities.locks is not False and tier.store.legal_hold(object_key):
+            legal_holds.set_on(tier.store, {object_key: None}, is_on=False)
+        tier.store.delete(object_key)
+        is_left = tier.store.head(object_key) is not None
+    except Locked:
+        until = locked_until(tier, object_key)
+        return f"locked until {until.isoformat()}" if until else "an older version is locked"
+    except LegalHoldNotSet:
+        return "a legal hold is on it, and the credentials may not take it away"
+    except AccessDenied:
+        return "the credentials may not delete it"
+    return "it is still there after it was deleted" if is_left else None
 
 
 def _opens(repository: OpenTiers, tier: OpenTier, key_id: str, provider: KeyProvider) -> bool:

@@ -11,15 +11,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Final, NamedTuple
 
 from repository.errors import (
-    AccessDenied,
     ErasureNotConfirmed,
     KeyNotFound,
     KeyStillNeeded,
-    Locked,
     RepositoryError,
     SnapshotHeld,
 )
@@ -31,18 +27,10 @@ from repository.opened.erased import Erased
 from repository.opened.open_tier import OpenTier
 from repository.opened.pack_access import ChunkReader, nearest_first
 from repository.opened.repository import Repository
+from repository.opened.wrappings import QUARANTINE_PREFIX, KeyCopy, delete_copy, locked_until
 from repository.retention.orders import AT_ONCE, holds_of, take_over
 from repository.stored.log_entry import Body, KeysDestroyed, SnapshotsForgotten
 from repository.stored.snapshot import Snapshot
-
-QUARANTINE_PREFIX: Final = "quarantine/"
-
-
-class KeyCopy(NamedTuple):
-    """A wrapped key that lies on a tier. `locked_until` is None where no lock is known to keep it."""
-
-    object_key: str
-    locked_until: datetime | None
 
 
 @dataclass(frozen=True)
@@ -267,28 +255,11 @@ def _copies(tier: OpenTier, key_ids: Collection[str]) -> Iterator[KeyCopy]:
     for prefix in (KEY_PREFIX, QUARANTINE_PREFIX + KEY_PREFIX):
         for info in tier.store.list(prefix):
             if _key_id(info.key) in key_ids:
-                yield KeyCopy(info.key, _locked_until(tier, info.key))
-
-
-def _locked_until(tier: OpenTier, object_key: str) -> datetime | None:
-    if tier.store.capabilities.locks is False:
-        return None
-    found = tier.store.head(object_key)
-    until = found.lock_until if found is not None else None
-    return until if until is not None and until > tier.store.now() else None
+                yield KeyCopy(info.key, locked_until(tier, info.key))
 
 
 def _delete(tier: OpenTier, copy: KeyCopy, result: TierErased) -> None:
-    try:
-        tier.store.delete(copy.object_key)
-        is_left = tier.store.head(copy.object_key) is not None
-    except Locked:
-        until = _locked_until(tier, copy.object_key)
-        result.left[copy.object_key] = f"locked until {until.isoformat()}" if until else "an older version is locked"
-    except AccessDenied:
-        result.left[copy.object_key] = "the credentials may not delete it"
+    if (why := delete_copy(tier, copy.object_key)) is None:
+        result.removed.append(copy.object_key)
     else:
-        if is_left:
-            result.left[copy.object_key] = "it is still there after it was deleted"
-        else:
-            result.removed.append(copy.object_key)
+        result.left[copy.object_key] = why

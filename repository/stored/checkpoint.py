@@ -84,7 +84,16 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     tags: dict[str, KeptTags] = {}
 
 
-_CHECKPOINT: Final = msgspec.msgpack.Decoder(Checkpoint)
+class CheckpointAndEnded(Checkpoint, frozen=True, kw_only=True):
+    """`ended_keks`: ids (hex) of key-encryption keys that were removed; absent where none was.
+
+    A version that does not know the field passes over it, and makes checkpoints without it.
+    """
+
+    ended_keks: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
+
+
+_CHECKPOINT: Final = msgspec.msgpack.Decoder(CheckpointAndEnded)
 
 
 def checkpoint_object_key(number: int, digest: bytes) -> str:
@@ -113,7 +122,7 @@ def encode_checkpoint(checkpoint: Checkpoint, root: DomainKeys, randomness: Rand
     return sealed + root.signer().sign(_signed(checkpoint.number, sealed))
 
 
-def decode_checkpoint(buffer: bytes, number: int, ring: KeyRing, *, by_any_root: bool = True) -> Checkpoint:
+def decode_checkpoint(buffer: bytes, number: int, ring: KeyRing, *, by_any_root: bool = True) -> CheckpointAndEnded:
     """Authenticate and read the checkpoint of entry `number`. Raises `Damaged`, `UnsupportedFormat`, `UnknownKey`.
 
     `by_any_root`: False where only the last one that was made is to count: who has an older one could say anything.

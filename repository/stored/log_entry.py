@@ -140,6 +140,13 @@ class KeysDestroyed(msgspec.Struct, frozen=True, kw_only=True, tag="destroyed", 
     key_ids: tuple[str, ...]
 
 
+class KeksEnded(msgspec.Struct, frozen=True, kw_only=True, tag="ended", tag_field="kind"):
+    """These key-encryption keys (ids, hex) were removed: no wrapping under them counts, is copied, locked or held."""
+
+    time_ns: int
+    keks: tuple[str, ...]
+
+
 class TierNamed(msgspec.Struct, frozen=True, kw_only=True, tag="tier", tag_field="kind"):
     """The log was copied from another tier's; from this entry on it has the tier id of its header."""
 
@@ -235,6 +242,7 @@ Body: TypeAlias = (
     | SnapshotsTagged
     | KeysChanged
     | KeysDestroyed
+    | KeksEnded
     | HistoryAccepted
     | TierNamed
     | CheckpointMade
@@ -243,7 +251,7 @@ Body: TypeAlias = (
     | Bridged
 )
 _BODY: Final = msgspec.json.Decoder(Body)
-_SKIPPABLE: Final = (CheckpointMade, SnapshotsTagged)
+_SKIPPABLE: Final = (CheckpointMade, SnapshotsTagged, KeksEnded)
 _NOTES: Final = (CheckpointMade, Bridged, Skipped)
 
 _SAID_ELSEWHERE: Final = Begun, SnapshotCommitted, IndexChanged, KeysChanged, HistoryAccepted, TierNamed, *_NOTES

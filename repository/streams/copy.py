@@ -94,7 +94,7 @@ class Copy:
         tier.refresh()
         if not tier.is_ready:
             raise NoUsableTier.because("tier is not ready", [tier.error], tier=tier.name, state=tier.state.value)
-        if key_change.lacking_keys(self._repository, tier) or tier.log.lags:
+        if key_change.owes_keys(self._repository, tier):
             key_change.copy_keys(self._repository, tier)
         until = locking.lock_date(tier.store, self._lock_days)
         if until is not None:

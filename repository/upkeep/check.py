@@ -18,9 +18,9 @@ from repository.index.pack_catalog import StoredPack, each_in_parallel, is_fault
 from repository.index.pack_sizes import least_sizes
 from repository.index.segments import open_segment, segment_object_key
 from repository.keys import crypto
-from repository.keys.key_ring import KEY_PREFIX, KeyRecord, decode_wrapped_key, key_id_of
+from repository.keys.key_ring import KEY_PREFIX, KeyRecord, decode_wrapped_key, kek_id_of, key_id_of
 from repository.opened.erased import ERASED_DETAIL, Erased
-from repository.opened.key_change import destroyed_keys
+from repository.opened.key_change import destroyed_keys, gone_objects
 from repository.opened.open_tier import OpenTier, TierState
 from repository.opened.own_folders import blocked_folders
 from repository.opened.pack_access import ChunkReader
@@ -168,12 +168,10 @@ class _TierCheck:
             yield self._finding(Problem.CONFIG, CONFIG_KEY, error, [self._tier.name])
 
     def _keys(self) -> Iterator[Finding]:
-        destroyed = destroyed_keys(self._repository)
-        named = self._tier.log.state.key_objects
-        recorded = {key: digest for key, digest in named.items() if key_id_of(key) not in destroyed}
-        proven = {each for each in self._repository.keys.proven if key_id_of(each[0]) not in destroyed}
-        present = [info.key for info in self._tier.store.list(KEY_PREFIX)]
-        for object_key in dict.fromkeys([*recorded, *present]):
+        destroyed, is_gone = destroyed_keys(self._repository), gone_objects(self._repository)
+        recorded = {key: digest for key, digest in self._tier.log.state.key_objects.items() if not is_gone(key)}
+        proven = {each for each in self._repository.keys.proven if not is_gone(each[0])}
+        for object_key in dict.fromkeys([*recorded, *(info.key for info in self._tier.store.list(KEY_PREFIX))]):
             digest = recorded.get(object_key)
             try:
                 body = read_object(self._tier.store, object_key)
@@ -193,6 +191,8 @@ class _TierCheck:
             # Anybody may put something there: nobody counts on it.
             is_destroyed = key_id_of(object_key) in destroyed
             detail = "its key was destroyed, and it is still here" if is_destroyed else "no log names the key object"
+            if is_gone(object_key) and not is_destroyed:
+                detail = f"it was removed, and is still here: `repo key remove {kek_id_of(object_key)}` when it can go"
             yield self._finding(Problem.STRANGE, object_key, detail)
 
     def _log(self) -> Iterator[Finding]:

@@ -23,6 +23,7 @@ from repository.stored.log_entry import (
     Entry,
     HoldPlaced,
     HoldReleased,
+    KeksEnded,
     KeysDestroyed,
     PacksMarked,
     PacksSwept,
@@ -287,6 +288,8 @@ def restated(now: LogState, whole: LogState, time_ns: int) -> Iterator[Body]:
             yield SnapshotsTagged(time_ns=time_ns, snapshots=(identity,), tags=tags.tags, revision=tags.revision)
     if destroyed := now.destroyed_keys - whole.destroyed_keys:
         yield KeysDestroyed(time_ns=time_ns, key_ids=tuple(sorted(destroyed)))
+    if ended := now.ended_keks - whole.ended_keks:
+        yield KeksEnded(time_ns=time_ns, keks=tuple(sorted(ended)))
     for name, kept in now.streams.items():
         if whole.streams.get(name) != kept:
             yield StreamAppended(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from repository.errors import RepositoryError
 from repository.keys.key_ring import ROOT_DOMAIN, DomainKeys, KeyProvider, new_keys, wrap
-from repository.opened.key_change import put_wrapped, record_keys
+from repository.opened.key_change import put_wrapped, record_keys, refuse_ended
 from repository.opened.open_tier import OpenTier
 from repository.upkeep.stream_repair import name_streams
 
@@ -24,8 +24,9 @@ def change_root(repository: Repository, provider: KeyProvider) -> tuple[bool, di
     """Let a new root take the place of the one in force, or finish a change that was begun; of two at once one stays.
 
     Says whether the root is a new one, and of each ready tier whether it is in force there. Raises `UnknownKey` (keys
-    are lost) and what the provider raises.
+    are lost), `KeyNotGiven` (this one was removed) and what the provider raises.
     """
+    refuse_ended(repository, provider)
     ring = repository.keys
     ring.expect_none_lost()
     root = ring.newest_root

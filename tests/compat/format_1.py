@@ -104,7 +104,13 @@ def _structures() -> Iterator[tuple[str, Any]]:
     """Names of fields are bytes of the format; so is their order. `?`: it may be absent."""
     kinds: list[type[msgspec.Struct]] = [*get_args(log_entry.Body)]
     kinds += [part.Plan, part.PartMade, pin.Pin, pin.PinSeen, SnapshotManifest, config.RepositoryConfig]
-    kinds += [checkpoint.Checkpoint, checkpoint.Kept, checkpoint.KeptStream, checkpoint.KeptTags]
+    kinds += [
+        checkpoint.Checkpoint,
+        checkpoint.CheckpointAndEnded,
+        checkpoint.Kept,
+        checkpoint.KeptStream,
+        checkpoint.KeptTags,
+    ]
     kinds += [key_ring.WrappedKey, tree.Extra]
     for kind in kinds:
         tag = kind.__struct_config__.tag
@@ -196,7 +202,11 @@ def _encodings() -> Iterator[tuple[str, Any]]:
     piece = {"name": "main/wal", "number": 2, "position": 9, "previous": b"p" * 32}
     yield "piece", _digest(stream_piece.encode_piece(NOISE, **piece, keys=ROOT, ring=ring))  # type: ignore[arg-type]
     yield "beginning of a stream", stream_piece.beginning(REPOSITORY, ROOT.stream_id("main/wal")).hex()
-    yield "checkpoint", _digest(checkpoint.encode_checkpoint(_checkpoint(manifest), ROOT, SeededRandomness(3)))
+    kept = _checkpoint(manifest)
+    yield "checkpoint", _digest(checkpoint.encode_checkpoint(kept, ROOT, SeededRandomness(3)))
+    fields = {name: getattr(kept, name) for name in kept.__struct_fields__}
+    ended = checkpoint.CheckpointAndEnded(**fields, ended_keks=("34" * 16,))
+    yield "checkpoint and ended", _digest(checkpoint.encode_checkpoint(ended, ROOT, SeededRandomness(3)))
     plan = part.Plan(time_ns=1, run_token="t", label="l", parts=(b"a", b"b"), domain="default", lock_days={"a": 1})
     made = part.PartMade(name=b"a", manifest=manifest.encode(), packs=b"p" * 32)
     yield "plan", _digest(part.encode_left(plan, RUN, part.PLAN, ROOT, SeededRandomness(4)))
@@ -225,6 +235,7 @@ def _bodies(manifest: SnapshotManifest) -> Iterator[log_entry.Body]:
     yield log_entry.SnapshotsTagged(time_ns=1, snapshots=("12" * 16,), tags=("kept",), revision=2)
     yield log_entry.KeysChanged(time_ns=1, objects={"keys/x": digest})
     yield log_entry.KeysDestroyed(time_ns=1, key_ids=("12" * 16,))
+    yield log_entry.KeksEnded(time_ns=1, keks=("34" * 16,))
     yield log_entry.HistoryAccepted(time_ns=1, tier_id="54" * 16, number=3, digest=digest)
     yield log_entry.TierNamed(time_ns=1, was="54" * 16)
     yield log_entry.CheckpointMade(time_ns=1, number=3, digest=digest)

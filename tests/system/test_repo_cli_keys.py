@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from cli.main import main
+from repository.errors import Locked
+from repository.tiers.folder.store import DirectoryObjectStore
 from tests.support.repo_command import RepoCommand
 
 
@@ -126,6 +128,39 @@ def test_a_tier_that_is_away_is_owed_new_keys_and_keeps_old_ones_from_ending(rep
     assert repo.run("catch-up").code == 0
     assert other.run("key", "remove", own).code == 0
     assert other.run("check").code == 0
+
+
+def test_what_a_lock_keeps_of_a_removed_key_is_told_and_goes_later(
+    repo: RepoCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the tiers behind it as well: what is left is said, with the exit code of something that is not whole."""
+    new, kept = repo.folder / "new", repo.tier("a")
+    repo.run("key", "rotate", "--new-key-file", new)
+    old = repo.json("key", "list")["opened_by"]
+    delete = DirectoryObjectStore.delete
+
+    def locked(store: DirectoryObjectStore, key: str) -> None:
+        if key.startswith("keys/") and store.name == "a":
+            raise Locked("a lock keeps it", tier="a", key=key)
+        delete(store, key)
+
+    monkeypatch.setattr(DirectoryObjectStore, "delete", locked)
+    rotated = _with(repo, new)
+    (left,) = [f"keys/{path.name}" for path in (kept / "keys").iterdir() if old in path.name]
+    told = rotated.run("key", "remove", old)
+    assert (told.code, f"repo key remove {old}" in told.err) == (4, True)
+    assert ("a: 0 wrapped keys removed" in told.out, f"LEFT {left}: " in told.out) == (True, True)
+    assert "b: 1 wrapped keys removed" in told.out
+    again = rotated.run("key", "remove", old, "--json")
+    assert again.code == 4
+    assert json.loads(again.out)["left"]["a"].keys() == {left}
+    assert rotated.json("key", "list")["removed"] == {old: {"a": {left: None}}}
+    assert f"{old} was removed, and still opens what lies on a" in rotated.run("key", "list").out
+    refused = rotated.run("key", "add", "--new-key-file", repo.key_file)
+    assert (refused.code, "key-not-given" in refused.err) == (6, True)
+    monkeypatch.undo()
+    assert rotated.run("key", "remove", old).code == 0
+    assert rotated.json("key", "list")["removed"] == {old: {}}
 
 
 @pytest.mark.parametrize("words", [["key", "rotate"], ["key", "rotate", "--data", "--new-key-file", "x"], ["key"]])

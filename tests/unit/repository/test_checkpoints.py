@@ -27,6 +27,7 @@ from repository.stored.log_entry import (
     HoldPlaced,
     HoldReleased,
     IndexChanged,
+    KeksEnded,
     KeysDestroyed,
     PacksMarked,
     PacksSwept,
@@ -408,6 +409,7 @@ def test_each_field_of_a_state_survives_a_checkpoint() -> None:
         HoldPlaced(time_ns=1, name="all"),
         HoldReleased(time_ns=1, name="all"),
         KeysDestroyed(time_ns=1, key_ids=("ab" * 16,)),
+        KeksEnded(time_ns=1, keks=("cd" * 16,)),
         SnapshotsTagged(time_ns=1, snapshots=(second,), tags=("kept",), revision=2),
         SnapshotsTagged(time_ns=1, snapshots=(second,), tags=("older",), revision=1),
     ]
@@ -419,6 +421,7 @@ def test_each_field_of_a_state_survives_a_checkpoint() -> None:
     assert state.by_token["run 0"] == first
     assert state.holds == {"court": (second,)}
     assert state.destroyed_keys == {"ab" * 16}
+    assert state.ended_keks == {"cd" * 16}
     assert state.tags == {second: KeptTags(2, ("kept",))}
     back = state_from(checkpoint_from(state, 5), state.repository_id, state.genesis, state.root)
     for name in msgspec.structs.fields(type(checkpoint_from(state, 5))):

@@ -13,6 +13,7 @@ from repository.stored.log_entry import (
     Body,
     HoldPlaced,
     HoldReleased,
+    KeksEnded,
     KeysChanged,
     KeysDestroyed,
     PacksMarked,
@@ -286,6 +287,7 @@ _ORDERS: tuple[Body, ...] = (
     SweepBegun(time_ns=1, packs=(_PACK,)),
     PacksSwept(time_ns=1, packs=("02" * 32,)),
     KeysDestroyed(time_ns=1, key_ids=("ef" * 16,)),
+    KeksEnded(time_ns=1, keks=("ef" * 16,)),
     SnapshotsTagged(time_ns=1, snapshots=("cd" * 16,), tags=("x",), revision=1),
 )
 _BEFORE: tuple[Body, ...] = (
@@ -376,7 +378,7 @@ def test_what_a_checkpoint_alone_says_of_orders_is_said_again(monkeypatch: pytes
         scene.store("a").delete(info.key)
     alone = scene.reopen().tier("a").log.state
     assert alone.base == 0
-    for name in ("holds", "marked_packs", "swept_packs", "destroyed_keys"):
+    for name in ("holds", "marked_packs", "swept_packs", "destroyed_keys", "ended_keks"):
         assert getattr(alone, name) == getattr(state, name), name
     assert set(alone.snapshots) == set(state.snapshots)
     assert check(scene.repository).damage == []
