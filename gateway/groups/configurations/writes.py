@@ -82,8 +82,10 @@ class CreateConfiguration(Write[NewConfiguration]):
                 await self.OF.check(database, asked.organisation, asked.target)
                 before = await body_of(database, asked.organisation, asked.target)
         wrong = await wrong_fields(asked.body, asked.gateway.locations, asked.organisation)
-        is_same = partial(_is_same_source, asked.gateway.sealer, asked.organisation, asked.body)
-        if before is not None and await asked.gateway.sealer.ask(partial(is_same, before)):
+        sealer = asked.gateway.sealer
+        if before is not None and await sealer.ask(
+            partial(_is_same_source, sealer, asked.organisation, asked.body, before)
+        ):
             # It may be away while something else is changed: that is a run's to say, and the next one's to get over.
             wrong = [each for each in wrong if each.code is not errors.SOURCE_UNREACHABLE]
         if asked.body.retention_policy_id is not None:
@@ -93,7 +95,7 @@ class CreateConfiguration(Write[NewConfiguration]):
             lambda new: self.REQUEST(
                 request_id=new.request_id,
                 configuration_id=new.resource_id,
-                body=sealed_body(asked.gateway.sealer, asked.organisation, data, before),
+                body=sealed_body(sealer, asked.organisation, data, before),
                 evidence=new.evidence,
                 **asked.expected,
             ),
