@@ -97,10 +97,11 @@ def known_objects(repository: OpenTiers) -> set[tuple[str, str]]:
     Those of destroyed keys are left out, and those that count no more (`ended_wrappings`).
     """
     is_gone = gone_objects(repository)
-    return {each for each in _named_or_proven(repository) if not is_gone(each[0])}
+    return {each for each in named_or_proven(repository) if not is_gone(each[0])}
 
 
-def _named_or_proven(repository: OpenTiers) -> set[tuple[str, str]]:
+def named_or_proven(repository: OpenTiers) -> set[tuple[str, str]]:
+    """Every key object (with its SHA-256 in hex) that a log names, or that this ring opened or made."""
     logs = (tier.log.state.key_objects.items() for tier in repository.readable_tiers())
     return repository.keys.proven.union(*logs)
 
@@ -119,7 +120,7 @@ def ended_wrappings(repository: OpenTiers) -> Callable[[str], bool]:
     ended = ended_keks(repository)
     if not ended:
         return lambda _object_key: False
-    covered = {key_id_of(each) for each, _ in _named_or_proven(repository) if kek_id_of(each) not in ended}
+    covered = {key_id_of(each) for each, _ in named_or_proven(repository) if kek_id_of(each) not in ended}
     return lambda object_key: kek_id_of(object_key) in ended and key_id_of(object_key) in covered
 
 

@@ -154,9 +154,12 @@ def remove_wrappings(repository: OpenTiers, kek_id: str, provider: KeyProvider) 
     on_tiers = {tier.name: _under(tier, kek_id) for tier in repository.tiers}
     if not any(on_tiers.values()) and kek_id not in key_change.ended_keks(repository):
         raise KeyNotFound("nothing is wrapped under this key", kek_id=kek_id)
+    # Whoever has the stolen key may put there what bears its name: of what is nobody's key nothing is lost.
+    known = {key_id_of(object_key) for object_key, _ in key_change.named_or_proven(repository)}
     for tier in repository.tiers:
         for object_key in on_tiers[tier.name]:
-            if not _opens(repository, tier, key_id_of(object_key.removeprefix(QUARANTINE_PREFIX)), provider):
+            key_id = key_id_of(object_key.removeprefix(QUARANTINE_PREFIX))
+            if key_id in known and not _opens(repository, tier, key_id, provider):
                 message = "a key would be lost: nothing else that this key file opens wraps it"
                 hint = "`repo key add` wraps every key under the key file that is to stay."
                 raise KeyStillNeeded(message, hint=hint, tier=tier.name, object_key=object_key)
@@ -229,8 +232,9 @@ def refuse_if_opens(repository: OpenTiers, provider: KeyProvider) -> None:
 
 
 def keks_of(repository: OpenTiers) -> list[str]:
-    """Ids (hex) of every KEK under which the present provider opened or wrapped something."""
-    return sorted({kek_id_of(object_key) for object_key, _ in repository.keys.proven})
+    """Ids (hex) of every KEK under which the present provider opened or wrapped something, removed ones aside."""
+    own = {kek_id_of(object_key) for object_key, _ in repository.keys.proven}
+    return sorted(own - key_change.ended_keks(repository))
 
 
 def _under(tier: OpenTier, kek_id: str) -> list[str]:

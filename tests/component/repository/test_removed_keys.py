@@ -11,7 +11,7 @@ from repository.log.state import LogState
 from repository.opened import key_change, legal_holds
 from repository.opened.present_objects import expect_objects
 from repository.opened.repository import Repository
-from repository.opened.wrappings import keys_of, left_of_removed, remove_wrappings
+from repository.opened.wrappings import keks_of, keys_of, left_of_removed, remove_wrappings
 from repository.stored.checkpoint import Checkpoint, CheckpointAndEnded
 from repository.tiers.memory import MemoryObjectStore
 from repository.upkeep.catch_up import catch_up, lag
@@ -217,3 +217,13 @@ def test_who_had_opened_it_before_misses_nothing_that_was_removed() -> None:
             expect_objects(tier)
         _run(before, "after")
     assert _with_it(stores) == ["offsite"]
+
+
+def test_what_a_thief_puts_there_under_its_name_keeps_nobody_from_ending_it() -> None:
+    stores = _stores()
+    stores[0].put(f"keys/{'ab' * 16}.{KEK}", b"anything")
+    with Repository.open(stores, NEW) as repository:
+        assert remove_wrappings(repository, KEK, NEW)["local"].is_complete
+    assert _with_it(stores) == ["offsite"]
+    with Repository.open(stores, BOTH) as repository:
+        assert keks_of(repository) == [NEW.kek_id().hex()]
