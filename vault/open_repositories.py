@@ -3,7 +3,8 @@
 Promise: a repository is lent again only where everything that it was opened by is as it was (`Place.mark`, the key's
 file, what is remembered) and each tier has shown the same config and the same entry at the head that was seen, in its
 own time; its log and index are up to date then. Where anything is in doubt it is opened anew, and the old one is
-closed when its last run gives it back. One that nobody uses is closed after `IDLE_SECONDS`.
+closed when its last run gives it back. One that nobody uses is closed after `IDLE_SECONDS`, by one thread for all, and
+sooner where there are more than `IDLE_MAX`: the one first that was used longest ago.
 """
 
 import logging
@@ -22,6 +23,8 @@ from vault.places import Place
 from vault.repositories import Repositories
 
 IDLE_SECONDS = 60.0
+IDLE_MAX = 16
+"""Each holds its index and connections, which are outside of the memory that backups share."""
 WAIT_SECONDS = 0.5
 
 _log = logging.getLogger(__name__)
@@ -84,8 +87,9 @@ class OpenRepositories:
         self._repositories = repositories
         self._workshop = workshop
         self._idle_seconds = idle_seconds
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._kept: dict[Hashable, _Kept] = {}
+        self._closer: threading.Thread | None = None
 
     def lease(self, organisation: str, places: Sequence[Place], signs: Signs) -> Lease:
         """An open repository at these places. Raises as `Repositories.open`. Takes the places' stores over."""
@@ -145,20 +149,40 @@ class OpenRepositories:
             is_over = not kept.users and not is_kept
             if not kept.users:
                 kept.idle_since = time.monotonic()
+                if is_kept:
+                    self._see_to_closing()
         if is_over:
             _close(kept)
-        elif not kept.users:
-            timer = threading.Timer(self._idle_seconds, self._close_idle, (kept,))
-            timer.daemon = True
-            timer.start()
 
-    def _close_idle(self, kept: _Kept) -> None:
-        with self._lock:
-            is_idle = not kept.users and time.monotonic() - kept.idle_since >= self._idle_seconds
-            if not is_idle or self._kept.get(kept.key) is not kept:
-                return
-            del self._kept[kept.key]
-        _close(kept)
+    def _see_to_closing(self) -> None:
+        """Have it closed when it is overdue. The lock is held."""
+        if self._closer is None or not self._closer.is_alive():
+            self._closer = threading.Thread(target=self._close_idle, name="close-idle", daemon=True)
+            self._closer.start()
+        elif len(self._idle()) > IDLE_MAX:
+            self._lock.notify_all()
+
+    def _idle(self) -> list[_Kept]:
+        """Those that nobody uses, the one first that was used longest ago."""
+        return sorted((each for each in self._kept.values() if not each.users), key=lambda each: each.idle_since)
+
+    def _close_idle(self) -> None:
+        """Close what is overdue, until there is nothing that could be."""
+        while True:
+            with self._lock:
+                idle = self._idle()
+                overdue = time.monotonic() - self._idle_seconds
+                over = len(idle) - IDLE_MAX
+                ended = [each for at, each in enumerate(idle) if each.idle_since <= overdue or at < over]
+                for each in ended:
+                    del self._kept[each.key]
+                if not idle:
+                    self._closer = None
+                    return
+                if not ended:
+                    self._lock.wait(idle[0].idle_since - overdue)
+            for each in ended:
+                _close(each)
 
 
 def _is_ready(repository: Repository) -> bool:

@@ -1,5 +1,6 @@
 """Repositories that stay open: lent again while all is as it was, and never where it is not."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from repository.tiers.memory import MemoryObjectStore
 from tests.support.eventually import eventually
 from tests.support.repositories import SeededRandomness, photos, write_snapshot
 from tests.unit.vault.test_repositories import _Remembered, nowhere
+from vault import open_repositories
 from vault.key_files import name_of
 from vault.open_repositories import Lease, OpenRepositories
 from vault.places import Place
@@ -250,6 +252,30 @@ async def test_repository_that_nobody_uses_is_closed(tmp_path: Path) -> None:
     lease.release(is_doubtful=False)
     await eventually(lambda: vault.stores["cloud"].closed == 1)
     assert vault.lease().repository is not lease.repository
+
+
+async def test_short_runs_leave_no_thread_each_and_no_number_of_open_repositories(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One thread closes what is overdue; beyond a bound those close that were used longest ago, none in use."""
+    monkeypatch.setattr(open_repositories, "IDLE_MAX", 3)
+    vault, before = _Vault(tmp_path), set(threading.enumerate())
+    vault.marks["cloud"] = "in use"
+    used = vault.lease()
+    for number in range(6):
+        vault.marks["cloud"] = f"credentials {number}"
+        for _ in range(3):
+            vault.lease().release(is_doubtful=False)
+    begun = set(threading.enumerate()) - before
+    assert len({each for each in begun if isinstance(each, threading.Timer) or each.name == "close-idle"}) == 1
+    await eventually(lambda: len(vault.opened._kept) == 4)
+    vault.marks["cloud"] = "in use"
+    assert vault.lease().repository is used.repository
+    kept = {kept.repository for kept in vault.opened._kept.values()}
+    vault.marks["cloud"] = "credentials 5"
+    assert vault.lease().repository in kept
+    vault.marks["cloud"] = "credentials 0"
+    assert vault.lease().repository not in kept
 
 
 async def test_upkeep_is_one_runs_at_a_time_and_no_left_one_holds_it(vault: _Vault) -> None:
