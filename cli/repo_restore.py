@@ -73,8 +73,9 @@ def restore(arguments: argparse.Namespace) -> int:
 
                 result = restore_to_bucket(repository, snapshot, target, options=options)
         certainty = certainty_of(repository, {arguments.snapshot: snapshot})
-        is_one_found = len(arguments.globs) == 1 and bool(result.files or result.others)
-        unmatched = [] if is_one_found else _unmatched(repository, snapshot, arguments.globs)
+        unmatched = [shown(os.fsencode(glob)) for glob in result.unmatched]
+        if target is not None and not (len(arguments.globs) == 1 and bool(result.files or result.others)):
+            unmatched = _unmatched(repository, snapshot, arguments.globs)
     missing = snapshot.manifest.totals.failed
     told = {"is_newest_known": certainty is ExitCode.OK, "paths_unmatched": unmatched}
     if arguments.json:

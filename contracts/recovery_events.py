@@ -24,6 +24,8 @@ SCOPE_FIELD = "recovery.scope"
 """Under which names the two are sealed; the scope as lines."""
 TARGET_DIGEST = "recovery.target"
 """The purpose of the keyed digest of location and path, a line each."""
+UNMATCHED = "unmatched"
+"""The reason under which the paths of a scope are counted that match nothing."""
 
 
 class RecoveryState(Growing):
@@ -62,7 +64,10 @@ class ConflictPolicy(Growing):
 
 
 class TroubleCount(Value, frozen=True, kw_only=True):
-    """How many entries are not as they were, for one reason (`damaged`, `owner`, `skipped` …)."""
+    """How many entries are not as they were, for one reason (`damaged`, `owner`, `skipped` …).
+
+    Of the reason `unmatched`: how many paths of the scope match nothing in the recovery point.
+    """
 
     reason: str
     entries: int
@@ -161,7 +166,8 @@ class RecoveryCompleted(RecoveryFact, frozen=True, kw_only=True):
     """All that was asked for is in the target, durable and verified.
 
     `degraded`: bytes are whole, and some attributes (an owner, a time) could not be set, or the snapshot lacks entries
-    that could not be read when it was made (`missing_in_point`); `code` says so, the counts in `totals` by reason.
+    that could not be read when it was made (`missing_in_point`), or paths of the scope match nothing; `code` says so,
+    the counts in `totals` by reason.
     """
 
     recovery_point_id: str

@@ -30,7 +30,7 @@ TARGET_UNUSABLE = entered(
     Retry.AFTER_OPERATOR,
     "The target cannot be written to",
     "Check that the target's location is there (its disk is mounted), is a folder, and that the platform may write "
-    "there.",
+    "there; then ask again.",
 )
 TARGET_EXCLUDED = entered(
     "target-excluded",
@@ -83,6 +83,14 @@ RECOVERY_MATCHES_NOTHING = entered(
     "Nothing in the recovery point matches what was asked for",
     "Correct the paths: they are below the root of what was backed up, and a name without a slash is looked for in "
     "every folder.",
+)
+RECOVERY_SCOPE_UNMATCHED = entered(
+    "recovery-scope-unmatched",
+    422,
+    Retry.NEVER,
+    "Some of the paths that were asked for match nothing in the recovery point",
+    "The count of the reason unmatched says how many. Compare the scope with what is in the target, and ask for what "
+    "is missing by its corrected path.",
 )
 RECOVERY_FINISHED = entered(
     "recovery-finished", 409, Retry.NEVER, "The recovery has ended already", "Ask for a new recovery."

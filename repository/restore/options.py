@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from repository.progress import Progress
+
+Glob: TypeAlias = bytes | str
 
 
 class Conflict(StrEnum):
@@ -74,8 +76,9 @@ class RestoreOptions:
 class RestoreResult:
     """What was restored. `bytes` are those of files; `bytes_by_tier` those of packs that were read.
 
-    `troubles` are bounded, `trouble_counts` count all. `unpinned`: tiers that did not hold what was read all the time,
-    and why. `reached`: of what is restored to a time, how far it came.
+    `troubles` are bounded, `trouble_counts` count all. `unmatched`: the globs that nothing in the snapshot
+    matches, of a restore to a folder. `unpinned`: tiers that did not hold what was read all the time, and why.
+    `reached`: of what is restored to a time, how far it came.
     """
 
     files: int = 0
@@ -88,6 +91,7 @@ class RestoreResult:
     trouble_counts: dict[Trouble, int] = field(default_factory=dict)
     bytes_by_tier: dict[str, int] = field(default_factory=dict)
     chunks_from_other_tiers: int = 0
+    unmatched: tuple[Glob, ...] = ()
     unpinned: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     reached: dict[str, object] = field(default_factory=dict)

@@ -24,6 +24,7 @@ from repository.restore.path_filter import PathFilter
 from repository.restore.reading import SpanReaders
 from repository.restore.snapshot_walk import SnapshotWalk, root_entry
 from repository.restore.target import RestoreTarget
+from repository.restore.unmatched import unmatched
 from repository.restore.writing import RestoreWriting
 from repository.retention.pins import pinned, reading_tiers
 from repository.stored.snapshot import Snapshot
@@ -122,9 +123,11 @@ class _Restore:
             for step in walk.steps(root):
                 self._check()
                 writing.take(step, walk)
+            self._result.unmatched = unmatched(options.globs, root, self._reader.chunk, self._check)
             writing.drain()
             # The marker goes when all else is durable: a power cut before that leaves a restore to go on with.
             target.make_durable()
+            target.require_in_its_place()
             target.remove_marker()
             writing.finish_root(root, wanted.match(b""))
             os.fsync(target.fd)

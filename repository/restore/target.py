@@ -2,14 +2,14 @@
 
 Promise: a target that holds anything is refused unless the caller said what to do; a restore of the same snapshot
 that was interrupted is recognised by its marker and gone on with. After `make_durable` all of it
-survives a power cut.
+survives a power cut; after `require_in_its_place` it is where it was asked for.
 """
 
 import ctypes
 import os
 from typing import Final
 
-from repository.errors import RestoreRefused
+from repository.errors import RestoreRefused, TargetFailed
 from repository.restore.files import FATAL
 from repository.restore.names import MARKER_PREFIX
 from repository.restore.options import Conflict
@@ -17,6 +17,7 @@ from repository.stored.snapshot import Snapshot
 
 _IN_PLACE: Final = b"in-place\n"
 _BESIDE: Final = b"beside\n"
+TARGET_ELSEWHERE: Final = "its path leads no more to the folder that was restored into (moved, unmounted or covered)"
 
 
 class RestoreTarget:
@@ -30,6 +31,8 @@ class RestoreTarget:
         try:
             self.is_new = not os.path.isdir(path)
             os.makedirs(path, 0o700, exist_ok=True)
+            self._path = os.path.abspath(path)
+            self._real_path = os.path.realpath(self._path)
             self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             if error.errno in FATAL:
@@ -71,6 +74,19 @@ class RestoreTarget:
         elif call(self.fd) != 0:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number))
+
+    def require_in_its_place(self) -> None:
+        """Whoever goes by the path finds what was written. Raises `TargetFailed`: its disk was unmounted, say.
+
+        A link that was put there since does not count, wherever it leads: nobody has asked for that.
+        """
+        try:
+            found = os.lstat(self._real_path)
+            is_there = os.path.samestat(found, os.fstat(self.fd)) and os.path.realpath(self._path) == self._real_path
+        except OSError:
+            is_there = False
+        if not is_there:
+            raise TargetFailed("target was moved, unmounted or covered meanwhile", reason=TARGET_ELSEWHERE)
 
     def remove_marker(self) -> None:
         """All is done: the next restore into this folder is a new one."""

@@ -147,7 +147,7 @@ class RecoveryPerformance:
             attempt.operation.start(fence=claim.fence)
             await self._record(attempt)
             restored = await self._restore(attempt, opened)
-            is_whole, code = when_restored(restored, is_partial=order.scope is not None)
+            is_whole, code = when_restored(restored)
             if not is_whole:
                 lacking = code or errors.RECOVERY_INCOMPLETE
                 await self._fail(attempt, PlatformError(lacking, "not all that was asked for is there"), restored)

@@ -25,12 +25,13 @@ def when_recovery_requested(
     return None
 
 
-def when_restored(restored: Restored, *, is_partial: bool) -> tuple[bool, errors.ErrorCode | None]:
+def when_restored(restored: Restored) -> tuple[bool, errors.ErrorCode | None]:
     """Whether all that was asked for is there, and the code of what is less than it was."""
-    totals = restored.totals
-    if is_partial and not (totals.files or totals.folders or totals.troubles):
-        return False, errors.RECOVERY_MATCHES_NOTHING
     if not restored.is_whole:
         return False, errors.RECOVERY_INCOMPLETE
+    if restored.asked and restored.unmatched == restored.asked:
+        return False, errors.RECOVERY_MATCHES_NOTHING
+    if restored.unmatched:
+        return True, errors.RECOVERY_SCOPE_UNMATCHED
     less = restored.has_losses or restored.missing_in_point > 0
     return True, errors.RECOVERY_INCOMPLETE if less else None

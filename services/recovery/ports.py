@@ -92,12 +92,17 @@ class Targets(Protocol):
 
 
 class Restored(msgspec.Struct, frozen=True, kw_only=True):
-    """What a restore has done. `is_whole`: every byte that was asked for is there; `has_losses`: less than it was."""
+    """What a restore has done. `is_whole`: every byte that was asked for is there; `has_losses`: less than it was.
+
+    `asked`: how many paths the scope has; `unmatched`: how many of them nothing in the point matches.
+    """
 
     totals: RecoveryTotals
     missing_in_point: int
     is_whole: bool
     has_losses: bool
+    asked: int = 0
+    unmatched: int = 0
 
 
 class OpenRestore(Protocol):

@@ -11,7 +11,7 @@ from chassis.locations import Locations
 from chassis.sealing import Sealer
 from contracts import errors
 from contracts.errors import PlatformError
-from contracts.recovery_events import SCOPE_FIELD, RecoveryTotals, TierBytes, TroubleCount
+from contracts.recovery_events import SCOPE_FIELD, UNMATCHED, RecoveryTotals, TierBytes, TroubleCount
 from repository.errors import TargetFailed
 from repository.opened.repository import Repository
 from repository.progress import Progress
@@ -119,6 +119,8 @@ class RepositoryRestore:
             missing_in_point=missing,
             is_whole=result.is_whole,
             has_losses=result.has_losses,
+            asked=len(set(self._scope)),
+            unmatched=len(result.unmatched),
         )
 
     def close(self) -> None:
@@ -144,6 +146,9 @@ def _report(progress: Progress) -> ProgressReport:
 
 
 def _totals(result: RestoreResult) -> RecoveryTotals:
+    counts = {reason.value: count for reason, count in result.trouble_counts.items()}
+    if result.unmatched:
+        counts[UNMATCHED] = len(result.unmatched)  # How many, and not which: they are personal.
     return RecoveryTotals(
         files=result.files,
         folders=result.folders,
@@ -151,7 +156,5 @@ def _totals(result: RestoreResult) -> RecoveryTotals:
         resumed_files=result.resumed_files,
         renamed=result.renamed,
         read_from=tuple(TierBytes(tier=name, bytes=count) for name, count in sorted(result.bytes_by_tier.items())),
-        troubles=tuple(
-            TroubleCount(reason=reason.value, entries=count) for reason, count in sorted(result.trouble_counts.items())
-        ),
+        troubles=tuple(TroubleCount(reason=reason, entries=count) for reason, count in sorted(counts.items())),
     )

@@ -15,6 +15,7 @@ from contracts import errors
 from contracts.errors import PlatformError
 from contracts.gateway_events import Evidence
 from contracts.recovery_events import (
+    UNMATCHED,
     ConflictPolicy,
     RecoveryCompleted,
     RecoveryFailed,
@@ -117,6 +118,29 @@ async def test_part_is_restored_and_what_matches_nothing_is_no_success(bench: Re
     failed = (await bench.told("op-2"))[-1]
     assert isinstance(failed, RecoveryFailed)
     assert failed.code == errors.RECOVERY_MATCHES_NOTHING.code
+    await bench.request("op-3", "less", scope="/contract.txt\nIMG_4711.jpg\n2027/nothing/**")
+    assert await _done(bench, "op-3") == WHOLE
+    completed = (await bench.told("op-3"))[-1]
+    assert isinstance(completed, RecoveryCompleted)
+    assert (completed.degraded, completed.code) == (True, errors.RECOVERY_SCOPE_UNMATCHED.code)
+    assert [(each.reason, each.entries) for each in completed.totals.troubles] == [(UNMATCHED, 2)]
+
+
+async def test_target_that_is_moved_away_in_the_middle_is_no_success(bench: RecoveryBench) -> None:
+    """Nothing is at its path in the end: it fails, says so by the location's name, and the mark stays."""
+    target, away = bench.restored / "all", bench.restored / "away"
+
+    def move(_report: ProgressReport) -> None:
+        if target.exists():
+            target.rename(away)
+
+    await bench.request("op-1")
+    await _done(bench, "op-1", Hooked(bench, move))
+    failed = (await bench.told("op-1"))[-1]
+    assert isinstance(failed, RecoveryFailed)
+    assert failed.code == errors.TARGET_UNUSABLE.code
+    assert "moved" in failed.hint
+    assert _is_marked(away)
 
 
 async def test_worker_that_dies_in_the_middle_is_followed_by_one_that_goes_on(bench: RecoveryBench) -> None:

@@ -911,6 +911,55 @@ def test_restore_can_be_cancelled_and_gone_on_with(tmp_path: Path, after: int) -
     assert contents(tmp_path / "t") == _many_contents()
 
 
+def _leave_a_link(target: Path, away: Path) -> None:
+    target.symlink_to(away)
+
+
+def _leave_a_folder(target: Path, _away: Path) -> None:
+    target.mkdir()
+
+
+@pytest.mark.parametrize("leave", [lambda _target, _away: None, _leave_a_link, _leave_a_folder])
+def test_target_that_is_not_at_its_path_in_the_end_is_told_and_keeps_its_mark(
+    tmp_path: Path, leave: Callable[[Path, Path], None]
+) -> None:
+    """Moved away (as good as unmounted), with a link to it left behind, or with another folder in its place."""
+    scene = Scene()
+    snapshot = saved(scene.repository, _many())
+    target, away = tmp_path / "in" / "t", tmp_path / "away"
+
+    def move() -> bool:
+        if target.exists() and not away.exists():
+            target.rename(away)
+            leave(target, away)
+        return False
+
+    with pytest.raises(TargetFailed) as raised:
+        restored(scene.repository, snapshot, target, is_cancelled=move)
+    assert "moved" in str(raised.value.context["reason"])
+    assert any(name.startswith(MARKER_PREFIX) for name in os.listdir(os.fsencode(away)))
+
+
+def test_target_may_be_named_by_a_link_that_was_there(tmp_path: Path) -> None:
+    """Who asked knows where it leads."""
+    scene = Scene()
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    restored(scene.repository, saved(scene.repository, files_of(a=b"a")), tmp_path / "link" / "t")
+    assert contents(tmp_path / "disk" / "t") == {"a": b"a"}
+
+
+def test_globs_that_match_nothing_are_told(tmp_path: Path) -> None:
+    """Also beside others, and below a folder that was asked for as well; what is there is told of no glob."""
+    scene = Scene()
+    tree = MemoryFolder({b"d": files_of(a=b"a", b=b"b"), b"link": MemorySpecial(extra=Extra(target=b"a"))})
+    snapshot = saved(scene.repository, tree)
+    globs = ("d", "d/a", "d/typo", b"nothing/**", "*.jpg", "link", "d/**", "a", "a/below")
+    result = restored(scene.repository, snapshot, tmp_path / "t", globs=globs)
+    assert result.unmatched == ("d/typo", b"nothing/**", "*.jpg", "a/below")
+    assert restored(scene.repository, snapshot, tmp_path / "u").unmatched == ()
+
+
 def test_reading_back_finds_what_the_target_did_not_keep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With `verify` a file that does not hold what was written to it is named."""
     scene = Scene()
