@@ -182,7 +182,8 @@ class OpenRepositories:
                 if not ended:
                     self._lock.wait(idle[0].idle_since - overdue)
             for each in ended:
-                _close(each)
+                # A folder's close syncs what is owed: a disk that hangs keeps no other from being closed.
+                threading.Thread(target=_close, args=(each,), name="close", daemon=True).start()
 
 
 def _is_ready(repository: Repository) -> bool:
