@@ -5,7 +5,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 
 from cli.backup_source import Asked, asked_for
 from cli.exit_codes import ExitCode
@@ -16,6 +16,7 @@ from repository.errors import BackupCancelled, RepositoryError, Retry, about
 from repository.opened.repository import Repository
 from repository.streams.stream import Appended, open_stream
 from sources.postgres.following.follower import CHANGES_AT_ONCE, Follower, guard, parts_of
+from sources.postgres.following.gaps import dumps_of, open_gaps
 from sources.postgres.following.record import Life, stream_name
 from sources.postgres.following.replay import shown_time
 from sources.postgres.following.slot import Slot
@@ -49,7 +50,7 @@ class _Following:
         self._name = stream_name(asked.label)
         self._follower: Follower | None = None
         self._appended: Appended | None = None
-        self._gaps: list[dict[str, str]] = []
+        self._gaps: list[str] = []
         self._transactions = 0
         self._behind: tuple[str, ...] = ()
 
@@ -80,6 +81,7 @@ class _Following:
                 on_gap=self._gap,
             )
             look = follower.begin(parts_of(self._repository, self._name))
+            self._look_for_gaps(follower)
             if look.bound < 0:
                 self._say(
                     "the server bounds in no way what it keeps for slots: set max_slot_wal_keep_size, so that its disk "
@@ -124,9 +126,21 @@ class _Following:
         if self._is_cancelled():
             raise BackupCancelled("stopped", hint="Run the command again to go on: nothing is left out.")
 
+    def _look_for_gaps(self, follower: Follower) -> None:
+        """Say which are open by the snapshots that were loaded last; one that a dump has ended is none any more."""
+        before, self._gaps = self._gaps, []
+        for since in map(shown_time, open_gaps(follower.lives, dumps_of(self._repository, self._asked.label))):
+            self._gaps.append(since)
+            if since not in before:
+                self._say_gap(since)
+
     def _gap(self, life: Life) -> None:
         since = shown_time(life.last.time_us)
-        self._gaps.append({"since": since})
+        if since not in self._gaps:
+            self._gaps.append(since)
+            self._say_gap(since)
+
+    def _say_gap(self, since: str) -> None:
         self._say(
             f"the slot does not tell what was committed since {since}: what lies between then and the next dump cannot "
             "be restored. Back the database up now (repo backup)."
@@ -157,7 +171,14 @@ class _Following:
     def _told(self) -> int:
         follower = self._follower
         state = follower.state if follower is not None and follower.has_begun else None
-        known = shown_time(state.time_us) if state is not None else None
+        if follower is not None and state is not None and self._gaps:
+            # Somebody may have backed it up meanwhile; where that cannot be seen, the gap stays told.
+            before = {tier.name for tier in self._repository.readable_tiers()}
+            with suppress(RepositoryError):
+                self._repository.load()
+                if before <= {tier.name for tier in self._repository.readable_tiers()}:
+                    self._look_for_gaps(follower)
+        known = min(self._gaps, default=shown_time(state.time_us)) if state is not None else None
         left_out = follower.left_out if follower is not None else ()
         if self._arguments.json:
             say_json(
@@ -166,12 +187,13 @@ class _Following:
                     "slot": self._slot.name,
                     "transactions": self._transactions,
                     "known_until": known,
-                    "gaps": self._gaps,
+                    "gaps": [{"since": since} for since in self._gaps],
                     "tables_left_out": [{"table": each.name, "why": each.why} for each in left_out],
                     "tiers_behind": list(self._behind),
                 }
             )
         else:
-            say(f"{self._transactions:,} transactions; all is known until {known or 'nobody knows when'}")
+            gap = "; what was committed later cannot be restored: back the database up now" if self._gaps else ""
+            say(f"{self._transactions:,} transactions; all is known until {known or 'nobody knows when'}{gap}")
         is_less = self._behind or self._gaps or state is None
         return ExitCode.DEGRADED if is_less else ExitCode.OK

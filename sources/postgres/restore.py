@@ -30,7 +30,7 @@ from sources.postgres.contents import Wanted, lines_for
 from sources.postgres.database import Database
 from sources.postgres.following.follower import parts_of
 from sources.postgres.following.record import Part, lives_of, stream_name
-from sources.postgres.following.replay import Replay, life_for, play
+from sources.postgres.following.replay import Replay, gap_behind, life_for, play, shown_time
 from sources.postgres.programs import in_memory
 from sources.postgres.source import KIND
 from sources.postgres.target import COUNT_OWN, UPDATE, Target, knows_restrict
@@ -86,6 +86,7 @@ class _Restore(Restoring):
         self._repository = repository
         self._until = until
         self._replay: Replay | None = None
+        self._gap_us: int | None = None
         super().__init__(repository, snapshot, options)
         self._target = Target(target, trouble=self._trouble, check=self._check)
         self._files: dict[bytes, Entry] = {}
@@ -159,7 +160,10 @@ class _Restore(Restoring):
 
     def _prepared(self, catalog: Catalog, tables: list[Table], until: Until) -> Replay:
         """What is played behind the rows. Raises `RestoreRefused` where that does not lead to the time."""
-        life = life_for(catalog, lives_of(self._parts()), until.time_us)
+        lives = lives_of(self._parts())
+        life = life_for(catalog, lives, until.time_us)
+        if until.time_us is None:
+            self._gap_us = gap_behind(catalog, lives, life)
         loaded = [table for table in tables if table.path not in self._empty]
         return Replay(catalog, loaded, life, until.time_us, trouble=self._behind, check=self._check)
 
@@ -170,7 +174,14 @@ class _Restore(Restoring):
         self._target.free_identities(tables)
         refused = play(replay, self._parts(), self._target.database)
         self._target.bind_identities(tables)
-        self._result.reached = {**replay.reached(), "is_reached": not refused}
+        gap = shown_time(self._gap_us) if self._gap_us is not None else None
+        self._result.reached = {**replay.reached(), "gap_since": gap, "is_reached": not refused and gap is None}
+        if gap is not None:
+            self._behind(
+                os.fsdecode(names.DESCRIPTION),
+                f"lacks what was committed since {gap}: there is a gap in what was followed. A snapshot that was made "
+                "since then reaches further; where there is none, back the database up now",
+            )
         if refused:
             self._trouble(names.DESCRIPTION, Trouble.NOT_CREATED, f"a transaction was refused: {refused}")
 

@@ -1,8 +1,9 @@
 """Follows a database: what its slot tells is appended to a stream, and then, and not before, the slot lets go of it.
 
 Promise: whoever dies at any time, and is begun again, leaves nothing out: what was not let go of is told once more.
-What could not be told (a slot that was lost, or is another one's) begins a new life of the stream, and is a gap that
-only a dump closes. Whoever waits for the tiers asks `guard`, so that the source's disk is not filled meanwhile.
+What could not be told (a slot that was lost, or is another one's) is a gap that only a dump closes: the stream says so
+before a new slot is made, and a new life of it begins behind that. Whoever waits for the tiers asks `guard`, so that
+the source's disk is not filled meanwhile.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -90,6 +91,7 @@ class Follower:
         self._left_out: tuple[LeftOut, ...] = ()
         self._joining: dict[int, str] = {}
         self.appended: Appended | None = None
+        self.lives: list[Life] = []
 
     @property
     def state(self) -> State:
@@ -126,7 +128,7 @@ class Follower:
         """Go on where the stream ends, or begin a new life of it. Raises `SourceUnreachable`."""
         look = self._slot.look()
         _refuse(look)
-        lives = lives_of(parts)
+        lives = self.lives = lives_of(parts)
         last = lives[-1] if lives else None
         slot = look.slot
         if slot is not None and slot.plugin != "pgoutput":
@@ -134,6 +136,7 @@ class Follower:
             raise SourceUnreachable("the slot is somebody else's", hint=hint, retry=Retry.NEVER, reason="slot-foreign")
         goes_on = (
             last is not None
+            and not last.last.is_gap
             and slot is not None
             and not slot.is_lost
             and look.is_published
@@ -150,6 +153,9 @@ class Follower:
             return look
         if last is not None:
             self._on_gap(last)
+            if not last.last.is_gap:
+                last.last = _bare(last.last, is_gap=True)
+                self._append(Part(True, [], last.last))
         return self._begin_life(look)
 
     def _begin_life(self, look: Look) -> Look:
@@ -182,6 +188,7 @@ class Follower:
         life = f"{look.system}:{told:X}:{look.clock_us}"
         state = State(life, look.system, look.snapshot, told, first.clock_us, tables, self._left_out)
         self._append(Part(True, [], state))
+        self.lives.append(Life(state, state))
         self._state = _bare(state)
         self._said_us = look.clock_us
         return look
@@ -271,9 +278,9 @@ class Follower:
         return self._tables != before or self._left_out != left_out
 
 
-def _bare(state: State) -> State:
+def _bare(state: State, *, is_gap: bool = False) -> State:
     """Without what was said already."""
-    return State(state.life, state.system, state.snapshot, state.position, state.time_us)
+    return State(state.life, state.system, state.snapshot, state.position, state.time_us, is_gap=is_gap)
 
 
 def _left_out_of(look: Look) -> tuple[LeftOut, ...]:

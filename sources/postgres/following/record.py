@@ -38,7 +38,7 @@ class State(msgspec.Struct, frozen=True):
 
     `life`: of which slot: a new one does not tell what happened before. `position`: of the log; all that was committed
     before it is in the stream. `time_us`: so is all that was committed until then, since 1970. `tables`, `left_out`:
-    None where they are as they were.
+    None where they are as they were. `is_gap`: the life has ended, and what was committed behind it is not told.
     """
 
     life: str
@@ -48,6 +48,7 @@ class State(msgspec.Struct, frozen=True):
     time_us: int
     tables: tuple[Followed, ...] | None = None
     left_out: tuple[LeftOut, ...] | None = None
+    is_gap: bool = False
 
 
 class Part(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ stays as far as it came. A transaction that the target refuses ends it, too, and
 """
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import IO
@@ -37,6 +37,7 @@ def life_for(catalog: Catalog, lives: Iterable[Life], at_us: int | None) -> Life
             hint="It was made by an earlier version, or from a standby: choose a later one.",
         )
     moment = snapshot_of(catalog.snapshot)
+    lives = list(lives)
     found = [each for each in lives if each.carries(moment, catalog.system)]
     if not found:
         raise RestoreRefused(
@@ -51,13 +52,21 @@ def life_for(catalog: Catalog, lives: Iterable[Life], at_us: int | None) -> Life
             hint=f"It was taken at {shown_time(catalog.seen_us)}: choose an earlier one.",
         )
     if at_us is not None and at_us > life.last.time_us:
+        why = f"There is a gap since {shown_time(gap)}. " if (gap := gap_behind(catalog, lives, life)) else ""
         raise RestoreRefused(
             "the time is not reached",
-            hint=f"From this snapshot on can be reached: {shown_time(catalog.seen_us)} to "
+            hint=f"{why}From this snapshot on can be reached: {shown_time(catalog.seen_us)} to "
             f"{shown_time(life.last.time_us)}. Is the database followed (repo follow)? A later snapshot reaches "
             "further.",
         )
     return life
+
+
+def gap_behind(catalog: Catalog, lives: Sequence[Life], life: Life) -> int | None:
+    """Since when, in microseconds since 1970, nothing leads on from a dump though more was committed; None: unknown."""
+    if life is lives[-1] and not life.last.is_gap:
+        return None
+    return max(life.last.time_us, catalog.seen_us)
 
 
 class Replay:

@@ -191,30 +191,63 @@ def test_receiver_that_dies_leaves_nothing_out(shop: Shop, monkeypatch: pytest.M
     assert done.document["reached"]["transactions"] == 2
 
 
-def test_gap_is_told_and_ends_with_a_dump(shop: Shop) -> None:
-    """A slot that is gone: nothing behind it is promised of the dump before; what came until then is reached."""
+def test_gap_is_told_and_ends_with_a_dump(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slot that is gone: it is told by every start until a dump ends it; what came before is reached, and no more."""
     shop.follow()
-    shop.back_up()
+    first = shop.back_up()["snapshot"]["id"]
     shop.do(WORK[0])
     shop.follow()
     known, rows = shop.now(), shop.rows()
     shop.do(WORK[1])
-    shop.follow()
+    since, last = shop.follow()["known_until"], shop.rows()
     shop.do(sql.SQL("SELECT pg_drop_replication_slot({})").format(sql.Literal(shop.slot)))
     shop.do(WORK[2])
-    told = shop.follow(code=ExitCode.DEGRADED)
-    assert len(told["gaps"]) == 1
-    shop.do(WORK[4])
-    shop.follow()
-    target, _ = shop.restore(known)
-    assert shop.rows(target) == rows
-    _, done = shop.restore(shop.now())
-    assert (done.code, "not reached" in done.err) == (ExitCode.REFUSED, True), done
+    inside = shop.now()
+
+    def reaches_what_is_before_the_gap(snapshot: str) -> None:
+        target, done = shop.restore("latest", snapshot=snapshot)
+        assert done.code == ExitCode.INCOMPLETE, done
+        assert shop.rows(target) == last
+        reached = done.document["reached"]
+        assert (reached["gap_since"], reached["is_reached"], reached["known_until"]) == (since, False, since)
+        assert since in {each["path"]: each["detail"] for each in done.document["troubles"]}["database.json"]
+
+    with monkeypatch.context() as patched:  # it is in the stream before anything comes behind it
+
+        def die(*_: object) -> None:
+            raise SourceUnreachable("the receiver dies here")
+
+        patched.setattr(Slot, "create", die)
+        assert shop.repo.run("follow", shop.url, "--once", "--slot", shop.slot).code != ExitCode.OK
+    reaches_what_is_before_the_gap("latest")
+    for _ in range(2):
+        told = shop.follow(code=ExitCode.DEGRADED)
+        assert (told["gaps"], told["known_until"]) == ([{"since": since}], since)
+        shop.do(WORK[4])
+    done = shop.repo.run("follow", shop.url, "--once", "--slot", shop.slot)
+    assert (done.code, f"all is known until {since}; what" in done.out) == (ExitCode.DEGRADED, True), done
+    target, done = shop.restore(known)
+    assert (shop.rows(target), done.document["reached"]["gap_since"]) == (rows, None)
+    for at in (inside, shop.now()):
+        _, done = shop.restore(at)
+        assert (done.code, f"a gap since {since}" in done.err) == (ExitCode.REFUSED, True), done
+    reaches_what_is_before_the_gap("latest")
     shop.back_up()
     shop.do(WORK[5])
-    shop.follow()
+    told = shop.follow()
+    assert (told["gaps"], told["known_until"] > inside) == ([], True)
     target, done = shop.restore("latest")
-    assert shop.rows(target) == shop.rows()
+    assert (shop.rows(target), done.document["reached"]["is_reached"]) == (shop.rows(), True)
+    reaches_what_is_before_the_gap(first)
+
+
+def test_what_is_followed_behind_the_last_dump_leads_nowhere(shop: Shop) -> None:
+    """A stream that began after the only dump has a gap from the start; a dump that is made meanwhile ends it."""
+    shop.back_up()
+    shop.do(WORK[0])
+    assert len(shop.follow(code=ExitCode.DEGRADED)["gaps"]) == 1
+    shop.back_up()
+    assert shop.follow()["gaps"] == []
 
 
 def test_tables_that_are_defined_otherwise_are_named(shop: Shop) -> None:

@@ -2,11 +2,13 @@
 
 import struct
 
+import msgspec
 import pytest
 
 from repository.errors import Damaged, RestoreRefused
 from sources.postgres.catalog import Catalog, Table
 from sources.postgres.following import record
+from sources.postgres.following.gaps import open_gaps
 from sources.postgres.following.messages import UNCHANGED, Begin, Change, Commit, Relation, Truncate, message_of
 from sources.postgres.following.record import Followed, Life, Part, State
 from sources.postgres.following.replay import Replay, life_for
@@ -185,6 +187,40 @@ def test_replay_names_a_table_that_was_defined_otherwise_or_rewritten() -> None:
     assert ("TRUNCATE ONLY" in script, troubles) == (True, {})
     gone = State("a", "sys", "40:40:", 0, 5000, (), ())
     assert "dropped" in _replayed(first, Part(True, [], gone))[1]["public.t"]
+
+
+def _dump(snapshot: str, seen_us: int, system: str = "sys") -> Catalog:
+    return msgspec.structs.replace(CATALOG, snapshot=snapshot, seen_us=seen_us, system=system)
+
+
+LIVES = [
+    Life(_state("1:10:", 500), _state("40:40:", 5000)),
+    Life(_state("50:50:", 6000, life="b"), _state("60:60:", 7000, life="b")),
+    Life(_state("70:70:", 8000, life="c"), _state("80:80:", 9000, life="c")),
+]
+
+
+@pytest.mark.parametrize(
+    ("lives", "dumps", "since"),
+    [
+        ([], [_dump("20:20:", 1000)], []),
+        (LIVES[:1], [], []),
+        (LIVES[:1], [_dump("20:20:", 1000)], []),
+        (LIVES[:1], [_dump("5:5:", 400)], [400]),  # it was followed too late for the dump
+        (LIVES[:1], [_dump("20:20:", 1000, "other")], [1000]),
+        (LIVES[:1], [_dump("", 0, ""), _dump("20:20:", 1000)], []),  # of an early version
+        (LIVES, [], [5000, 7000]),
+        (LIVES, [_dump("20:20:", 1000)], [5000, 7000]),
+        (LIVES, [_dump("45:45:", 5500)], [5500, 7000]),  # a dump within the gap reaches itself
+        (LIVES, [_dump("55:55:", 6500), _dump("20:20:", 1000)], [7000]),
+        (LIVES, [_dump("75:75:", 8500), _dump("20:20:", 1000)], []),
+        ([LIVES[0], Life(LIVES[1].first, msgspec.structs.replace(LIVES[1].last, is_gap=True))],
+         [_dump("55:55:", 6500)], [7000]),
+    ],
+)  # fmt: skip
+def test_gap_is_open_until_a_dump_leads_on_behind_it(lives: list[Life], dumps: list[Catalog], since: list[int]) -> None:
+    """By what the stream and the dumps say, and by nothing that somebody remembers."""
+    assert open_gaps(lives, iter(dumps)) == since
 
 
 def test_time_outside_of_what_is_known_is_refused() -> None:
