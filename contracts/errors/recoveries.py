@@ -74,7 +74,8 @@ RECOVERY_INCOMPLETE = entered(
     Retry.AFTER_OPERATOR,
     "Some of what was asked for is not in the target as it was",
     "The counts by reason say of how many entries; a file without all of its bytes is called NAME.incomplete-… there. "
-    "Bring the tiers back that were away and ask again.",
+    "Bring back the tiers that were away (damaged), make room for what is in-the-way or not-created, then ask for the "
+    "same again: a recovery that has failed goes on with what is there.",
 )
 RECOVERY_MATCHES_NOTHING = entered(
     "recovery-matches-nothing",

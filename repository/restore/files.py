@@ -109,8 +109,11 @@ class TargetFiles:
         suffix: bytes,
         sparse: bool,
         on_trouble: Callable[[bytes, Trouble, str], None],
+        clears_incomplete: bool = False,
     ) -> None:
+        """`clears_incomplete`: what the same restore has kept of a file goes when all of the file is there."""
         self._folders = folders
+        self._clears_incomplete = clears_incomplete
         self._conflict = conflict
         self._suffix = suffix
         self._sparse = sparse
@@ -200,6 +203,9 @@ class TargetFiles:
             self._close(file)
         with self._folders.using(file.folder) as folder:
             self._give_name(file, folder)
+            if self._clears_incomplete and not file.is_damaged:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(self._tailed(file.name, b".incomplete-" + self._suffix), dir_fd=folder)
         self._count(file, 0, losses)
 
     def give_up(self, file: TargetFile, error: OSError) -> None:
@@ -293,12 +299,12 @@ class TargetFiles:
         fd = os.open(file.working, _WRITE | os.O_CREAT, MODE_WHILE_RESTORING, dir_fd=folder)
         try:
             _check_is_left(os.fstat(fd), file)
+            file.is_begun = True
             if file.is_begun_anew:
                 os.ftruncate(fd, 0)
         except OSError:
             os.close(fd)
             raise
-        file.is_begun = True
         return fd
 
     def _acquire(self, file: TargetFile) -> int:

@@ -94,6 +94,7 @@ class _Restore:
             suffix=self._snapshot.id[:8].encode(),
             sparse=options.sparse,
             on_trouble=self._trouble,
+            clears_incomplete=target.is_resumed and target.is_in_place,
         )
         readers = SpanReaders(
             self._tiers, self._reader, self._ring, files, self._trouble, self._check, workers=options.workers
@@ -125,10 +126,12 @@ class _Restore:
                 writing.take(step, walk)
             self._result.unmatched = unmatched(options.globs, root, self._reader.chunk, self._check)
             writing.drain()
-            # The marker goes when all else is durable: a power cut before that leaves a restore to go on with.
+            # The marker goes when all else is durable: a power cut before that leaves a restore to go on with. So does
+            # an entry that could not be restored: once a tier is back, say, the same restore goes on.
             target.make_durable()
             target.require_in_its_place()
-            target.remove_marker()
+            if self._result.is_whole:
+                target.remove_marker()
             writing.finish_root(root, wanted.match(b""))
             os.fsync(target.fd)
         finally:

@@ -1,12 +1,13 @@
 """The target folder of a restore: opened, judged fresh or not, marked while it is being filled, made durable.
 
 Promise: a target that holds anything is refused unless the caller said what to do; a restore of the same snapshot
-that was interrupted is recognised by its marker and gone on with. After `make_durable` all of it
+that was interrupted, or lacks something, is recognised by its marker and gone on with. After `make_durable` all of it
 survives a power cut; after `require_in_its_place` it is where it was asked for.
 """
 
 import ctypes
 import os
+import stat as stat_bits
 from typing import Final
 
 from repository.errors import RestoreRefused, TargetFailed
@@ -31,8 +32,9 @@ class RestoreTarget:
         try:
             self.is_new = not os.path.isdir(path)
             os.makedirs(path, 0o700, exist_ok=True)
-            self._path = os.path.abspath(path)
-            self._real_path = os.path.realpath(self._path)
+            self._path = path
+            # A relative one stays so: what is above the working folder may be closed to this user.
+            self._real_path = os.path.realpath(path) if path.startswith(b"/") else None
             self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             if error.errno in FATAL:
@@ -47,6 +49,10 @@ class RestoreTarget:
                 raise RestoreRefused("target is not empty", entries=len(found))
             if not self.is_resumed:
                 self._write_marker()
+            elif self.is_in_place and (mode := os.fstat(self.fd).st_mode) & 0o700 != 0o700:
+                os.fchmod(
+                    self.fd, stat_bits.S_IMODE(mode) | 0o700
+                )  # It has the attributes of the source's root already.
         except BaseException:
             os.close(self.fd)
             raise
@@ -81,13 +87,15 @@ class RestoreTarget:
         A link that was put there since does not count, wherever it leads: nobody has asked for that.
         """
         try:
-            found = os.lstat(self._real_path)
-            is_there = os.path.samestat(found, os.fstat(self.fd)) and os.path.realpath(self._path) == self._real_path
+            found = os.stat(self._path) if self._real_path is None else os.lstat(self._real_path)
+            is_there = os.path.samestat(found, os.fstat(self.fd)) and (
+                self._real_path is None or os.path.realpath(self._path) == self._real_path
+            )
         except OSError:
             is_there = False
         if not is_there:
             raise TargetFailed("target was moved, unmounted or covered meanwhile", reason=TARGET_ELSEWHERE)
 
     def remove_marker(self) -> None:
-        """All is done: the next restore into this folder is a new one."""
+        """All is there: the next restore into this folder is a new one."""
         os.unlink(self.marker, dir_fd=self.fd)

@@ -28,7 +28,7 @@ class InitiateRecovery(Write[NewRecovery]):
 
     202 with the request, whose `resource` is the recovery once it is accepted. All of what is written is read back from
     the target; any tier that has the point and answers will do. A recovery that was interrupted, cancelled, or failed
-    for want of space goes on with what is there when the same is asked for again.
+    for want of space or of a tier goes on with what is there when the same is asked for again.
     """
 
     NAME = "initiate-recovery"

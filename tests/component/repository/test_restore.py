@@ -65,8 +65,9 @@ def files_of(**bodies: bytes) -> MemoryFolder:
 
 
 def contents(target: Path) -> dict[str, bytes]:
-    """The files below a folder."""
-    return {str(path.relative_to(target)): path.read_bytes() for path in target.rglob("*") if path.is_file()}
+    """The files below a folder, but for the mark of a restore that lacks something."""
+    files = (path for path in target.rglob("*") if path.is_file() and not path.name.encode().startswith(MARKER_PREFIX))
+    return {str(path.relative_to(target)): path.read_bytes() for path in files}
 
 
 def only(result: RestoreResult, *wanted: Trouble) -> list[RestoreTrouble]:
@@ -838,7 +839,7 @@ def test_call_that_fails_for_one_entry_costs_that_entry(
     assert not result.is_whole
     missing = set(_many_contents()) - set(contents(tmp_path / "t"))
     assert len(missing) <= 5
-    assert not [name for name in os.listdir(os.fsencode(tmp_path / "t")) if name.startswith(MARKER_PREFIX)]
+    assert [name for name in os.listdir(os.fsencode(tmp_path / "t")) if name.startswith(MARKER_PREFIX)]
 
 
 @pytest.mark.parametrize("call", ["pwrite", "mkdir", "symlink", "ftruncate", "fsync"])
@@ -909,6 +910,30 @@ def test_restore_can_be_cancelled_and_gone_on_with(tmp_path: Path, after: int) -
         restored(scene.repository, snapshot, tmp_path / "t", is_cancelled=is_cancelled)
     only(restored(scene.repository, snapshot, tmp_path / "t"))
     assert contents(tmp_path / "t") == _many_contents()
+
+
+def test_restore_that_lacks_something_is_gone_on_with_once_it_is_there(tmp_path: Path) -> None:
+    """The marker stays, a root that is read-only by now is no obstacle, and no part of a file stays beside it."""
+    scene = Scene()
+    bodies = {"small": b"small" * 9_000, "other": b"other", "large": noise(9_000_000)}
+    snapshot = saved(scene.repository, files_of(**bodies), workers=1)
+    pack = pack_of(scene.repository, bodies["small"])
+    damage(scene.store("a"), pack, at=200)
+    target = tmp_path / "t"
+    result = restored(scene.repository, snapshot, target)
+    assert not result.is_whole
+    assert any(name.startswith(MARKER_PREFIX) for name in os.listdir(os.fsencode(target)))
+    target.chmod(0o500)
+    damage(scene.store("a"), pack, at=200)
+    modes = set()
+
+    def look() -> bool:
+        modes.add(stat.S_IMODE(target.stat().st_mode) & 0o700)
+        return False
+
+    assert restored(scene.repository, snapshot, target, is_cancelled=look).is_whole
+    assert {each.name: each.read_bytes() for each in target.iterdir()} == bodies
+    assert modes == {0o700}
 
 
 def _leave_a_link(target: Path, away: Path) -> None:
