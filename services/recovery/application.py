@@ -40,13 +40,14 @@ class RecoveryDecisions:
             conflict_policy=request.conflict_policy,
             scope=request.scope,
         )
-        if (wrong := await self._targets.objection(organisation, order)) is not None:
-            await self._refuse(request, wrong, handling)
+        looked = await self._targets.look(organisation, order)
+        if isinstance(looked, Objection):
+            await self._refuse(request, looked, handling)
             return
         operation = RecoveryOperation(request.operation_id)
         operation.accept(request, configuration_id=point.configuration_id, snapshot_id=point.snapshot_id)
         try:
-            target = f"{organisation}/{request.target_digest}"
+            target = f"{organisation}/{looked or request.target_digest}"
             await self._operations.record_accepted(operation, handling, target=target, order=order)
         except TargetBusy as busy:
             known = await self._operations.find(request.operation_id, organisation)

@@ -86,8 +86,11 @@ class Points(Protocol):
 class Targets(Protocol):
     """Looks at a target before a recovery is taken on."""
 
-    async def objection(self, organisation: str, order: Order) -> Objection | None:
-        """What speaks against writing there; None also where its disk does not say now: the worker finds out."""
+    async def look(self, organisation: str, order: Order) -> Objection | str | None:
+        """What speaks against writing there, or a keyed digest of the very folder, whatever name it was given.
+
+        None where its disk does not say now: the worker finds out.
+        """
         ...
 
 

@@ -15,6 +15,8 @@ from services.recovery.kept import Order
 from vault.targets import target_folder
 
 LOOK_SECONDS = 5.0
+FOLDER_DIGEST = "recovery.target-folder"
+"""The purpose of the keyed digest of a folder's real path, in hex."""
 
 _log = logging.getLogger(__name__)
 
@@ -41,16 +43,18 @@ class LookedAtTargets:
             snapshot_id=order.snapshot_id,
         )
 
-    async def objection(self, organisation: str, order: Order) -> Objection | None:
-        """What speaks against it; what may be over by itself raises, to be asked again."""
+    async def look(self, organisation: str, order: Order) -> Objection | str | None:
+        """See `Targets.look`; what may be over by itself raises, to be asked again."""
         # One for each location: a disk that hangs keeps nobody from being refused, or taken on, elsewhere.
         disk = self._disks.setdefault(order.target_location, Disk(Path(f"target {order.target_location}")))
         try:
-            await disk.ask(partial(self.folder, organisation, order), seconds=LOOK_SECONDS)
+            folder = await disk.ask(partial(self.folder, organisation, order), seconds=LOOK_SECONDS)
         except OSError:  # it hangs, or says nothing
             _log.warning("a target does not answer: the worker finds out", extra={"location": order.target_location})
         except PlatformError as error:
             if error.retry is Retry.LATER or error.field is None:
                 raise
             return Objection(error.code, error.field, error.hint)
+        else:
+            return self._sealer.digest(organisation, FOLDER_DIGEST, folder.hex())
         return None

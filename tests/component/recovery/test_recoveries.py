@@ -273,3 +273,14 @@ async def test_what_is_there_is_dealt_with_as_the_policy_says(bench: RecoveryBen
         assert await _done(bench, f"op-{policy}") == WHOLE
         assert (there.read_text() == "mine") is (policy is not ConflictPolicy.OVERWRITE)
     assert len(list((bench.restored / "rename").glob("contract*"))) == 2
+
+
+async def test_folder_of_two_names_is_busy_by_either(bench: RecoveryBench) -> None:
+    """A link within the location leads to the folder that another recovery is to write."""
+    (bench.restored / "sub").mkdir()
+    (bench.restored / "alias").symlink_to(bench.restored / "sub")
+    await bench.request("op-1", "sub/all")
+    await bench.request("op-2", "alias/all")
+    (refused,) = await bench.told("op-2")
+    assert isinstance(refused, RecoveryRefused)
+    assert refused.code == errors.TARGET_BUSY.code
