@@ -188,10 +188,7 @@ class KeysChanged(msgspec.Struct, frozen=True, kw_only=True, tag="keys", tag_fie
 
 
 class HistoryAccepted(msgspec.Struct, frozen=True, kw_only=True, tag="accept", tag_field="kind"):
-    """An operator took another tier's rolled-back history for good: what was seen of it before is void.
-
-    `number` and `digest` (hex): that tier's head when it was accepted.
-    """
+    """An operator took another tier's older history up to this head (`digest`: hex) for good: what was seen is void."""
 
     time_ns: int
     tier_id: str
@@ -253,7 +250,6 @@ Body: TypeAlias = (
 _BODY: Final = msgspec.json.Decoder(Body)
 _SKIPPABLE: Final = (CheckpointMade, SnapshotsTagged, KeksEnded)
 _NOTES: Final = (CheckpointMade, Bridged, Skipped)
-
 _SAID_ELSEWHERE: Final = Begun, SnapshotCommitted, IndexChanged, KeysChanged, HistoryAccepted, TierNamed, *_NOTES
 """The index is made again from the packs, the list of keys from what is there, a tier's id is in each entry behind."""
 
@@ -394,7 +390,6 @@ def decode_entry(buffer: bytes, number: int | None, ring: KeyRing) -> Entry:
         ObjectKind.LOG_BODY,
         context=buffer[_BOUND_FROM:ENTRY_HEADER_LENGTH],
     )
-    decoded: Body | Skipped
     try:
         decoded = _BODY.decode(body)
     except msgspec.DecodeError as error:
