@@ -2,13 +2,14 @@
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from cli.exit_codes import ExitCode, exit_code_of
 from cli.output import moment, say, say_json
 from cli.repo_session import opened, tier_states
 from repository.errors import NoUsableTier, RepositoryError
+from repository.opened.repository import Repository
 from repository.retention.pin_watch import PinFound, look, release
 from repository.upkeep.check_report import why_not
 
@@ -41,7 +42,7 @@ def show(arguments: argparse.Namespace) -> int:
             say(f"{name}: not known, {why}")
     if errors and len(unknown) == len(tiers):
         return exit_code_of(NoUsableTier.because("no tier tells of its pins", errors))
-    return ExitCode.DEGRADED if unknown else ExitCode.OK
+    return ExitCode.DEGRADED if unknown or any(each.pin is None for each in found) else ExitCode.OK
 
 
 def let_go(arguments: argparse.Namespace) -> int:
@@ -65,6 +66,21 @@ def let_go(arguments: argparse.Namespace) -> int:
     if failed and not gone:
         return exit_code_of(next(iter(failed.values())))
     return ExitCode.DEGRADED if failed or left_out else ExitCode.OK
+
+
+def unreadable_pins(repository: Repository, only: Sequence[str]) -> list[str]:
+    """In a line each, the pins that cannot be read, or that a tier does not tell of."""
+    lines: list[str] = []
+    for tier in repository.readable_tiers():
+        if only and tier.name not in only:
+            continue
+        try:
+            found = look(repository, tier, is_noted=False)
+        except RepositoryError as error:
+            lines.append(f"{tier.name}: its pins are not known: {error} [{error.code}]")
+            continue
+        lines += [f"{tier.name}: {in_words(each)}" for each in found if each.pin is None]
+    return lines
 
 
 def say_unpinned(unpinned: Mapping[str, str]) -> None:

@@ -1,6 +1,7 @@
 """`repo prune`: frees the space of what was forgotten."""
 
 import argparse
+import sys
 from collections import Counter
 
 from cli.exit_codes import ExitCode, exit_code_of
@@ -29,9 +30,15 @@ def prune(arguments: argparse.Namespace) -> int:
         wanted: list[OpenTier] = [t for t in repository.tiers if not arguments.only or t.name in arguments.only]
         left_out = {tier.name: str(tier.error or tier.state) for tier in wanted if tier.name not in plans}
         states = tier_states(repository)
+        kept = {each.id for each in repository.snapshots()}
+        bare = [
+            tier.name
+            for tier in wanted
+            if kept and tier.name in plans and plans[tier.name].going and kept.isdisjoint(tier.snapshots())
+        ]
     if arguments.json:
         tiers = {name: _document(plan, dry_run=arguments.dry_run) for name, plan in plans.items()}
-        say_json({"tiers": tiers, "left_out": left_out, "dry_run": arguments.dry_run, "states": states})
+        say_json({"tiers": tiers, "left_out": left_out, "dry_run": arguments.dry_run, "bare": bare, "states": states})
     else:
         for name, plan in plans.items():
             _say(name, plan, dry_run=arguments.dry_run)
@@ -39,11 +46,14 @@ def prune(arguments: argparse.Namespace) -> int:
             say(f"{name}: left out, {why}")
         if left_out and any(plan.moving for plan in plans.values()):
             say("What was written again lies there as it was, and catch-up may bring it twice: a later prune frees it")
+    for name in bare:
+        print(f"{name}: has none of the snapshots that are kept; `repo catch-up` brings them", file=sys.stderr)
     failures = [plan.failed for plan in plans.values() if plan.failed is not None]
     if failures and len(failures) == len(plans):
         return exit_code_of(failures[0])
     is_pinned = any(plan.pinned for plan in plans.values()) and not arguments.dry_run
-    return ExitCode.DEGRADED if failures or left_out or is_pinned else ExitCode.OK
+    is_bare = bool(bare) and not arguments.dry_run
+    return ExitCode.DEGRADED if failures or left_out or is_pinned or is_bare else ExitCode.OK
 
 
 def _document(plan: TierPlan, *, dry_run: bool) -> dict[str, object]:

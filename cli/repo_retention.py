@@ -29,18 +29,29 @@ def forget(arguments: argparse.Namespace) -> int:
         code = completeness_of(repository)
         going = [each.snapshot for each in judged if not each.is_kept]
         locked = _locks(repository, going)
+        emptied = _emptied(repository, going)
         done = None
         if going and not arguments.dry_run:
             done = forget_snapshots(repository, [each.id for each in going], arguments.reason)
     if arguments.json:
-        say_json({**_judgements_document(judged, locked), "dry_run": arguments.dry_run, **_tiers_document(done)})
+        say_json(
+            {
+                **_judgements_document(judged, locked),
+                "dry_run": arguments.dry_run,
+                "emptied": emptied,
+                **_tiers_document(done),
+            }
+        )
     else:
         _say_judgements(judged, locked, is_named=bool(arguments.snapshots))
         is_done = "would go" if arguments.dry_run else "forgotten"
         say(f"\n{len(going):,} {is_done}, {len(judged) - len(going):,} kept")
         if going and not arguments.dry_run:
             _say_owed(done)
-    return ExitCode.DEGRADED if done is not None and not done.is_everywhere else code
+    for name in emptied:
+        words = "has none of what is kept, and a prune takes away all that it has"
+        print(f"{name}: {words}; `repo catch-up` first, then `repo prune`", file=sys.stderr)
+    return ExitCode.DEGRADED if emptied or (done is not None and not done.is_everywhere) else code
 
 
 def tag(arguments: argparse.Namespace) -> int:
@@ -147,6 +158,14 @@ def _judged(repository: Repository, arguments: argparse.Namespace, rules: Rules 
     for tag in unknown:
         print(f"no snapshot has the tag {_text(tag)}: --keep-tag keeps nothing by it", file=sys.stderr)
     return judge(found, rules, repository.clock.now_ns(), holds_of(repository), tags)
+
+
+def _emptied(repository: Repository, going: Sequence[Snapshot]) -> list[str]:
+    """The tiers of which all that they have is to go, though something is kept: elsewhere."""
+    gone = {each.id for each in going}
+    kept = {each.id for each in repository.snapshots()} - gone
+    readable = [tier for tier in repository.readable_tiers() if kept and not gone.isdisjoint(tier.snapshots())]
+    return [tier.name for tier in readable if kept.isdisjoint(tier.snapshots())]
 
 
 def _locks(repository: Repository, going: Sequence[Snapshot]) -> dict[str, dict[str, int]]:

@@ -8,7 +8,7 @@ from cli.exit_codes import ExitCode, exit_code_of
 from cli.output import say, say_json, size
 from cli.progress import Display, Reading, display
 from cli.repo_caught_up import added, catch_up_document, say_caught_up
-from cli.repo_pins import say_unpinned
+from cli.repo_pins import say_unpinned, unreadable_pins
 from cli.repo_session import lock_days, opened, split_name, stoppable, tier_states
 from repository.errors import BackupCancelled, NoUsableTier, RepositoryError
 from repository.opened.locking import lock_date
@@ -37,19 +37,20 @@ def check(arguments: argparse.Namespace) -> int:
     ):
         report = _checked(repository, arguments, bars, check_cancelled)
         behind = _behind(repository)
+        unread = unreadable_pins(repository, arguments.only)
         states = tier_states(repository)
     if arguments.json:
         findings = [_finding_document(each) for each in report.findings]
         counts = {name: _counts_document(report, name) for name in report.tiers}
         looked = {"ok": report.is_ok, "findings": findings, "harmed": report.harmed, "tiers": counts}
-        say_json({**looked, "behind": behind, "states": states})
+        say_json({**looked, "behind": behind, "unreadable_pins": unread, "states": states})
     else:
         _say_report(report, behind, reads_data=arguments.read_data > 0)
-        for name, hint in _replayed(repository):
-            say(f"{name}: {hint}")
+        for line in [*(f"{name}: {hint}" for name, hint in _replayed(repository)), *unread]:
+            say(line)
     if any(each.problem not in (Problem.TIER, Problem.UNLOCKED, Problem.UNHELD) for each in report.damage):
         return ExitCode.DAMAGED
-    return ExitCode.DEGRADED if report.damage or behind else ExitCode.OK
+    return ExitCode.DEGRADED if report.damage or behind or unread else ExitCode.OK
 
 
 def repair(arguments: argparse.Namespace) -> int:

@@ -140,6 +140,22 @@ def test_what_is_asked_wrongly_is_refused_and_changes_nothing(repo: RepoCommand,
     assert repo.json("holds") == {"holds": []}
 
 
+def test_a_tier_that_has_none_of_what_is_kept_is_told(repo: RepoCommand) -> None:
+    """It missed the newest, and all that it had goes: never without a word."""
+    source = repo.folder / "source"
+    (source / "more").write_bytes(os.urandom(50_000))
+    repo.json("forget", *_ids(repo)[1:])
+    repo.json("backup", source, "--label", "photos", tiers=repo.tiers[:1])
+    for words in (("forget", "--keep-last", "1", "--dry-run"), ("forget", "--keep-last", "1")):
+        told = repo.run(*words)
+        assert told.code == 4
+        assert "b: has none of what is kept" in told.err
+    told = repo.run("prune", "--json")
+    assert (told.code, told.document["bare"]) == (4, ["b"])
+    assert repo.run("catch-up").code == 0
+    assert repo.run("prune").code == 0
+
+
 def test_what_is_pinned_is_told_and_let_go(repo: RepoCommand) -> None:
     """A reader that is not known to have ended: who, since when, and what a prune leaves for it."""
     first, *_ = _ids(repo)
@@ -148,7 +164,12 @@ def test_what_is_pinned_is_told_and_let_go(repo: RepoCommand) -> None:
         (repo.tier(tier) / "pins").mkdir()
         (repo.tier(tier) / "pins" / ("7" * 32)).write_bytes(b"of nobody")
     repo.json("forget", first)
-    told = repo.json("pins", "list")["pins"]
+    listed = repo.run("pins", "list", "--json")
+    assert listed.code == 4
+    told = listed.document["pins"]
+    checked = repo.run("check")
+    assert checked.code == 4
+    assert "b: pin 777777777777 cannot be read" in checked.out
     assert [(each["tier"], each["everything"], each["code"]) for each in told] == [
         ("a", True, "damaged"),
         ("b", True, "damaged"),
@@ -160,7 +181,7 @@ def test_what_is_pinned_is_told_and_let_go(repo: RepoCommand) -> None:
     assert repo.run("prune", "--dry-run").code == 0
     assert repo.run("pins", "release", "8").code == 7
     assert repo.run("pins", "release", "7777", "--only", "a").code == 0
-    assert repo.json("pins", "list")["pins"][0]["tier"] == "b"
+    assert repo.run("pins", "list", "--json").document["pins"][0]["tier"] == "b"
     assert repo.json("pins", "release", "7777") == {"released": ["b"], "failed": {}, "left_out": {}}
     freed = repo.json("prune")["tiers"]
     assert all(each["going"] > 0 and each["pinned"] == 0 for each in freed.values())
