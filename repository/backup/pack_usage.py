@@ -4,20 +4,14 @@ Promise: every chunk for which `add` returned True is in one of `packs`. Ids are
 memory grows with the number of packs and not of chunks.
 """
 
-from __future__ import annotations
-
 import threading
-from collections.abc import Callable, Collection, Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection
 
 from repository.backup.parent_pages import UNREADABLE
 from repository.index.index import Index
 from repository.index.pack_sizes import lost_packs
 from repository.opened.open_tier import OpenTier
 from repository.stored.tree import ids_of
-
-if TYPE_CHECKING:
-    from repository.opened.repository import Repository
 
 
 class PackUsage:
@@ -64,18 +58,3 @@ class PackUsage:
 def lost_packs_of(tier: OpenTier) -> Collection[bytes]:
     """Packs that the tier's index has, and that the tier has not, or not whole. Raises the store's errors."""
     return lost_packs(tier.store, tier.index, tier.index.pack_ids() - tier.log.state.marked_packs).keys()
-
-
-def needless_elsewhere(repository: Repository, tiers: Iterable[OpenTier]) -> set[bytes]:
-    """Packs that a tier lacks which has every snapshot: nothing live needs them, so no catch-up brings them there.
-
-    Who counted on one would be refused there. The chunks in it are stored again, on all tiers.
-    """
-    chosen = list(tiers)
-    indexed = {tier: tier.index.pack_ids() for tier in chosen} if len(chosen) > 1 else {}
-    everything = set[bytes]().union(*indexed.values())
-    if all(len(packs) == len(everything) for packs in indexed.values()):
-        return set()
-    live = {each.id for each in repository.snapshots()}
-    level = [packs for tier, packs in indexed.items() if live <= tier.log.state.snapshots.keys()]
-    return everything.difference(set[bytes].intersection(*level)) if level else set()

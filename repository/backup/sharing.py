@@ -15,7 +15,6 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from repository.backup.fanout import Fanout
-from repository.backup.pack_usage import needless_elsewhere
 from repository.backup.session import ChunkSession, ChunkStore
 from repository.backup.workshop import Workshop
 from repository.format import ContentClass
@@ -234,8 +233,7 @@ class _Group:
         newest = self._repository.session_index(tiers) if self.members else self.index
         if self.members:
             self.index.set_segments(newest.segments())
-        needless = needless_elsewhere(self._repository, tiers)
-        self.index.exclude_packs(newest.excluded_packs() | self._gone | needless)
+        self.index.exclude_packs(newest.excluded_packs() | self._gone)
         for tier in tiers:
             until, before = lock_until(tier), self._locks.get(tier.name)
             self._locks[tier.name] = until if before is None or (until is not None and until > before) else before

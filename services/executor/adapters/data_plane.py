@@ -326,7 +326,7 @@ class RepositoryBackup:
             _log.warning("a tier could not be caught up", extra={"tier": tier.name, "code": error.code, **facts(error)})
 
     def _is_behind(self, tier: OpenTier) -> bool:
-        return tier.state is TierState.EMPTY or lag(self._repository, tier, is_thorough=False).is_behind
+        return tier.state is TierState.EMPTY or lag(self._repository, tier).is_behind
 
     def _at(self, step: str, tier: Tier) -> None:
         location = self._destinations[tier].location
