@@ -40,7 +40,7 @@ class RecoveryDecisions:
             conflict_policy=request.conflict_policy,
             scope=request.scope,
         )
-        looked = await self._targets.look(organisation, order)
+        looked = await self._targets.examined(organisation, order)
         if isinstance(looked, Objection):
             await self._refuse(request, looked, handling)
             return

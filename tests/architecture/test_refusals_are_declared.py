@@ -33,7 +33,7 @@ READ = (
     *("gateway.groups.", "gateway.runs.", "vault.targets"),
 )
 """Where it is decided why something is refused."""
-BEHIND_PORTS = {"known": Locations.known, "objection": target_folder}
+BEHIND_PORTS = {"known": Locations.known, "examined": target_folder}
 """What stands behind a port, where it decides as well."""
 ASKED_AGAIN = {errors.CONFIGURATION_NOT_SEEN_YET, errors.RECOVERY_POINT_NOT_SEEN_YET}
 """With these an owner refuses nothing: it puts the request off, and is asked again."""

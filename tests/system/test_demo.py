@@ -105,10 +105,12 @@ async def test_demo_that_is_interrupted_answers_and_stops_what_it_started(unstar
         )
     try:
         await eventually(lambda: "is accepted" in log.read_text())
+        demo.send_signal(signal.SIGSTOP)  # It would be over before the second one has begun, on a busy machine.
         second = _demo(unstarted_platform)
         assert second.returncode == ExitCode.REFUSED
         assert "another demo works in" in second.stderr
         demo.send_signal(signal.SIGINT)
+        demo.send_signal(signal.SIGCONT)
         await eventually(lambda: "Ctrl-C once more" in log.read_text())
         await eventually(lambda: demo.poll() is not None)
     finally:

@@ -138,6 +138,7 @@ TASKS = {
     "gateway/wire/readiness.py": "one look, whose checks have a time",
     "gateway/wire/server.py": "the HTTP server, whose end ends the process",
     "services/executor/performance.py": "tells progress, which may be lost",
+    "services/recovery/performance.py": "the same",
 }
 
 

@@ -43,8 +43,8 @@ class LookedAtTargets:
             snapshot_id=order.snapshot_id,
         )
 
-    async def look(self, organisation: str, order: Order) -> Objection | str | None:
-        """See `Targets.look`; what may be over by itself raises, to be asked again."""
+    async def examined(self, organisation: str, order: Order) -> Objection | str | None:
+        """See `Targets.examined`; what may be over by itself raises, to be asked again."""
         # One for each location: a disk that hangs keeps nobody from being refused, or taken on, elsewhere.
         disk = self._disks.setdefault(order.target_location, Disk(Path(f"target {order.target_location}")))
         try:
@@ -56,5 +56,5 @@ class LookedAtTargets:
                 raise
             return Objection(error.code, error.field, error.hint)
         else:
-            return self._sealer.digest(organisation, FOLDER_DIGEST, folder.hex())
+            return await self._sealer.ask(partial(self._sealer.digest, organisation, FOLDER_DIGEST, folder.hex()))
         return None
