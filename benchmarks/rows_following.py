@@ -61,11 +61,11 @@ def _waits(bench: Bench, disk: Path, server: Postgres, rate: int) -> list[float]
                 if len(commits) < now * rate:
                     commits.append(_committed(writer, len(commits)))
                 else:
-                    time.sleep(0.001)
+                    time.sleep(0.001)  # The next one is not due yet.
             while not seen or seen[-1][1] < commits[-1][0]:
                 if time.perf_counter() - begun > 10 * _SECONDS or receiver.poll() is not None:
                     raise RuntimeError("what was committed is not let go of")
-                time.sleep(_LOOK_SECONDS)
+                time.sleep(_LOOK_SECONDS)  # Who watches has no event for it: the server tells only who asks.
         finally:
             ended.set()
             watching.join()

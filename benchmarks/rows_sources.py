@@ -8,6 +8,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -143,13 +144,13 @@ class _Counted(Bucket):
         return super().call(attempt)
 
 
-class _credentials:  # noqa: N801 - used as a function
+@contextmanager
+def _credentials() -> Iterator[None]:
     """The bucket's credentials in this process's environment, for as long as it takes."""
-
-    def __enter__(self) -> None:
-        os.environ.update(ENVIRONMENT)
-
-    def __exit__(self, *_: object) -> None:
+    os.environ.update(ENVIRONMENT)
+    try:
+        yield
+    finally:
         for name in ENVIRONMENT:
             os.environ.pop(name, None)
 

@@ -122,7 +122,7 @@ class _Following:
     def _wait(self, seconds: float) -> None:
         until = time.monotonic() + seconds
         while not self._is_cancelled() and (left := until - time.monotonic()) > 0:
-            time.sleep(min(left, _STEP_SECONDS))
+            time.sleep(min(left, _STEP_SECONDS))  # In steps: who is stopped leaves within one.
         if self._is_cancelled():
             raise BackupCancelled("stopped", hint="Run the command again to go on: nothing is left out.")
 

@@ -149,7 +149,7 @@ def _watched(
     left = list(silent)
     while left and time.monotonic() < end:
         check_cancelled()
-        time.sleep(_STEP_SECONDS)
+        time.sleep(_STEP_SECONDS)  # In steps: what is called off leaves within one.
     dead = []
     for each in left:
         again = _read(repository, tier, each.id)

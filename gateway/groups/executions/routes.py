@@ -4,14 +4,14 @@ from typing import Annotated, Any
 
 from litestar import Request, Response, Router, get
 from litestar.enums import MediaType
-from litestar.params import HeaderParameter, QueryParameter
-from litestar.status_codes import HTTP_304_NOT_MODIFIED
+from litestar.params import QueryParameter
 
 from contracts import errors
 from contracts.executor_events import ExecutionState
 from gateway.auth.guards import ROLES, requires
 from gateway.auth.principal import READERS
 from gateway.groups.executions.resources import ProgressView, Status
+from gateway.http.conditional import IfNoneMatch, unless_known
 from gateway.http.parameters import (
     LIMIT_DEFAULT,
     Before,
@@ -35,9 +35,6 @@ OfConfiguration = Annotated[
     str | None, QueryParameter(name="configurationId", max_length=36, description="Runs of one configuration")
 ]
 Degraded = Annotated[bool | None, QueryParameter(name="degraded", description="Degraded runs alone, or others alone")]
-IfNoneMatch = Annotated[
-    str | None, HeaderParameter(name="If-None-Match", description="An `ETag`; 304 where it is still the same")
-]
 
 
 @get("/executions", guards=[requires(READERS)], opt={ROLES: READERS}, summary="List runs")
@@ -83,11 +80,7 @@ async def show_execution(
     gateway, principal = parts_of(request), principal_of(request)
     async with gateway.reading(principal.organisation) as database:
         shown = await queries.one(database, principal.organisation, checked_id(execution_id))
-    etag = f'"{shown.version}"'
-    # `*` is whatever there is.
-    if if_none_match is not None and {etag, "*"} & {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}:
-        return Response(None, status_code=HTTP_304_NOT_MODIFIED, headers={"ETag": etag})  # type: ignore[arg-type]  # a 304 has no body
-    return Response(shown, headers={"ETag": etag})
+    return unless_known(shown, shown.version, if_none_match)
 
 
 @get(

@@ -4,8 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from litestar import Request, Response, Router, get
-from litestar.params import HeaderParameter, QueryParameter
-from litestar.status_codes import HTTP_304_NOT_MODIFIED
+from litestar.params import QueryParameter
 
 from contracts import errors
 from contracts.recovery_events import RecoveryState
@@ -13,6 +12,7 @@ from gateway.auth.guards import ROLES, requires
 from gateway.auth.principal import READERS
 from gateway.groups.recovery import queries as queries
 from gateway.groups.recovery.resources import RecoveryOperation, RecoveryOperationView, RecoveryPoint
+from gateway.http.conditional import IfNoneMatch, unless_known
 from gateway.http.parameters import (
     LIMIT_DEFAULT,
     Before,
@@ -43,9 +43,6 @@ At = Annotated[
 ]
 States = Annotated[
     list[RecoveryState] | None, QueryParameter(name="status", description="States; several may be given")
-]
-IfNoneMatch = Annotated[
-    str | None, HeaderParameter(name="If-None-Match", description="An `ETag`; 304 where it is still the same")
 ]
 
 
@@ -91,7 +88,7 @@ async def show_recovery_point(
     identity = checked_id(recovery_point_id, code=errors.RECOVERY_POINT_UNKNOWN)
     async with gateway.reading(principal.organisation) as database:
         shown, version = await queries.point(database, principal.organisation, identity)
-    return _answer(shown, version, if_none_match)
+    return unless_known(shown, version, if_none_match)
 
 
 @get("/recovery/operations", guards=[requires(READERS)], opt={ROLES: READERS}, summary="List recoveries")
@@ -137,14 +134,6 @@ async def show_recovery(request: Request[Any, Any, Any], operation_id: Id) -> Re
     shown = await one(gateway.reading, principal.organisation, checked_id(operation_id))
     progress = gateway.progress.of(principal.organisation, operation_id) if shown.finished_at is None else None
     return RecoveryOperationView(**{name: getattr(shown, name) for name in shown.__struct_fields__}, progress=progress)
-
-
-def _answer(shown: RecoveryPoint, version: int, if_none_match: str | None) -> Response[RecoveryPoint]:
-    etag = f'"{version}"'
-    # `*` is whatever there is.
-    if if_none_match is not None and {etag, "*"} & {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}:
-        return Response(None, status_code=HTTP_304_NOT_MODIFIED, headers={"ETag": etag})  # type: ignore[arg-type]  # a 304 has no body
-    return Response(shown, headers={"ETag": etag})
 
 
 HANDLERS = [
