@@ -58,9 +58,14 @@ def look(
     check_cancelled: Callable[[], None] = lambda: None,
 ) -> list[PinFound]:
     """The pins on the tier that keep something, and the dead. `is_noted`: the look is remembered there, and the dead
-    are taken away (and told once more here). Raises the store's errors.
+    are taken away (and told once more here), with notes of pins that are gone: who took one away died before its note.
+    Raises the store's errors.
     """
-    ids = [named[0] for info in tier.store.list(PIN_PREFIX) if (named := pin_of(info.key)) and not named[1]]
+    named = [name for info in tier.store.list(PIN_PREFIX) if (name := pin_of(info.key))]
+    ids = [pin_id for pin_id, is_note in named if not is_note]
+    for pin_id in {pin_id for pin_id, is_note in named if is_note}.difference(ids) if is_noted else ():
+        with suppress(RepositoryError):
+            tier.store.delete(seen_object_key(pin_id))
     found = [each for pin_id in ids if (each := _read(repository, tier, pin_id)) is not None]
     if not found:
         return []

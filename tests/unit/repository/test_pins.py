@@ -22,7 +22,7 @@ from repository.retention.orders import forget
 from repository.retention.pin_watch import SILENT_AFTER, look, release
 from repository.retention.pins import Pinning, pinned
 from repository.stored.log_entry import SweepBegun
-from repository.stored.pin import Pin, decode_pin, encode_pin, pin_object_key
+from repository.stored.pin import Pin, decode_pin, encode_pin, pin_object_key, seen_object_key
 from repository.stored.snapshot import Snapshot
 from repository.tiers.memory import MemoryObjectStore
 from repository.tiers.port import ObjectStore
@@ -354,6 +354,20 @@ def test_a_reader_that_dies_anywhere_keeps_nothing_for_ever(dies_at: int) -> Non
     reading.clock.pass_by(SILENT_AFTER)
     reading.prune()
     assert [len(_packs(reading, name)) for name in "ab"] == [2, 2]
+    assert reading.pins() == []
+
+
+def test_a_prune_that_dies_between_a_pin_and_its_note_leaves_neither_for_ever() -> None:
+    """Seeded history 1007: the pin of a dead reader was taken away, and what said that it was seen stayed."""
+    reading = _Reading()
+    pin_id = reading.leave()
+    reading.prune()
+    store = reading.scene.stores[0]
+    store.delete(pin_object_key(pin_id))
+    assert reading.pins() == [seen_object_key(pin_id)]
+    reading.prune(dry_run=True)
+    assert len(reading.pins()) == 1  # who only asks takes nothing away
+    reading.prune()
     assert reading.pins() == []
 
 
