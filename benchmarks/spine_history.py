@@ -13,6 +13,7 @@ from chassis.domain import Aggregate
 from chassis.ids import new_id
 from chassis.postgres.database import connection_arguments, install_schema
 from chassis.record.eventstore import EventStore
+from chassis.sealing import Sealer
 from contracts.configuration import Tier
 from contracts.event import Event
 from contracts.executor_events import BackupAccepted, BackupCompleted, ExecutionType, RunTotals, TierUploaded
@@ -75,6 +76,9 @@ async def fill(platform: Platform, much: Circumstances) -> list[Figure]:
     organisations = [f"org-{number:02}" for number in range(much.organisations)]
     configurations = {organisation: [new_id() for _ in range(10)] for organisation in organisations}
     each = much.executions // much.organisations
+    sealer = Sealer(platform.layout.platform_keys)
+    for organisation in organisations:
+        sealer.make_keys(organisation)  # as its first write would have: its lists have more than one page
     began = time.perf_counter()
     async with platform.record("executor") as store:
         for organisation in organisations:
