@@ -6,7 +6,7 @@ All calls may raise `PlatformError`; those with retry class *later* may be made 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -166,6 +166,69 @@ class Performer(Protocol):
 
     async def give_back(self, claim: Claim, *, is_left: bool = False, trouble: Trouble | None = None) -> None:
         """Say in the record that the work waits again, and why, and release its claim (`Claims.release`)."""
+        ...
+
+
+class Performed(Protocol):
+    """An aggregate that is worked on. `fence`: of the claim under which it was worked on last."""
+
+    fence: int
+
+    @property
+    def id(self) -> str:
+        """Its identity: the work's."""
+        ...
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing more will happen to it."""
+        ...
+
+    def prepare(self, *, fence: int, worker: str) -> None:
+        """A worker has claimed it."""
+        ...
+
+    def requeue(
+        self, *, fence: int, code: str | None = None, hint: str = "", next_attempt_at: datetime | None = None
+    ) -> None:
+        """It waits for another worker, or for what kept this one from going on."""
+        ...
+
+    def fail(self, *, fence: int, code: str, hint: str) -> None:
+        """It has ended without what was asked for."""
+        ...
+
+
+W = TypeVar("W", bound=Performed)
+
+
+class WorkRecord(Protocol[W]):
+    """The record of such work, as `chassis.claims.record.RecordedWork` keeps it."""
+
+    async def load(self, work_id: str, /) -> W:
+        """Read one from its history. Raises AGGREGATE_NOT_FOUND."""
+        ...
+
+    async def at_hand(self, claim: Claim, /) -> W:
+        """One to be told about or ended, whatever can be read of its history."""
+        ...
+
+    async def record(self, thing: W, /, *, context: Context) -> None:
+        """Record what has happened. Raises CONCURRENT_CHANGE."""
+        ...
+
+    async def record_told(self, thing: W, /, unclaimed: Unclaimed, lack: ErrorCode | None, *, context: Context) -> None:
+        """Record what is told of work that no worker can take, and note it. Raises CLAIM_LOST where one has."""
+        ...
+
+    async def record_unclaimed_end(self, thing: W, /, unclaimed: Unclaimed, *, context: Context) -> None:
+        """Record the end of such work and close its claim: both or none. Raises CLAIM_LOST where a worker has it."""
+        ...
+
+    async def record_release(
+        self, thing: W, /, *, claim: Claim, is_left: bool, in_trouble: bool, context: Context
+    ) -> None:
+        """Record that it waits again and give its claim back: both or none. Raises CLAIM_LOST."""
         ...
 
 

@@ -17,6 +17,7 @@ from chassis.claims.port import Queue, QueueLimits
 from chassis.claims.progress import NatsProgress
 from chassis.claims.table import BEAT_SECONDS, ClaimQueue, ClaimTable
 from chassis.claims.unclaimed import UnclaimedWork
+from chassis.claims.unclaimed_teller import UnclaimedTeller
 from chassis.clock import SystemClock
 from chassis.deciding import Deciding
 from chassis.handling import UseCase
@@ -51,10 +52,10 @@ from services.executor.adapters.tables import ReplicaTable, SealedReports
 from services.executor.adapters.tier_watch import TierWatch, tier_folders
 from services.executor.application import BackupDecisions, ConfigurationCopies
 from services.executor.domain import BackupRun
+from services.executor.failures import told_code
 from services.executor.performance import RunPerformance
 from services.executor.ports import Configurations, Registry, Runs
 from services.executor.settings import ExecutorSettings, WorkerSettings
-from services.executor.unclaimed import UnclaimedRuns
 from vault.key_files import RepositoryKeys
 from vault.stores import folder_of
 
@@ -132,7 +133,7 @@ async def run(settings: ExecutorSettings) -> int:
     unclaimed = UnclaimedWork(
         RUNS,
         pool,
-        UnclaimedRuns(RecordedRuns(store)),
+        UnclaimedTeller(RecordedRuns(store), told_code, actor=f"service:{SERVICE}"),
         bound_seconds=settings.run_unclaimed_seconds,
         telemetry=telemetry,
     )

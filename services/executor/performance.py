@@ -9,17 +9,15 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import TypeVar
 
-from chassis.claims.port import GIVEN_BACK, GIVEN_BACK_MAX, Claim, Claims, Trouble
+from chassis.claims.performance import Attempt, Performance
+from chassis.claims.port import Claim, Claims
 from chassis.clock import Clock, SystemClock
-from chassis.context import Context
-from chassis.life.blocking import NoAnswer, RunInterrupted, call_in_thread
+from chassis.life.blocking import RunInterrupted
 from chassis.life.patience import patiently
-from chassis.life.signs import Signs
 from chassis.life.standstills import StandsStill, Standstills
 from chassis.telemetry.logging import describe
 from contracts import errors
@@ -27,25 +25,21 @@ from contracts.errors import ErrorCode, PlatformError
 from contracts.executor_events import ExecutionState
 from contracts.tier_failure import TierFailure, at_location
 from services.executor.domain import BackupRun
-from services.executor.errors import ClaimLost
 from services.executor.failures import failure_report, failures_of, tier_of, told_code, told_hint, waiting_hint
 from services.executor.kept import KeptConfiguration, Replica
 from services.executor.outcomes import error_of, judged, tell_of_tier
-from services.executor.policies import ATTEMPTS_BEFORE_FAILURE, catch_ups_owed, failure_of, when_fell_due
+from services.executor.policies import catch_ups_owed, failure_of, when_fell_due
 from services.executor.ports import (
     BackupOutcome,
     Configurations,
     DataPlane,
     OpenBackup,
     ProgressFeed,
-    ProgressReport,
     Reports,
     Runs,
     SealedReport,
     TierOutcome,
 )
-
-ACTOR = "service:executor-worker"
 
 OPEN_SECONDS = {errors.SOURCE_UNREACHABLE: 60.0, errors.TIER_UNREACHABLE: 900.0}
 """How long opening waits for the source, and for all tiers together, which know their own patience better.
@@ -54,29 +48,25 @@ Meanwhile the organisation's other runs wait, too.
 """
 LEAVE_SECONDS = 3600.0
 """How long copying and reading back wait for the source or a tier that gives no sign."""
-CLOSE_SECONDS = 30.0
 
 _log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 
 @dataclass
-class _Attempt:
+class _Attempt(Attempt[BackupRun]):
     """One run under one claim."""
 
-    run: BackupRun
-    claim: Claim
-    context: Context
-    is_cancelled: Callable[[], bool]
     configuration: Replica | None = None
     report: bytes | None = None
-    is_copied: bool = False
-    signs: Signs = field(default_factory=Signs)
 
 
-class RunPerformance:
-    """Performs claimed runs, one call per run; calls may overlap."""
+class RunPerformance(Performance[BackupRun, _Attempt]):
+    """Performs claimed runs."""
+
+    NOUN = "run"
+    ID = "run_id"
+    ACTOR = "service:executor-worker"
+    ABANDONED = errors.RUN_ABANDONED
 
     def __init__(
         self,
@@ -92,97 +82,33 @@ class RunPerformance:
         leave_seconds: float = LEAVE_SECONDS,
         clock: Clock | None = None,
     ) -> None:
+        super().__init__(runs, claims, progress=progress, standstills=standstills)
         self._clock = clock or SystemClock()
         self._runs = runs
         self._configurations = configurations
-        self._claims = claims
         self._data_plane = data_plane
         self._reports = reports
-        self._progress = progress
-        self._standstills = standstills
         self._open_seconds = open_seconds
         self._leave_seconds = dict.fromkeys([*OPEN_SECONDS, errors.MEMORY_TAKEN], leave_seconds)
 
-    async def perform(self, claim: Claim, is_cancelled: Callable[[], bool]) -> None:
-        """Bring a run to its end. Raises CLAIM_LOST when it is another's by now, `RunInterrupted` when cancelled."""
-        try:
-            run = await patiently(lambda: self._runs.load(claim.work_id), is_cancelled)
-        except PlatformError as error:
-            if error.code is errors.EVENT_UNREADABLE and claim.troubles >= GIVEN_BACK_MAX:
-                unread = await patiently(lambda: self._runs.at_hand(claim), is_cancelled)
-                await self._fail(_Attempt(unread, claim, claim.context(ACTOR), is_cancelled), error)
-                return
-            if error.code is not errors.AGGREGATE_NOT_FOUND:
-                raise
-            # Nobody can ever perform it, and it would keep the organisation's other runs waiting.
-            _log.error("a claim has no run in the record, and is closed", extra={"run_id": claim.work_id})
-            await patiently(lambda: self._claims.close(claim), is_cancelled)
-            return
-        if run.is_finished and await patiently(lambda: self._claims.close(claim), is_cancelled):
-            return  # The record is right, and nobody else needs to find that out again.
-        attempt = _Attempt(run, claim, claim.context(ACTOR), is_cancelled)
-        run.prepare(fence=claim.fence, worker=claim.worker)
-        if claim.silenced >= ATTEMPTS_BEFORE_FAILURE:
-            abandoned = PlatformError(errors.RUN_ABANDONED, f"{claim.silenced} workers fell silent over the run")
-            await self._fail(attempt, abandoned)
-            return
-        await self._record(attempt)
-        try:
-            await self._perform(attempt)
-        finally:
-            self._progress.forget(claim.work_id)
-            self._standstills.forget(claim.work_id)
+    def attempt(self, work: BackupRun, claim: Claim, is_cancelled: Callable[[], bool]) -> _Attempt:
+        """A run under a claim."""
+        return _Attempt(work, claim, claim.context(self.ACTOR), is_cancelled)
 
-    async def give_back(self, claim: Claim, *, is_left: bool = False, trouble: Trouble | None = None) -> None:
-        """Let another worker take the run; in the record, too, so that nobody takes it for being worked on."""
-        in_trouble = trouble is not None
-        try:
-            run = await self._runs.at_hand(claim)
-            if run.fence == claim.fence and not run.is_finished:
-                if trouble is None:
-                    run.requeue(fence=claim.fence)
-                else:
-                    run.requeue(
-                        fence=claim.fence,
-                        code=told_code(trouble.error.code).code,
-                        hint=waiting_hint(trouble.error),
-                        next_attempt_at=trouble.next_attempt_at,
-                    )
-                await self._runs.record_release(
-                    run, claim=claim, is_left=is_left, in_trouble=in_trouble, context=claim.context(ACTOR)
-                )
-                return
-        except PlatformError as error:
-            # What counts is that another may take it: the claim alone may still be to be reached.
-            _log.warning("given back without a word in the record", exc_info=error, extra={"run_id": claim.work_id})
-        await self._claims.release(claim, is_left=is_left, in_trouble=in_trouble)
+    def waits_for(self, error: PlatformError) -> tuple[ErrorCode, str]:
+        """What a run waits for."""
+        return told_code(error.code), waiting_hint(error)
 
-    async def _perform(self, attempt: _Attempt) -> None:
-        claim = attempt.claim
+    async def carry_out(self, attempt: _Attempt) -> None:
+        """Open source and tiers, copy, read back, and tell the end."""
         started = time.monotonic()
-        opened: OpenBackup | None = None
-        try:
-            opened = await self._open(attempt)
-            outcome = await self._copy(opened, attempt)
-            attempt.report = outcome.report
-            await self._conclude(attempt, opened, outcome, started)
-        except PlatformError as error:
-            if error.code is errors.CLAIM_LOST or (error.code in GIVEN_BACK and claim.troubles < GIVEN_BACK_MAX):
-                raise  # This ends the worker's part in the run, and not the run.
-            await self._fail(attempt, error)
-        except RunInterrupted:
-            raise
-        except Exception as error:  # noqa: BLE001  # a run must not go round for ever, whatever it was
-            # It would be the same for the next worker, and for five more: the run ends, and its cause is told.
-            _log.exception("a run broke off", extra={"run_id": claim.work_id})
-            broken = PlatformError(errors.INTERNAL, f"the worker broke off: {describe(error)}")
-            await self._fail(attempt, broken)
-        finally:
-            if opened is not None:
-                await self._close(opened, attempt)
+        opened = attempt.opened = await self._open(attempt)
+        outcome = await self._copy(opened, attempt)
+        attempt.report = outcome.report
+        await self._conclude(attempt, opened, outcome, started)
 
     async def _open(self, attempt: _Attempt) -> OpenBackup:
-        run, claim = attempt.run, attempt.claim
+        run, claim = attempt.work, attempt.claim
         if claim.body is not None:
             configuration: Replica | None = KeptConfiguration(
                 configuration_id=run.configuration_id,
@@ -203,10 +129,9 @@ class RunPerformance:
                 raise PlatformError(missed.code, "it waited beyond its time for a worker", hint=missed.hint)
         opened = await self._open_in_time(attempt, configuration)
         try:
-            if not await patiently(lambda: self._claims.opened(claim), attempt.is_cancelled):
-                raise ClaimLost(claim.work_id, fence=claim.fence, current=claim.fence + 1)
+            await self.let_others_open(attempt)
         except BaseException:
-            await self._close(opened, attempt)
+            await self.close(opened, attempt)
             raise
         return opened
 
@@ -215,7 +140,7 @@ class RunPerformance:
         signs.at("opening", f"the source at {configuration.body.source_location}", errors.SOURCE_UNREACHABLE)
 
         try:
-            return await self._in_time(
+            return await self.in_time(
                 attempt,
                 partial(self._data_plane.open, attempt.claim, configuration, signs),
                 self._open_seconds,
@@ -231,42 +156,9 @@ class RunPerformance:
             ]
             raise
 
-    async def _in_time(
-        self,
-        attempt: _Attempt,
-        call: Callable[[], T],
-        seconds: Mapping[ErrorCode, float],
-        discard: Callable[[T], object] = lambda _result: None,
-    ) -> T:
-        """Make a call in a thread, show when it stands still, and let go of it after so long without a sign."""
-        return await self._standstills.watched(
-            attempt.run.id, call, attempt.signs, seconds, is_cancelled=attempt.is_cancelled, discard=discard
-        )
-
-    async def _close(self, opened: OpenBackup, attempt: _Attempt) -> None:
-        until = time.monotonic() + CLOSE_SECONDS
-        try:
-            await call_in_thread(
-                opened.close, is_cancelled=attempt.is_cancelled, is_overdue=lambda: time.monotonic() > until
-            )
-        except NoAnswer:
-            _log.warning("a tier does not let itself be closed", extra={"run_id": attempt.run.id})
-
     async def _copy(self, opened: OpenBackup, attempt: _Attempt) -> BackupOutcome:
         loop = asyncio.get_running_loop()
-        announcements: set[asyncio.Task[None]] = set()
         beginnings: list[asyncio.Task[None]] = []
-
-        def announce(report: ProgressReport) -> None:
-            if attempt.is_copied:
-                return  # Whatever is told now would be of a run that has been forgotten.
-            task = loop.create_task(self._progress.tell(attempt.claim, ExecutionState.BACKING_UP, report))
-            announcements.add(task)
-            task.add_done_callback(announcements.discard)
-
-        def announce_from_thread(report: ProgressReport) -> None:
-            loop.call_soon_threadsafe(announce, report)
-
         if attempt.configuration is not None:
             place = f"the source at {attempt.configuration.body.source_location}"
             attempt.signs.at("backing up", place, errors.SOURCE_UNREACHABLE)
@@ -276,7 +168,7 @@ class RunPerformance:
             return attempt.signs.is_left or attempt.is_cancelled()
 
         async def begin() -> None:
-            if attempt.is_copied:
+            if attempt.is_quiet:
                 raise RunInterrupted
             if beginnings:
                 return  # A prune came between, and the backup has begun anew.
@@ -286,15 +178,11 @@ class RunPerformance:
         def begin_from_thread() -> None:
             asyncio.run_coroutine_threadsafe(begin(), loop).result()
 
-        copy = partial(
-            opened.copy, on_begin=begin_from_thread, on_progress=announce_from_thread, is_cancelled=is_cancelled
-        )
         try:
-            outcome = await self._in_time(attempt, copy, self._leave_seconds)
+            with self.telling(attempt, ExecutionState.BACKING_UP) as tell:
+                copy = partial(opened.copy, on_begin=begin_from_thread, on_progress=tell, is_cancelled=is_cancelled)
+                outcome = await self.in_time(attempt, copy, self._leave_seconds)
         finally:
-            attempt.is_copied = True
-            for task in announcements:
-                task.cancel()
             if beginnings:
                 # Of a run that was left: two that write down what becomes of it at once would contradict each other.
                 await asyncio.wait(beginnings)
@@ -303,28 +191,28 @@ class RunPerformance:
         return outcome
 
     async def _begin(self, attempt: _Attempt) -> None:
-        attempt.run.upload(fence=attempt.claim.fence)
-        await self._record(attempt)
+        attempt.work.upload(fence=attempt.claim.fence)
+        await self.note(attempt)
 
     async def _verify(
         self, attempt: _Attempt, opened: OpenBackup, outcome: BackupOutcome, tier: TierOutcome
     ) -> str | None:
         try:
-            return await self._in_time(attempt, partial(opened.verify, outcome, tier.tier), self._leave_seconds)
+            return await self.in_time(attempt, partial(opened.verify, outcome, tier.tier), self._leave_seconds)
         except StandsStill as error:
-            _log.error("a tier could not be read back", exc_info=error, extra={"run_id": attempt.run.id})
+            _log.error("a tier could not be read back", exc_info=error, extra={"run_id": attempt.work.id})
             return error.code.code
 
     async def _conclude(self, attempt: _Attempt, opened: OpenBackup, outcome: BackupOutcome, started: float) -> None:
-        run, claim = attempt.run, attempt.claim
+        run, claim = attempt.work, attempt.claim
         for tier in outcome.tiers:
             tell_of_tier(run, claim, outcome, tier)
         failed = failure_of(outcome.tiers)
         if failed is not None:
-            await self._fail(attempt, error_of(failed))
+            await self.fail(attempt, error_of(failed))
             return
         run.verify(fence=claim.fence)
-        await self._record(attempt)
+        await self.note(attempt)
         tiers = tuple(
             [
                 tier if tier.code is not None else judged(tier, await self._verify(attempt, opened, outcome, tier))
@@ -336,7 +224,7 @@ class RunPerformance:
                 run.tier_failed(fence=claim.fence, tier=after.tier, code=after.code, hint=after.hint)
         failed = failure_of(tiers)
         if failed is not None:
-            await self._fail(attempt, error_of(failed))
+            await self.fail(attempt, error_of(failed))
             return
         report = None if outcome.report is None else await self._sealed(attempt, outcome.report)
         run.complete(
@@ -352,12 +240,9 @@ class RunPerformance:
         )
         await self._record_end(attempt, report)
 
-    async def _record(self, attempt: _Attempt) -> None:
-        await patiently(lambda: self._runs.record(attempt.run, context=attempt.context), attempt.is_cancelled)
-
     async def _record_end(self, attempt: _Attempt, report: SealedReport | None) -> None:
         await patiently(
-            lambda: self._runs.record_end(attempt.run, claim=attempt.claim, context=attempt.context, report=report),
+            lambda: self._runs.record_end(attempt.work, claim=attempt.claim, context=attempt.context, report=report),
             attempt.is_cancelled,
         )
 
@@ -366,23 +251,23 @@ class RunPerformance:
         try:
             return await self._reports.seal(attempt.claim.organisation, report)
         except PlatformError as error:
-            _log.exception("a run ends without its report", extra={"run_id": attempt.run.id, "hint": error.hint})
+            _log.exception("a run ends without its report", extra={"run_id": attempt.work.id, "hint": error.hint})
             return None
 
-    async def _fail(self, attempt: _Attempt, error: PlatformError) -> None:
+    async def fail(self, attempt: _Attempt, error: PlatformError) -> None:
         """End the run. What the fact says in the clear is the code's; the error's own words go into a sealed report."""
         code, tier = told_code(error.code), tier_of(error)
         _log.error(
             "a run has failed",
-            extra={"run_id": attempt.run.id, "code": error.code.code, "tier": tier, "cause": describe(error)},
+            extra={"run_id": attempt.work.id, "code": error.code.code, "tier": tier, "cause": describe(error)},
         )
         report = await self._sealed(attempt, failure_report(error, tier, attempt.configuration, attempt.report))
         for failure in failures_of(error):
-            if failure.tier not in attempt.run.failed:
-                attempt.run.tier_failed(
+            if failure.tier not in attempt.work.failed:
+                attempt.work.tier_failed(
                     fence=attempt.claim.fence, tier=failure.tier, code=failure.code, hint=failure.hint
                 )
-        attempt.run.fail(
+        attempt.work.fail(
             fence=attempt.claim.fence,
             code=code.code,
             hint=told_hint(error, tier),

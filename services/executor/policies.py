@@ -22,9 +22,6 @@ LATE = timedelta(minutes=10)
 # delayed redeliveries) is not going to: the request is refused instead of waiting for ever.
 DELIVERIES_BEFORE_REFUSAL = 8
 
-# A run that has cost this many workers their lives would cost the next one its life, too.
-ATTEMPTS_BEFORE_FAILURE = 6
-
 
 def when_fell_due(schedule: Schedule | None, due_at: datetime, now: datetime) -> Objection | None:
     """What speaks against a run that a schedule has asked for, and that nobody has heard in time: its own rules."""

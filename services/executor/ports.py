@@ -8,7 +8,7 @@ from typing import Protocol
 
 import msgspec
 
-from chassis.claims.port import Claim, Unclaimed
+from chassis.claims.port import Claim, WorkRecord
 from chassis.claims.port import ProgressFeed as ProgressFeed
 from chassis.claims.port import ProgressReport as ProgressReport
 from chassis.context import Context
@@ -16,7 +16,6 @@ from chassis.deciding import Things
 from chassis.handling import Handling
 from chassis.life.signs import Signs
 from contracts.configuration import ConfigurationBody, Tier
-from contracts.errors import ErrorCode
 from contracts.executor_events import RunTotals
 from services.executor.domain import BackupRun
 from services.executor.kept import Replica
@@ -29,26 +28,8 @@ class SealedReport(msgspec.Struct, frozen=True):
     body: bytes
 
 
-class Runs(Things[BackupRun], Protocol):
+class Runs(Things[BackupRun], WorkRecord[BackupRun], Protocol):
     """The record of backup runs. What becomes of the claim of a run is recorded with the answer."""
-
-    async def load(self, run_id: str) -> BackupRun:
-        """Read a run from its history. Raises AGGREGATE_NOT_FOUND."""
-        ...
-
-    async def at_hand(self, claim: Claim) -> BackupRun:
-        """A run, to be told about or ended. One whose history this build cannot read stands at the claim's fence."""
-        ...
-
-    async def record_told(
-        self, run: BackupRun, unclaimed: Unclaimed, lack: ErrorCode | None, *, context: Context
-    ) -> None:
-        """Record what is told of a run that no worker can take, and note it. Raises CLAIM_LOST where one has."""
-        ...
-
-    async def record_unclaimed_end(self, run: BackupRun, unclaimed: Unclaimed, *, context: Context) -> None:
-        """Record the end of such a run and close its claim: both or none. Raises CLAIM_LOST where a worker has it."""
-        ...
 
     async def record_accepted(self, run: BackupRun, handling: Handling, configuration: Replica) -> None:
         """Record that a run is taken on, the message as handled, and open the claim of the run: all or none.
@@ -58,10 +39,6 @@ class Runs(Things[BackupRun], Protocol):
         """
         ...
 
-    async def record(self, run: BackupRun, *, context: Context) -> None:
-        """Record what has happened to a run. Raises CONCURRENT_CHANGE."""
-        ...
-
     async def record_end(
         self, run: BackupRun, *, claim: Claim, context: Context, report: SealedReport | None = None
     ) -> None:
@@ -69,12 +46,6 @@ class Runs(Things[BackupRun], Protocol):
 
         Raises CLAIM_LOST where the fence was passed.
         """
-        ...
-
-    async def record_release(
-        self, run: BackupRun, *, claim: Claim, is_left: bool, in_trouble: bool, context: Context
-    ) -> None:
-        """Record that a run waits again and give its claim back (`Claims.release`): both or none. Raises CLAIM_LOST."""
         ...
 
 

@@ -12,6 +12,7 @@ from chassis.claims.loop import ClaimLoop
 from chassis.claims.progress import NatsProgress
 from chassis.claims.table import BEAT_SECONDS, ClaimTable
 from chassis.claims.unclaimed import UnclaimedWork
+from chassis.claims.unclaimed_teller import UnclaimedTeller
 from chassis.clock import SystemClock
 from chassis.deciding import Deciding
 from chassis.handling import UseCase
@@ -42,10 +43,10 @@ from services.recovery.adapters.points import PointTable
 from services.recovery.adapters.targets import LookedAtTargets
 from services.recovery.application import Catalogue, RecoveryDecisions
 from services.recovery.domain import RecoveryOperation
+from services.recovery.failures import told_code
 from services.recovery.performance import RecoveryPerformance
 from services.recovery.ports import Operations, Points, Targets
 from services.recovery.settings import RecoverySettings, RecoveryWorkerSettings
-from services.recovery.unclaimed import UnclaimedRecoveries
 
 SERVICE = "recovery"
 WORKER_IDENTITY = "recovery-worker"
@@ -110,7 +111,7 @@ async def run(settings: RecoverySettings) -> int:
     unclaimed = UnclaimedWork(
         RECOVERIES,
         pool,
-        UnclaimedRecoveries(operations),
+        UnclaimedTeller(operations, told_code, actor=f"service:{SERVICE}"),
         bound_seconds=settings.recovery_unclaimed_seconds,
         telemetry=telemetry,
     )

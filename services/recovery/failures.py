@@ -18,6 +18,8 @@ _OPEN_HINTS = frozenset(
 
 def told_code(code: ErrorCode) -> ErrorCode:
     """The code that whoever may see the recovery is told: the names of settings are the operator's."""
+    if code is errors.NO_WORKER:
+        return errors.NO_RECOVERY_WORKER
     return errors.LOCATION_UNUSABLE if code is errors.INVALID_SETTING else code
 
 

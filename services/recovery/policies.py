@@ -8,8 +8,6 @@ from services.recovery.ports import Restored
 
 # A point that has not arrived after so many deliveries (about a minute) is not going to.
 DELIVERIES_BEFORE_REFUSAL = 8
-# A recovery that has cost this many workers their lives would cost the next one its life, too.
-ATTEMPTS_BEFORE_FAILURE = 6
 
 
 def when_recovery_requested(

@@ -8,13 +8,12 @@ from typing import Protocol
 
 import msgspec
 
-from chassis.claims.port import Claim, ProgressReport, Unclaimed
+from chassis.claims.port import Claim, ProgressReport, WorkRecord
 from chassis.context import Context
 from chassis.deciding import Things
 from chassis.handling import Handling
 from chassis.life.signs import Signs
 from contracts.config_events import ConfigurationFact
-from contracts.errors import ErrorCode
 from contracts.executor_events import BackupCompleted
 from contracts.recovery_events import RecoveryTotals
 from contracts.refusal import Objection
@@ -22,16 +21,8 @@ from services.recovery.domain import RecoveryOperation
 from services.recovery.kept import KeptPoint, Order
 
 
-class Operations(Things[RecoveryOperation], Protocol):
+class Operations(Things[RecoveryOperation], WorkRecord[RecoveryOperation], Protocol):
     """The record of recoveries. What becomes of the claim of one is recorded with the answer."""
-
-    async def load(self, work_id: str) -> RecoveryOperation:
-        """Read one from its history. Raises AGGREGATE_NOT_FOUND."""
-        ...
-
-    async def at_hand(self, claim: Claim) -> RecoveryOperation:
-        """One to be told about or ended; where this build cannot read its history, it stands at the claim's fence."""
-        ...
 
     async def record_accepted(
         self, operation: RecoveryOperation, handling: Handling, *, target: str, order: Order
@@ -42,28 +33,8 @@ class Operations(Things[RecoveryOperation], Protocol):
         """
         ...
 
-    async def record(self, thing: RecoveryOperation, *, context: Context) -> None:
-        """Record what has happened. Raises CONCURRENT_CHANGE."""
-        ...
-
     async def record_end(self, thing: RecoveryOperation, *, claim: Claim, context: Context) -> None:
         """Record the end and close the claim: both or none. Raises CLAIM_LOST where the fence was passed."""
-        ...
-
-    async def record_release(
-        self, thing: RecoveryOperation, *, claim: Claim, is_left: bool, in_trouble: bool, context: Context
-    ) -> None:
-        """Record that it waits again and give its claim back: both or none. Raises CLAIM_LOST."""
-        ...
-
-    async def record_told(
-        self, thing: RecoveryOperation, unclaimed: Unclaimed, lack: ErrorCode | None, *, context: Context
-    ) -> None:
-        """Record what is told of one that no worker can take. Raises CLAIM_LOST where one has."""
-        ...
-
-    async def record_unclaimed_end(self, thing: RecoveryOperation, unclaimed: Unclaimed, *, context: Context) -> None:
-        """Record the end of such a one and close its claim: both or none. Raises CLAIM_LOST."""
         ...
 
 

@@ -9,6 +9,7 @@ from typing import LiteralString
 import psycopg
 import pytest
 
+from chassis.claims.performance import ATTEMPTS_BEFORE_FAILURE
 from chassis.claims.table import ClaimTable
 from chassis.clock import SystemClock
 from chassis.postgres.database import open_pool
@@ -16,7 +17,6 @@ from contracts.configuration import Destination
 from contracts.executor_events import BackupFailed
 from services.executor.adapters.runs import RUNS
 from services.executor.adapters.schema import STATEMENTS
-from services.executor.policies import ATTEMPTS_BEFORE_FAILURE
 from tests.support.eventually import eventually
 from tests.support.executor import ORGANISATION, SILENCE_SECONDS, ExecutorBench
 from tests.support.postgres_server import FAST, PostgresServer, running_postgres

@@ -14,6 +14,7 @@ from chassis.claims.aside import PAUSE_SECONDS, PAUSE_SECONDS_MAX, SetAside
 from chassis.claims.port import GIVEN_BACK_MAX, Claim
 from chassis.claims.table import ClaimTable
 from chassis.claims.unclaimed import UnclaimedWork
+from chassis.claims.unclaimed_teller import UnclaimedTeller
 from chassis.clock import SystemClock
 from chassis.life.health import Health
 from chassis.life.runtime import EXIT_OK, run_service
@@ -26,9 +27,9 @@ from contracts.sealed import Sealed
 from services.executor.adapters.runs import RUNS, RecordedRuns
 from services.executor.adapters.tables import REPORT_FIELD
 from services.executor.bootstrap import WORKER_CONNECTIONS_MAX
+from services.executor.failures import told_code
 from services.executor.kept import Replica
 from services.executor.ports import OpenBackup
-from services.executor.unclaimed import UnclaimedRuns
 from tests.component.executor.test_runs import Meanwhile, perform_next
 from tests.support.eventually import eventually
 from tests.support.executor import CONFIGURATION, ORGANISATION, SILENCE_SECONDS, ExecutorBench
@@ -150,7 +151,7 @@ async def _looking(
     bench: ExecutorBench, *, bound_seconds: float = 3600.0, is_troubled: bool = False
 ) -> AsyncIterator[UnclaimedWork]:
     """A deciding process that looks at runs which no worker can take."""
-    teller = UnclaimedRuns(RecordedRuns(bench.store))
+    teller = UnclaimedTeller(RecordedRuns(bench.store), told_code, actor="service:executor")
     unclaimed = UnclaimedWork(
         RUNS, bench.pool, teller, bound_seconds=bound_seconds, look_seconds=0.05, told_seconds=0.0
     )
