@@ -12,7 +12,7 @@ PARALLEL := -n $(JOBS) --dist loadfile
 ENVIRONMENT := @deploy/environment.sh --folder $(VENV)
 
 .PHONY: help runtime setup demo test test-unit check static format lint types imports coverage contracts golden clean \
-        bench-spine bench-api bench-rebuild bench-repository bench-sources bench-quick test-slow soak-repository mutants
+        bench-spine bench-api bench-rebuild bench-repository bench-sources bench-planner bench-quick test-slow soak-repository mutants
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -92,6 +92,9 @@ bench-repository: setup ## The figures of the repository, side by side with rest
 
 bench-sources: setup ## Databases and buckets, side by side with pg_dump, and with rclone and restic
 	$(BIN)/python -m benchmarks.sources_bench
+
+bench-planner: setup ## The retention planner on a million points of ten thousand configurations: seconds and memory
+	$(BIN)/python -m benchmarks.planner_probe
 
 bench-quick: setup ## The repository's benchmark, small and not written down: that it still works
 	$(BIN)/python -m benchmarks.repository_bench --quick

@@ -81,7 +81,7 @@ class RetentionPolicyBody(RetentionRules, frozen=True, kw_only=True):
     name: Sealed
 
 
-class _Span(msgspec.Struct, frozen=True):
+class Span(msgspec.Struct, frozen=True):
     """A length of time: months are longer or shorter, hours are not."""
 
     months: int
@@ -97,7 +97,7 @@ class _Span(msgspec.Struct, frozen=True):
         """In hours."""
         return self.months * LONGEST_MONTH + self.hours
 
-    def is_shorter_than(self, other: "_Span") -> bool:
+    def is_shorter_than(self, other: "Span") -> bool:
         """Whether it may be the shorter one: where only the calendar could tell, it is taken to be."""
         if self.months == other.months:
             return self.hours < other.hours
@@ -105,14 +105,14 @@ class _Span(msgspec.Struct, frozen=True):
 
 
 _COUNTS = ("keep_last", "keep_hourly", "keep_daily", "keep_weekly", "keep_monthly", "keep_yearly")
-_NONE = _Span(0, 0)
+_NONE = Span(0, 0)
 
 
 def objections(rules: RetentionRules) -> Iterator[Objection]:
     """All that speaks against a policy, in the order of the form."""
     span = _NONE
     if rules.keep_within is not None:
-        found = _span_of(rules.keep_within)
+        found = span_of(rules.keep_within)
         if found is None:
             yield Objection(errors.INVALID_FIELD, "keepWithin", "Write it as 36h, 90d, 8w, 6m or 1y6m.")
             return
@@ -143,7 +143,7 @@ def kept_less(before: RetentionRules | None, after: RetentionRules | None) -> It
     for name in _COUNTS:
         if getattr(after, name) < getattr(before, name):
             yield _camel(name)
-    if (_span_of(after.keep_within or "") or _NONE).is_shorter_than(_span_of(before.keep_within or "") or _NONE):
+    if (span_of(after.keep_within or "") or _NONE).is_shorter_than(span_of(before.keep_within or "") or _NONE):
         yield "keepWithin"
     if after.minimum_days < before.minimum_days:
         yield "minimumDays"
@@ -153,8 +153,8 @@ def kept_less(before: RetentionRules | None, after: RetentionRules | None) -> It
         yield "lockDays"
 
 
-def _span_of(text: str) -> _Span | None:
-    """None where it is no length of time."""
+def span_of(text: str) -> Span | None:
+    """A span as people write it: `90d`, `1y6m`, `36h`. None where it is no length of time."""
     parts = _PART.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
         return None
@@ -172,7 +172,7 @@ def _span_of(text: str) -> _Span | None:
                 hours += _DAY * number
             case _:
                 hours += number
-    return _Span(months, hours)
+    return Span(months, hours)
 
 
 def _contradiction(field: str, hint: str) -> Objection:

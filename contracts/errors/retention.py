@@ -23,3 +23,11 @@ RETENTION_CONTRADICTION = entered(
     "The retention policy contradicts itself",
     "Nothing can be kept or locked longer than maximumDays: lower the one, or raise the other.",
 )
+RETENTION_CLOCK_IN_DOUBT = entered(
+    "retention-clock-in-doubt",
+    503,
+    Retry.AFTER_OPERATOR,
+    "The clock has jumped, so that nothing is judged to be old",
+    "Set the clocks of the platform's machines right (chronyc tracking, timedatectl), then ask again. A recovery point "
+    "that was made while a clock was ahead keeps everything until its time has come.",
+)
