@@ -56,14 +56,18 @@ _KEY_NAME = re.compile(r"([1-9][0-9]{0,8})\.(?:key|destroyed)", re.ASCII)
 
 
 def prepare_keys_folder(path: Path) -> None:
-    """Make a folder for keys, mode 0700, or recognise one. Only the installation calls this.
-
-    A `Sealer` refuses a folder that was not prepared: an empty mount point must not grow new keys.
+    """Make a folder for keys, mode 0700. A `Sealer` refuses one that was not prepared: an empty mount point must not
+    grow new keys. Only the installation calls this.
     """
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.chmod(0o700)
     with contextlib.suppress(FileExistsError):
         write_new(path / _MARK, b"The keys of sealed fields. Back this folder up apart from the databases.\n")
+
+
+def is_prepared_keys_folder(path: Path) -> bool:
+    """Whether a folder was prepared for keys."""
+    return (path / _MARK).is_file()
 
 
 def normalised(text: str) -> str:
@@ -179,8 +183,7 @@ class Sealer:
         # Scratch files that a crash has left may hold a key, so everything but the marks goes.
         for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".destroyed"):
             if path.suffix == ".key":
-                # The mark comes first: a crash in between leaves a key that is refused and destroyed by the
-                # next call, never one that is thought lost.
+                # The mark first: a crash in between leaves a key that is refused, never one that is thought lost.
                 with contextlib.suppress(FileExistsError):
                     write_new(path.with_suffix(".destroyed"), b"")
             path.unlink(missing_ok=True)
@@ -190,7 +193,7 @@ class Sealer:
     def check_folder(self) -> None:
         """Raise KEYS_UNUSABLE where the folder is gone or was never prepared, KEYS_UNREACHABLE where nobody knows."""
         try:
-            is_prepared = (self.folder / _MARK).is_file()
+            is_prepared = is_prepared_keys_folder(self.folder)
         except OSError as error:
             raise unreadable(error) from error
         if not is_prepared:

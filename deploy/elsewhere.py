@@ -4,6 +4,9 @@ Promise: the schemas, roles and tables in Postgres, then the streams and consume
 is verified as the processes verify it, and nothing is made where a setting cannot be right. Passwords of the roles are
 the database administrator's to set. The embedded stack does the same at each of its starts. Ends with 4 where dead
 letters were lost with their stream, until `--accept-loss`.
+
+`nats-accounts FOLDER` makes the seeds of the NATS identities and prints the accounts for the server's configuration;
+`keys FOLDER` prepares the folder of the sealing keys, unless the record knows of keys that were made before.
 """
 
 import argparse
@@ -13,6 +16,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+import nkeys
 from msgspec import Meta
 
 from chassis.bus.connection import Connection
@@ -25,20 +29,30 @@ from chassis.outbox.tables import has_published
 from chassis.postgres.connection_string import parsed
 from chassis.postgres.database import install_schema
 from chassis.postgres.trust import check_trust
+from chassis.sealing import is_prepared_keys_folder, prepare_keys_folder
 from chassis.settings import Settings, load
 from chassis.telemetry import logging
 from chassis.telemetry.instruments import Telemetry
-from deploy.nats.permissions import TOPOLOGY
+from contracts import errors
+from contracts.errors import PlatformError
+from deploy.nats.permissions import TOPOLOGY, generate_keys, identities
+from deploy.nats.server_config import render_accounts
 from deploy.postgres.schemas import SCHEMAS
+from deploy.stack.files import write_once
 
 
-class ElsewhereSettings(Settings, frozen=True, kw_only=True):
-    """What `python -m deploy.elsewhere` reads; `nats_seed_file` is that of the identity `topology`."""
+class RecordSettings(Settings, frozen=True, kw_only=True):
+    """What `python -m deploy.elsewhere keys` reads."""
 
     postgres_admin_dsn: Annotated[
         str,
         Meta(min_length=1, description="How the database's administrator, who makes schemas and roles, reaches it."),
     ]
+
+
+class ElsewhereSettings(RecordSettings, frozen=True, kw_only=True):
+    """What `python -m deploy.elsewhere` reads; `nats_seed_file` is that of the identity `topology`."""
+
     nats_url: Annotated[str, Meta(min_length=1, description="As for the services.")]
     nats_seed_file: Annotated[Path, Meta(description="File with the nkey seed of the identity `topology`.")]
     nats_ca_file: Annotated[Path | None, Meta(description="As for the services.")] = None
@@ -50,11 +64,65 @@ ADMIN_DSN = "WEDSYNC_POSTGRES_ADMIN_DSN"
 
 
 async def main() -> int:
-    """Install everything; the exit code."""
+    """Do what the command line says; the exit code."""
     parser = argparse.ArgumentParser("python -m deploy.elsewhere", description="Make servers of others ready.")
     parser.add_argument("--accept-loss", metavar="REASON", help="dead letters that were lost: it is known, and why")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB")
+    accounts = verbs.add_parser("nats-accounts", help="make the identities' seeds, print the accounts of the server")
+    accounts.add_argument("folder", type=Path, metavar="FOLDER", help="where each seed lies as IDENTITY.seed")
+    keys = verbs.add_parser("keys", help="prepare the folder of the sealing keys, once")
+    keys.add_argument("folder", type=Path, metavar="FOLDER", help="what WEDSYNC_KEYS_DIR names")
     arguments = parser.parse_args()
     logging.configure("elsewhere", level="warning")
+    match arguments.verb:
+        case "nats-accounts":
+            sys.stdout.write(_nats_accounts(arguments.folder))
+            return 0
+        case "keys":
+            return await _keys(arguments.folder)
+    return await _servers(arguments.accept_loss)
+
+
+def _nats_accounts(folder: Path) -> str:
+    """The accounts with the public keys of the identities, whose seeds are made where there are none."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    users = {}
+    for identity in identities():
+        path = folder / f"{identity.name}.seed"
+        if not path.exists():
+            write_once(path, generate_keys().seed)
+        try:
+            pair = nkeys.from_seed(bytearray(path.read_bytes().strip()))
+        except (ValueError, nkeys.NkeysError) as error:
+            raise PlatformError(
+                errors.KEYS_UNUSABLE,
+                f"{path} holds no nkey seed",
+                hint="Put its copy back. To give the identity a new one move the file away, and give the server the "
+                "accounts that are printed then.",
+            ) from error
+        users[pair.public_key.decode()] = identity
+        pair.wipe()
+    return render_accounts(users)
+
+
+async def _keys(folder: Path) -> int:
+    """Prepare the folder, or recognise it. Raises KEYS_UNUSABLE where there were keys before, and it has none."""
+    dsn = load(RecordSettings, os.environ).postgres_admin_dsn
+    parsed(dsn, ADMIN_DSN)
+    if not is_prepared_keys_folder(folder):
+        await check_trust(dsn, ADMIN_DSN)
+        if await has_published(dsn, [schema.service for schema in SCHEMAS]):
+            raise PlatformError(
+                errors.KEYS_UNUSABLE,
+                f"the record knows of what was sealed before, and {folder} has no keys",
+                hint="Mount the folder, or put its copy back: new keys would open nothing of what is there.",
+            )
+        prepare_keys_folder(folder)
+    sys.stdout.write(f"keys: {folder} is prepared\n")
+    return 0
+
+
+async def _servers(accepted_loss: str | None) -> int:
     settings = load(ElsewhereSettings, os.environ)
     connection = Connection(
         url=settings.nats_url,
@@ -67,27 +135,37 @@ async def main() -> int:
     parsed(settings.postgres_admin_dsn, ADMIN_DSN)
     connection.require_settings()
     await check_trust(settings.postgres_admin_dsn, ADMIN_DSN)
-    for schema in SCHEMAS:
-        await asyncio.to_thread(
-            install_schema,
-            settings.postgres_admin_dsn,
-            service=schema.service,
-            role=schema.role,
-            password=None,
-            statements=schema.statements(),
-        )
-        sys.stdout.write(f"postgres: the schema {schema.service} for the role {schema.role}\n")
     try:
         await connection.start()
+        for schema in SCHEMAS:
+            await asyncio.to_thread(
+                install_schema,
+                settings.postgres_admin_dsn,
+                service=schema.service,
+                role=schema.role,
+                password=None,
+                statements=schema.statements(),
+            )
+            sys.stdout.write(f"postgres: the schema {schema.service} for the role {schema.role}\n")
         js = connection.client.jetstream()
         changes = await apply(
             js,
             replicas=settings.nats_replicas,
             was_used=lambda: has_published(settings.postgres_admin_dsn, [schema.service for schema in SCHEMAS]),
         )
-        if arguments.accept_loss:
-            await accept_loss(js, reason=arguments.accept_loss, time=SystemClock().now())
+        if accepted_loss:
+            await accept_loss(js, reason=accepted_loss, time=SystemClock().now())
         loss = loss_of(await letters_info(js))
+    except PlatformError as error:
+        if connection.denied is None:
+            raise
+        raise PlatformError(
+            errors.INVALID_SETTING,
+            "nats does not let the identity of WEDSYNC_NATS_SEED_FILE make streams and consumers",
+            field="WEDSYNC_NATS_SEED_FILE",
+            hint=f"Name the seed of the identity `{TOPOLOGY}`, and give the server the accounts of this build "
+            "(`python3 -m deploy.elsewhere nats-accounts FOLDER`).",
+        ) from error
     finally:
         await connection.stop()
     sys.stdout.write(f"nats: streams and consumers as declared, {len(changes)} changed\n")

@@ -35,6 +35,9 @@ _PING_SECONDS = 3
 _PINGS_MAX = 2
 """A server that falls silent with its connection open is left, and told by the readiness, within nine seconds."""
 _FLUSH_SECONDS = 2
+_SILENT_SECONDS = 30.0
+"""For so long the same trouble of a connection is not said again."""
+_REASONS_MAX = 50
 _JETSTREAM_SECONDS = 5.0
 _BROKEN = (nats.errors.Error, OSError, RuntimeError)
 """What a write to a lost connection raises; the last is uvloop's."""
@@ -75,6 +78,8 @@ class Connection:
         self._turned_away = asyncio.Event()
         self._why: PlatformError | None = None
         self._refusals: dict[str, tuple[float, PlatformError]] = {}
+        self._denied: PlatformError | None = None
+        self._troubles: dict[str, float] = {}
         self._stopping = False
 
     @classmethod
@@ -199,6 +204,11 @@ class Connection:
             return PlatformError(errors.UNAVAILABLE, "the nats connection was not started")
         return await asyncio.shield(self._closed)
 
+    @property
+    def denied(self) -> PlatformError | None:
+        """What the server has not let this identity do, latest, if there was anything."""
+        return self._denied
+
     def refusal(self, subject: str, *, since: float) -> PlatformError | None:
         """Why the server refused a publish to such a subject since a moment (of `time.monotonic`), if it did.
 
@@ -224,7 +234,17 @@ class Connection:
         elif (why := distrust(error)) is not None:
             self._turn_away(why)
         elif not self._stopping:
-            _log.warning("nats connection trouble", extra={"reason": describe(error)})
+            self._warn(describe(error))
+
+    def _warn(self, reason: str) -> None:
+        """Say what is wrong with the connection: the same once in a while, not at every attempt."""
+        now = time.monotonic()
+        if now - self._troubles.get(reason, -_SILENT_SECONDS) < _SILENT_SECONDS:
+            return
+        if len(self._troubles) >= _REASONS_MAX:
+            self._troubles.clear()
+        self._troubles[reason] = now
+        _log.warning("nats connection trouble", extra={"reason": reason})
 
     def _turn_away(self, why: PlatformError) -> None:
         """One of the two does not believe the other: that is told, since waiting does not help."""
@@ -243,6 +263,7 @@ class Connection:
             subject=tree,
             identity=self._identity,
         )
+        self._denied = error
         if kind == "publish":
             self._refusals[tree] = (time.monotonic(), error)
         _log.error("nats refused for want of permission", exc_info=error, extra={"kind": kind, "subject": tree})

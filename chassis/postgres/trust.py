@@ -38,12 +38,12 @@ _REASONS = (
 """What libpq says, what it means here, and what to do. Its own words name hosts, users and paths."""
 
 
-def distrust(error: Exception) -> PlatformError | None:
+def distrust(error: Exception, setting: str = DSN_VARIABLE) -> PlatformError | None:
     """What an operator is told of a server that is not believed; None where that is not what is wrong."""
     said = str(error)
     for words, message, hint in _REASONS:
         if words in said:
-            return PlatformError(INVALID_SETTING, message, field=DSN_VARIABLE, hint=hint)
+            return PlatformError(INVALID_SETTING, message, field=setting, hint=hint)
     return None
 
 
@@ -55,7 +55,7 @@ async def check_trust(dsn: str, setting: str = DSN_VARIABLE) -> None:
         async with await psycopg.AsyncConnection.connect(dsn, connect_timeout=_CONNECT_SECONDS):
             return
     except psycopg.Error as error:
-        if (why := distrust(error)) is not None:
+        if (why := distrust(error, setting)) is not None:
             raise why from error
         if await asyncio.to_thread(is_access_denied, dsn, seconds=_CONNECT_SECONDS):
             raise PlatformError(

@@ -37,7 +37,6 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
 def render(settings: ServerSettings, users: Mapping[str, Identity]) -> str:
     """The configuration. `users` maps the public nkey to the identity that it stands for."""
     text = quoted
-    apart = [each for each in users.values() if each.is_apart]
     lines = [
         "# Rendered by deploy.nats.server_config; changes are lost.",
         f"server_name: {text(settings.name)}",
@@ -55,12 +54,24 @@ def render(settings: ServerSettings, users: Mapping[str, Identity]) -> str:
         *(("  sync_interval: always",) if settings.sync_always else ()),
         "}",
         "authorization { timeout: 2 }",
+        *_accounts(users),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def render_accounts(users: Mapping[str, Identity]) -> str:
+    """The accounts alone, for a server whose other settings are its operator's. `users` as for `render`."""
+    return "\n".join(["# Rendered by deploy.elsewhere; changes are lost.", *_accounts(users)]) + "\n"
+
+
+def _accounts(users: Mapping[str, Identity]) -> list[str]:
+    apart = [each for each in users.values() if each.is_apart]
+    return [
         "accounts {",
         *_platform({public: each for public, each in users.items() if not each.is_apart}, apart),
         *(line for public, each in users.items() if each.is_apart for line in _account(public, each)),
         "}",
     ]
-    return "\n".join(lines) + "\n"
 
 
 def quoted(value: str) -> str:

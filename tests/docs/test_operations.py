@@ -113,7 +113,11 @@ def _escaped(path: Path) -> str:
 def test_every_block_is_followed_here() -> None:
     """A new block gets a name and a test; those of section 9 are tried out with its commands."""
     text = GUIDE.replace(OF_ANOTHER_FILE, "")
-    elsewhere = [ROOT / "tests/component/chassis/test_trust.py", Path(__file__).with_name("test_upgrade.py")]
+    elsewhere = [
+        ROOT / "tests/component/chassis/test_trust.py",
+        ROOT / "tests/component/chassis/test_processes_elsewhere.py",
+        Path(__file__).with_name("test_upgrade.py"),
+    ]
     text_of_tests = "".join(path.read_text() for path in (Path(__file__), *elsewhere))
     named = [(each["kind"], each["name"]) for each in BLOCK.finditer(text)]
     assert (None, None) not in named

@@ -40,13 +40,17 @@ ANYONE = Identity(name="anyone", publish=(">",), subscribe=(">",), deny_publish=
 
 @dataclass
 class NatsServer:
-    """One server in a folder of its own. `also`: identities beside those of production. `tls`: certificate and key."""
+    """One server in a folder of its own. `also`: identities beside those of production. `tls`: certificate and key.
+
+    `own`: its configuration in place of production's, but for address and TLS.
+    """
 
     folder: Path
     also: Sequence[Identity] = ()
     sync_always: bool = False
     port: int = -1
     tls: tuple[Path, Path] | None = None
+    own: str | None = None
     keys: dict[str, Keys] = field(default_factory=dict)
     _process: subprocess.Popen[bytes] | None = None
 
@@ -82,7 +86,7 @@ class NatsServer:
         settings = ServerSettings(port=self.port, store_dir=self.store, sync_always=self.sync_always)
         conf = self.folder / "nats.conf"
         beside = f"ports_file_dir: {quoted(str(self.folder))}\n{self._tls()}"
-        conf.write_text(beside + render(settings, users), encoding="utf-8")
+        conf.write_text(beside + (self.own or render(settings, users)), encoding="utf-8")
         log = (self.folder / "nats.log").open("ab")
         argv = [sys.executable, "-I", "-S", "-c", _BECOME, BINARY, "-c", conf]
         self._process = subprocess.Popen(argv, stdout=log, stderr=log, start_new_session=True)

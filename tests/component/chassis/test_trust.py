@@ -187,9 +187,9 @@ async def test_postgres_that_is_not_believed_is_a_wrong_setting(
 
 
 def _installed(
-    postgres: PostgresServer, nats: NatsServer, authority: Path, **instead: str
+    postgres: PostgresServer, nats: NatsServer, authority: Path, seed: str = TOPOLOGY, **instead: str
 ) -> "subprocess.CompletedProcess[str]":
-    """The guide's command, with these servers in it. `instead`: other options of the connection string."""
+    """The guide's command, with these servers in it. `seed`: of which identity; `instead`: other options of the DSN."""
     script = block(
         "run",
         "elsewhere",
@@ -197,7 +197,7 @@ def _installed(
         ("/etc/wedsync/postgres-ca.pem", str(authority)),
         ("tls://nats.example:4222", f"tls://127.0.0.1:{nats.port}"),
         ("/etc/wedsync/nats-ca.pem", str(authority)),
-        ("/etc/wedsync/topology.seed", str(nats.seed_file(TOPOLOGY))),
+        ("/etc/wedsync/seeds/topology.seed", str(nats.seed_file(seed))),
         ("python3", sys.executable),
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -213,6 +213,7 @@ async def test_servers_elsewhere_are_made_ready_as_the_guide_says(
     refused = _installed(encrypted_postgres, encrypted_nats, another.file)
     assert refused.returncode == 78, refused.stderr
     assert "the certificate of postgres is not believed" in refused.stderr
+    assert "WEDSYNC_POSTGRES_ADMIN_DSN" in refused.stderr
     first = _installed(encrypted_postgres, encrypted_nats, ours.file)
     assert first.returncode == 0, first.stderr
     assert_shows(block("expect", "elsewhere"), first.stdout)
@@ -220,6 +221,9 @@ async def test_servers_elsewhere_are_made_ready_as_the_guide_says(
     assert refused.returncode == 78, refused.stderr
     assert "postgres answers, and refuses the role, the password or the database" in refused.stderr
     assert "Correct user, password and dbname in WEDSYNC_POSTGRES_ADMIN_DSN" in refused.stderr
+    refused = _installed(encrypted_postgres, encrypted_nats, ours.file, seed="config")
+    assert refused.returncode == 78, refused.stderr
+    assert "nats does not let the identity of WEDSYNC_NATS_SEED_FILE make streams" in refused.stderr
     again = _installed(encrypted_postgres, encrypted_nats, ours.file)
     assert again.stdout.endswith("nats: streams and consumers as declared, 0 changed\n")
 
