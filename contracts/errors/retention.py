@@ -23,6 +23,13 @@ RETENTION_CONTRADICTION = entered(
     "The retention policy contradicts itself",
     "Nothing can be kept or locked longer than maximumDays: lower the one, or raise the other.",
 )
+RETENTION_PREVIEW_TOO_LARGE = entered(
+    "retention-preview-too-large",
+    422,
+    Retry.NEVER,
+    "Too many recovery points are to be judged at once",
+    "Name fewer configurations in configurationIds.",
+)
 RETENTION_CLOCK_IN_DOUBT = entered(
     "retention-clock-in-doubt",
     503,

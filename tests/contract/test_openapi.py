@@ -22,6 +22,8 @@ from gateway.openapi.page import render
 APP = build(None)
 _CODES = re.compile(r"`([a-z0-9-]+)`")
 OPEN_PATHS = {"/health/live", "/health/ready", "/asyncapi", "/schema", "/schema/openapi.json"}
+JUDGING_PATHS = {"/api/backup/retention/preview"}
+"""What takes a body and changes nothing, so that no key tells one from the next."""
 
 
 def _operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -144,7 +146,10 @@ def test_guarded_operations_need_the_bearer_token_and_say_how_they_fail() -> Non
         assert {"401", "403", "429", "500", "503"} <= set(operation["responses"])
         assert "Roles: " in operation["description"]
         if method == "post" and "requestBody" in operation:
-            assert {"400", "409", "413", "415", "422"} <= set(operation["responses"])
+            assert {"400", "413", "415", "422"} <= set(operation["responses"])
+            if path in JUDGING_PATHS:
+                continue
+            assert "409" in operation["responses"]
             (key,) = (each for each in operation["parameters"] if each["name"] == "Idempotency-Key")
             assert key["required"] is True
 

@@ -1,9 +1,18 @@
 """Examples of the group's requests and answers: typed, so that they cannot drift from what the API takes and gives."""
 
+from chassis.retention.points import Reason, Rule, Verdict
 from contracts.retention import LegalBasis
-from gateway.groups.retention.resources import NewRetentionPolicy, RetentionPolicy
+from gateway.groups.retention.preview import UNKNOWN
+from gateway.groups.retention.resources import (
+    JudgedPoint,
+    JudgedReason,
+    NewPreview,
+    NewRetentionPolicy,
+    RetentionPolicy,
+    RetentionPreview,
+)
 from gateway.http.resources import ListPage
-from gateway.runs.examples import ACTOR, RETENTION_POLICY_ID, at
+from gateway.runs.examples import ACTOR, CONFIGURATION_ID, EXECUTION_ID, RETENTION_POLICY_ID, at
 
 NEW_RETENTION_POLICY = NewRetentionPolicy(
     name="Photos of weddings",
@@ -41,3 +50,28 @@ RETENTION_POLICY = RetentionPolicy(
 )
 
 RETENTION_POLICIES = ListPage[RetentionPolicy](items=[RETENTION_POLICY])
+
+NEW_PREVIEW = NewPreview(retention_policy_id=RETENTION_POLICY_ID, verdicts=(Verdict.GO, Verdict.WAIT))
+
+PREVIEW = RetentionPreview(
+    judged_at=at(86_400 * 400),
+    keep=52,
+    wait=0,
+    go=1,
+    overdue=0,
+    going_stored_bytes=61_403_136,
+    freed_bytes=None,
+    unknown=list(UNKNOWN),
+    items=[
+        JudgedPoint(
+            recovery_point_id=EXECUTION_ID,
+            configuration_id=CONFIGURATION_ID,
+            completed_at=at(120),
+            verdict=Verdict.GO,
+            reasons=[JudgedReason(rule=Rule.NOT_KEPT, words=Reason(Rule.NOT_KEPT).words, until=None)],
+            locked_until=None,
+            overdue=False,
+            stored_bytes=61_403_136,
+        )
+    ],
+)

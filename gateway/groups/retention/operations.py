@@ -1,8 +1,8 @@
 """What each operation of the group takes and gives, by the name of its handler."""
 
 from contracts import errors
-from gateway.groups.retention.examples import RETENTION_POLICIES, RETENTION_POLICY
-from gateway.groups.retention.resources import RetentionPolicy
+from gateway.groups.retention.examples import NEW_PREVIEW, PREVIEW, RETENTION_POLICIES, RETENTION_POLICY
+from gateway.groups.retention.resources import NewPreview, RetentionPolicy, RetentionPreview
 from gateway.http.resources import ListPage
 from gateway.openapi.operation import ETAG, Answer, Operation
 
@@ -18,6 +18,30 @@ OPERATIONS = {
             ),
         ),
         errors=(errors.INVALID_CURSOR, errors.KEYS_UNUSABLE, errors.KEYS_UNREACHABLE),
+    ),
+    "preview_retention": Operation(
+        group="Retention",
+        answers=(
+            Answer(
+                status=200,
+                description="What would become of the points",
+                body=RetentionPreview,
+                examples={"one goes": PREVIEW},
+            ),
+        ),
+        body=NewPreview,
+        body_examples={"a policy": NEW_PREVIEW},
+        errors=(
+            errors.RETENTION_POLICY_UNKNOWN,
+            errors.CONFIGURATION_UNKNOWN,
+            errors.RETENTION_KEEPS_NOTHING,
+            errors.RETENTION_CONTRADICTION,
+            errors.RETENTION_PREVIEW_TOO_LARGE,
+            errors.RETENTION_CLOCK_IN_DOUBT,
+            errors.INVALID_CURSOR,
+            errors.KEYS_UNUSABLE,
+            errors.KEYS_UNREACHABLE,
+        ),
     ),
     "show_retention_policy": Operation(
         group="Retention",

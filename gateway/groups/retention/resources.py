@@ -5,8 +5,9 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from chassis.retention.points import Rule, Verdict
 from contracts.retention import CategoryName, Count, Days, LegalBasis, SpanText
-from gateway.http.fields import Printable, TagText, Timestamp
+from gateway.http.fields import Printable, TagText, Timestamp, Uuid
 from gateway.http.resources import Body, Resource
 
 
@@ -59,3 +60,61 @@ class RetentionPolicy(Resource, frozen=True, kw_only=True):
     created_at: Timestamp
     changed_at: Timestamp
     unreadable_fields: list[str] = msgspec.field(default_factory=list)
+
+
+class NewPreview(Body, frozen=True, kw_only=True):
+    """Which policy is to be tried on which recovery points.
+
+    `retentionPolicyId`: a saved one, on the configurations that name it; `policy`: one that is not saved, in its place
+    where both are given. `configurationIds`: on these instead, whichever policy they name. With neither policy each
+    configuration's own is looked at. `verdicts`: which points are listed; all of them without one.
+    """
+
+    retention_policy_id: Uuid | None = None
+    policy: NewRetentionPolicy | None = None
+    configuration_ids: Annotated[tuple[Uuid, ...], Meta(max_length=200)] = ()
+    verdicts: Annotated[tuple[Verdict, ...], Meta(max_length=3)] = ()
+
+
+class JudgedReason(Resource, frozen=True, kw_only=True):
+    """A rule that decided, and its words. `until`: when it ends by itself."""
+
+    rule: Rule
+    words: str
+    until: Timestamp | None
+
+
+class JudgedPoint(Resource, frozen=True, kw_only=True):
+    """What would become of a recovery point. `verdict`: it stays (`keep`), goes (`go`), or would go but for a lock
+    (`wait`), the last of which ends at `lockedUntil`.
+
+    `overdue`: older than `maximumDays`, and does not go. `storedBytes`: what its run stored on each tier.
+    """
+
+    recovery_point_id: str
+    configuration_id: str
+    completed_at: Timestamp
+    verdict: Verdict
+    reasons: list[JudgedReason]
+    locked_until: Timestamp | None
+    overdue: bool
+    stored_bytes: int
+
+
+class RetentionPreview(Resource, frozen=True, kw_only=True):
+    """What a cleanup at `judgedAt` would do, as far as the read models know; nothing was changed.
+
+    `keep`, `wait`, `go`, `overdue`: how many points of all that were judged. `items`: a page of them, the latest first.
+    `goingStoredBytes`: what the runs of those that go had stored on each tier; `freedBytes` is null, as `unknown` says.
+    """
+
+    judged_at: Timestamp
+    keep: int
+    wait: int
+    go: int
+    overdue: int
+    going_stored_bytes: int
+    freed_bytes: int | None
+    unknown: list[str]
+    items: list[JudgedPoint]
+    next_cursor: str | None = None

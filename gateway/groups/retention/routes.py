@@ -1,15 +1,21 @@
-"""Retention policies: list, show."""
+"""Retention policies: list, show, and try one on what is kept."""
 
 from typing import Any
 
-from litestar import Request, Response, Router, get
+from litestar import Request, Response, Router, get, post
+from litestar.params import JSONBody
+from litestar.status_codes import HTTP_200_OK
 
 from contracts import errors
+from contracts.errors import PlatformError
 from gateway.auth.guards import ROLES, requires
 from gateway.auth.principal import READERS
+from gateway.groups.retention.preview import preview
 from gateway.groups.retention.queries import RetentionPolicyQueries
-from gateway.groups.retention.resources import RetentionPolicy
+from gateway.groups.retention.resources import NewPreview, RetentionPolicy, RetentionPreview
+from gateway.groups.retention.submitted import rules_of, wrong_fields
 from gateway.http.parameters import LIMIT_DEFAULT, CursorText, Id, Limit, checked_id
+from gateway.http.problems import WrongFields
 from gateway.http.resources import ListPage
 from gateway.parts import parts_of, principal_of
 
@@ -36,4 +42,42 @@ async def show_retention_policy(request: Request[Any, Any, Any], retention_polic
     return Response(shown, headers={"ETag": f'"{shown.version}"'})
 
 
-HANDLERS = [Router("/retention/policies", route_handlers=[list_retention_policies, show_retention_policy])]
+@post(
+    "/retention/preview",
+    guards=[requires(READERS)],
+    opt={ROLES: READERS},
+    status_code=HTTP_200_OK,
+    summary="Preview what a retention policy lets go",
+)
+async def preview_retention(
+    request: Request[Any, Any, Any],
+    data: JSONBody[NewPreview],
+    limit: Limit = LIMIT_DEFAULT,
+    cursor: CursorText = None,
+) -> RetentionPreview:
+    """Which recovery points would go, wait for a lock or stay, each with every rule that decides. Changes nothing."""
+    gateway, principal = parts_of(request), principal_of(request)
+    rules = None if data.policy is None else rules_of(data.policy)
+    wrong = [] if data.policy is None or rules is None else list(wrong_fields(data.policy, rules, "policy."))
+    if data.policy is not None and data.retention_policy_id is None and not data.configuration_ids:
+        hint = "Name the configurations, or a saved policy in retentionPolicyId whose configurations are meant."
+        message = "it is not said of which configurations"
+        wrong.append(PlatformError(errors.INVALID_FIELD, message, field="configurationIds", hint=hint))
+    if wrong:
+        raise WrongFields(wrong)
+    return await preview(
+        gateway.reading,
+        gateway.sealer,
+        principal.organisation,
+        data,
+        rules,
+        now=gateway.clock.now(),
+        limit=limit,
+        cursor=cursor,
+    )
+
+
+HANDLERS = [
+    Router("/retention/policies", route_handlers=[list_retention_policies, show_retention_policy]),
+    Router("/", route_handlers=[preview_retention]),
+]

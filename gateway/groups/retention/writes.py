@@ -1,6 +1,5 @@
 """The writes of the group."""
 
-from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import msgspec
@@ -10,16 +9,16 @@ from litestar.status_codes import HTTP_200_OK, HTTP_201_CREATED
 from contracts import config_events as facts
 from contracts import errors
 from contracts import gateway_events as requests
-from contracts.errors import ErrorCode, PlatformError
+from contracts.errors import ErrorCode
 from contracts.event import Event
 from contracts.refusal import Refusal
-from contracts.retention import POLICY_NAME_FIELD, RetentionPolicyBody, RetentionRules, objections
+from contracts.retention import POLICY_NAME_FIELD, RetentionPolicyBody, RetentionRules
 from gateway.auth.principal import OWNERS
 from gateway.groups.retention import examples
 from gateway.groups.retention.queries import RetentionPolicyQueries
 from gateway.groups.retention.resources import NewRetentionPolicy, RetentionPolicy
-from gateway.http.problems import error_of_code
-from gateway.http.texts import kept, wrong_texts
+from gateway.groups.retention.submitted import rules_of, wrong_fields
+from gateway.http.texts import kept
 from gateway.openapi.operation import ETAG, LOCATION, Answer
 from gateway.writes.declaration import Asked, Draft, Superseded, Write
 from gateway.writes.things import RETENTION_POLICY
@@ -74,7 +73,7 @@ class CreateRetentionPolicy(Write[NewRetentionPolicy]):
                 **asked.expected,
             ),
             body=data,
-            wrong=list(_wrong_fields(asked.body, rules)),
+            wrong=list(wrong_fields(asked.body, rules)),
         )
 
     async def shown(self, asked: Asked[NewRetentionPolicy], resource_id: str) -> Response[RetentionPolicy] | Superseded:
@@ -115,15 +114,3 @@ class UpdateRetentionPolicy(CreateRetentionPolicy):
             headers={**LOCATION, **ETAG},
         ),
     )
-
-
-def rules_of(data: NewRetentionPolicy) -> RetentionRules:
-    """What a policy that is sent says, without its name, with its tags as they are kept."""
-    said: dict[str, Any] = {name: getattr(data, name) for name in RetentionRules.__struct_fields__}
-    return RetentionRules(**said | {"tags": tuple(kept(tag) for tag in data.tags)})
-
-
-def _wrong_fields(data: NewRetentionPolicy, rules: RetentionRules) -> Iterator[PlatformError]:
-    yield from wrong_texts(("name", data.name), *((f"tags[{at}]", tag) for at, tag in enumerate(data.tags)))
-    for each in objections(rules):
-        yield error_of_code(each.code.code, field=each.field, hint=each.hint)
