@@ -11,6 +11,7 @@ from datetime import datetime
 from importlib import import_module
 
 from repository.backup.fanout import Delivery, Finished, TierDelivery, no_tier_left
+from repository.backup.leftovers import bring
 from repository.backup.lock_classes import keep_apart
 from repository.backup.options import BackupOptions
 from repository.backup.pack_usage import PackUsage, lost_packs_of
@@ -311,6 +312,7 @@ class _Backup:
         # Also those that others have made, where some tier's index does not have them yet: each snapshot brings
         # what it needs, for who made them may never commit.
         new = packs & member.index.new_pack_ids()
+        bring(self._repository, member.fanout, packs - new, self._lock_until, self._check)
         lacking = set[bytes]().union(*(tier.lacks(new) for tier in self._tiers))
         sealed = self._repository.seal_segments(member.index.new_segments_of(lacking))
         committed: dict[str, Snapshot] = {}

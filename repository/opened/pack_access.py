@@ -6,15 +6,18 @@ it is passed over for the next one. Small pieces are cached: pages of a tree lie
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from repository.errors import Damaged, NotInIndex, RepositoryError, TooFewDescriptors, about
 from repository.format import PACK_HEADER_LENGTH, PackKind, pack_object_key
 from repository.index.index import Index, Location
+from repository.keys import crypto
 from repository.keys.key_ring import KeyRing
 from repository.opened.open_tier import OpenTier
+from repository.stored.object_reading import read_object
 from repository.stored.pack_reader import FrameOpener, PackReader
+from repository.tiers.port import ObjectStore
 
 READERS_MAX: Final = 1024
 FRAMES_MAX: Final = 32
@@ -27,6 +30,18 @@ REMOTE_SPAN: Final = 4 << 20
 def nearest_first(tiers: Sequence[OpenTier]) -> list[OpenTier]:
     """The tiers in the order in which they are best read: healthy before faulty, this machine's before others."""
     return sorted(tiers, key=lambda tier: (not tier.is_ready, not tier.store.capabilities.local))
+
+
+def whole_pack(pack_id: bytes, stores: Iterable[ObjectStore]) -> bytes | None:
+    """The pack's bytes from the first store that has them as their name says; None where none has."""
+    for store in stores:
+        try:
+            body = read_object(store, pack_object_key(pack_id))
+        except RepositoryError:
+            continue
+        if crypto.sha256(body) == pack_id:
+            return body
+    return None
 
 
 class PackAccess:

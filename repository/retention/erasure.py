@@ -173,6 +173,17 @@ def finish(repository: Repository, tier: OpenTier, key_ids: Collection[str] | No
     return result
 
 
+def owed_snapshots(repository: Repository, tier: OpenTier) -> list[Snapshot]:
+    """The snapshots that this tier lacks and that it is to have. By their ids: of a run that two writers made, each on
+    a tier of its own, every tier gets both. What was erased nobody can read, so that nobody can say what it needs.
+    """
+    own = tier.log.state
+    snapshots = [
+        each for each in repository.snapshots() if each.id not in own.snapshots and each.id not in own.forgotten
+    ]
+    return not_erased(repository, snapshots)
+
+
 def not_erased(repository: Repository, snapshots: list[Snapshot]) -> list[Snapshot]:
     """Those of these that are no erased domain's: nobody is to have them any more."""
     destroyed = key_change.destroyed_keys(repository)

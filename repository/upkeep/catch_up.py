@@ -9,7 +9,7 @@ Memory: `PACKS_AT_A_TIME` packs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence, Set
+from collections.abc import Callable, Collection, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -26,8 +26,8 @@ from repository.keys import crypto
 from repository.log.state import LogState
 from repository.opened import key_change, pending
 from repository.opened.open_tier import OpenTier, TierState
-from repository.opened.pack_access import ChunkReader, nearest_first
-from repository.prune.needs import locked_packs, of_destroyed_keys
+from repository.opened.pack_access import ChunkReader, nearest_first, whole_pack
+from repository.prune.needs import locked_packs
 from repository.prune.sweep import Sweep
 from repository.retention import erasure, held_objects
 from repository.retention.orders import owed_orders, take_over
@@ -36,7 +36,7 @@ from repository.stored.log_entry import Body, PacksUnmarked
 from repository.stored.object_reading import read_object
 from repository.stored.snapshot import Snapshot
 from repository.stored.tree_visit import TreeVisitor
-from repository.tiers.port import ObjectStore
+from repository.upkeep.owed_packs import owed_packs
 from repository.upkeep.stream_check import lacking
 from repository.upkeep.stream_copy import CopiedStreams, copy_streams
 
@@ -44,8 +44,6 @@ if TYPE_CHECKING:
     from repository.opened.repository import Repository
 
 PACKS_AT_A_TIME: Final = 3
-LOOKED_INTO: Final = 1000
-"""Lacking packs of which the keys are looked at, at most, where some were destroyed: more come with their segments."""
 
 
 class Lag(NamedTuple):
@@ -99,30 +97,25 @@ class CatchUpResult:
 
 
 def lag(repository: Repository, tier: OpenTier) -> Lag:
-    """What this tier lacks. An EMPTY tier lacks everything."""
+    """What this tier lacks. An EMPTY tier lacks everything. `owed_packs` says what the look costs."""
     return _lag_of_objects(repository, tier)._replace(streams=lacking(repository, tier))
+
+
+def is_behind(repository: Repository, tier: OpenTier) -> bool:
+    """Whether it lacks a snapshot, a key, an order or a piece of a stream: cheap, as no tree is looked into.
+
+    A tier that has every snapshot, and of which the index lost rows, is not seen here.
+    """
+    if erasure.owed_snapshots(repository, tier) or key_change.lacking_keys(repository, tier):
+        return True
+    return bool(owed_orders(repository, tier) or lacking(repository, tier))
 
 
 def _lag_of_objects(repository: Repository, tier: OpenTier) -> Lag:
     """Without its streams, of which each tier has to be asked."""
-    known = tier.index.pack_ids()
-    packs: set[bytes] = set()
-    for source in repository.sources_for(tier):
-        packs |= source.index.pack_ids() - source.log.state.marked_packs
-    packs -= known
-    if len(packs) <= LOOKED_INTO:
-        # What was erased nobody reads, so that no index takes it in: it lies here, and would be brought again for ever.
-        with suppress(RepositoryError):
-            packs -= of_destroyed_keys(repository, tier, packs)
-    own = tier.log.state
-    # By their ids: of a run that two writers made, each on a tier of its own, every tier gets both.
-    snapshots = [
-        each for each in repository.snapshots() if each.id not in own.snapshots and each.id not in own.forgotten
-    ]
-    # What was erased nobody can read, so that nobody can say what it needs: no tier is owed it.
-    snapshots = erasure.not_erased(repository, snapshots)
+    snapshots = erasure.owed_snapshots(repository, tier)
     keys = set(key_change.lacking_keys(repository, tier))
-    return Lag(packs, snapshots, keys, owed_orders(repository, tier), {})
+    return Lag(owed_packs(repository, tier, snapshots), snapshots, keys, owed_orders(repository, tier), {})
 
 
 def begin_anew(tier: OpenTier) -> None:
@@ -178,9 +171,9 @@ def catch_up(
         pending.announce(repository, tier, token, lock_until)
         # What an interrupted catch-up left is adopted and need not be copied again; what cannot be, is.
         pending.adopt_orphans(repository, tier, lock_until)
-        missing = _with_gone(tier, _lag_of_objects(repository, tier))
+        missing = _with_gone(tier, missing._replace(packs=tier.lacks(missing.packs)))
     _copy_packs(tier, sources, missing.packs, result, lock_until, on_progress, check_cancelled)
-    _copy_segments(repository, tier, result, lock_until)
+    _copy_segments(repository, tier, missing.packs, result, lock_until)
     if tier.lacks(missing.packs.difference(result.lost_packs)):
         # Their rows are in segments that this tier replaced (an index rebuilt while packs were gone).
         pending.adopt_orphans(repository, tier, lock_until)
@@ -228,24 +221,16 @@ def _copy_packs(
     tier.store.sync()
 
 
-def whole_pack(pack_id: bytes, stores: Iterable[ObjectStore]) -> bytes | None:
-    """The pack's bytes from the first store that has them as their name says; None where none has."""
-    for store in stores:
-        try:
-            body = read_object(store, pack_object_key(pack_id))
-        except RepositoryError:
-            continue
-        if crypto.sha256(body) == pack_id:
-            return body
-    return None
-
-
-def _copy_segments(repository: Repository, tier: OpenTier, result: CatchUpResult, lock_until: datetime | None) -> None:
+def _copy_segments(
+    repository: Repository, tier: OpenTier, packs: Set[bytes], result: CatchUpResult, lock_until: datetime | None
+) -> None:
     """Copy each source's segments, and let them take the place of what that source compacted."""
+    brought = packs - set(result.lost_packs)
     for source in repository.sources_for(tier):
         own, theirs = tier.log.state, source.log.state
         wanted = [name for name in theirs.segments if name not in own.segments and name not in own.replaced_segments]
-        not_here = theirs.marked_packs.union(result.lost_packs)
+        # What is not owed was not brought.
+        not_here = theirs.marked_packs | (tier.lacks(source.index.pack_ids()) - brought)
         copies = [_segment(repository, source, tier, name, not_here) for name in wanted]
         added = [sealed for sealed in copies if sealed is not None]
         # What the source compacted may go only when all that took its place is here.
@@ -271,7 +256,7 @@ def _replaceable(tier: OpenTier, names: Sequence[str], added: Sequence[SealedSeg
 def _segment(
     repository: Repository, source: OpenTier, tier: OpenTier, name: str, not_here: Set[bytes]
 ) -> SealedSegment | None:
-    """The segment as it lies on the source, without rows of packs that nobody has, or that the source is to delete.
+    """The segment as it lies on the source, without rows of packs that are not here.
 
     None where it is damaged, or says nothing then that the tier does not know.
     """

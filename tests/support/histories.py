@@ -341,7 +341,9 @@ class History:
         shown = {each.id for each in repository.snapshots()}
         on_these = {each for tier in repository.tiers for each in tier.snapshots()}
         assert shown <= self.model.made.keys()
-        assert not (shown & self.model.forgotten - set(self.model.held.values())), self.told
+        # A tier that was away shows what it has where nobody is there who was told.
+        known = {each for tier in repository.tiers for each in tier.log.state.forgotten}
+        assert not (shown & self.model.forgotten & known - set(self.model.held.values())), self.told
         assert set(self.model.live) & on_these <= shown, self.told
         for tier in repository.tiers:
             for identity in tier.snapshots():

@@ -33,7 +33,7 @@ from repository.opened.open_tier import OpenTier, TierState
 from repository.progress import Progress
 from repository.tiers.local_cache import LocalCache
 from repository.tiers.port import ObjectStore
-from repository.upkeep.catch_up import catch_up, lag
+from repository.upkeep.catch_up import catch_up, is_behind
 from repository.upkeep.read_back import read_back
 from services.executor.adapters.begun import BegunRepositories
 from services.executor.adapters.found_damage import FoundDamage, packs_of, telling
@@ -326,7 +326,7 @@ class RepositoryBackup:
             _log.warning("a tier could not be caught up", extra={"tier": tier.name, "code": error.code, **facts(error)})
 
     def _is_behind(self, tier: OpenTier) -> bool:
-        return tier.state is TierState.EMPTY or lag(self._repository, tier).is_behind
+        return tier.state is TierState.EMPTY or is_behind(self._repository, tier)
 
     def _at(self, step: str, tier: Tier) -> None:
         location = self._destinations[tier].location

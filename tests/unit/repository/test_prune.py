@@ -13,6 +13,7 @@ from repository.errors import Damaged, PackMarked, RepositoryError, TierBehind
 from repository.format import pack_object_key
 from repository.index.pack_catalog import stored_packs
 from repository.opened.open_tier import OpenTier
+from repository.opened.pending import adopt_orphans
 from repository.opened.repository import Repository
 from repository.prune.needs import Needs, Trees
 from repository.prune.prune import PruneOptions, prune
@@ -110,6 +111,15 @@ def _in_two_places(scene: Scene) -> dict[str, tuple[Snapshot, dict[bytes, bytes]
         catch_up(scene.reopen(), scene.tier(name))
     scene.reopen()
     return made
+
+
+def _exchange_packs(scene: Scene) -> None:
+    """Both tiers have all packs of both, as if a repair had brought them."""
+    for one, other in ("ab", "ba"):
+        for pack in _packs(scene, one):
+            scene.store(other).put(pack_object_key(pack), scene.store(one).get(pack_object_key(pack)))
+    for tier in scene.reopen().tiers:
+        adopt_orphans(scene.repository, tier)
 
 
 @pytest.mark.parametrize("gone", ["a", "b"])
@@ -279,9 +289,9 @@ def test_of_two_prunes_that_keep_different_places_of_a_chunk_one_looks_anew(monk
     for store, token in zip(scene.stores, ("one", "two"), strict=True):
         scene.reopen(stores=[store])
         scene.backup(files, token)
-    repository = scene.reopen()
-    for tier in repository.tiers:
-        catch_up(repository, tier)
+    _exchange_packs(scene)
+    for tier in scene.repository.tiers:
+        catch_up(scene.repository, tier)
     scene.stores.pop()
     repository = scene.reopen()
     assert len(_packs(scene)) == 4
@@ -461,14 +471,12 @@ def test_killed_anywhere_while_it_writes_again(fails_at: int) -> None:
 
 
 def test_what_two_prunes_wrote_again_is_freed_but_for_one() -> None:
-    """Each tier was pruned while the other one was away, and catch-up gave each what the other had written."""
+    """Each tier was pruned while the other one was away, and both have by now what the other had written."""
     scene = Scene(("a", "b"))
     kept, left = _sparse(scene)
     for store in scene.stores:
         assert prune(scene.reopen(stores=[store]))[store.name].moving
-    both = scene.reopen()
-    for tier in both.tiers:
-        catch_up(both, tier)
+    _exchange_packs(scene)
     assert len(_packs(scene, "a")) > 2
     for _ in range(2):
         assert all(plan.is_complete for plan in prune(scene.reopen()).values())
