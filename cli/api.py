@@ -69,7 +69,7 @@ class ApiClient:
         answer = await self._send(method, path, headers=headers, **({} if body is None else {"json": body}))
         location = answer.headers.get("Location", "")
         document = _document(answer) if answer.content else {}
-        if "/requests/" not in location or document.get("supersededBy") is not None:
+        if answer.status_code != 202 or "/requests/" not in location or document.get("supersededBy") is not None:
             return document
         while True:
             request = await self.get(location)

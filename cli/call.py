@@ -146,6 +146,9 @@ class Call:
         if (since := answer.get("supersededBy")) is not None:
             _tell(f"this was done before, and what it made was changed since: it is version {since} now")
             code = ExitCode.DEGRADED
+        elif refused := answer.get("refusedItems"):
+            _tell(f"{refused} of {len(answer['items'])} are refused: items has the problem of each")
+            code = ExitCode.DEGRADED
         elif self._arguments.until_ended:
             answer, code = await self._ended(client, answer)
         field = self._arguments.field

@@ -114,6 +114,20 @@ class ConfigurationRefused(ConfigurationRefusal, frozen=True, kw_only=True):
     """A submitted configuration was refused."""
 
 
+@pinned("config.configurations-created.v1")
+class ConfigurationsCreated(Event, frozen=True, kw_only=True):
+    """Of several configurations that were asked for at once some were created, each by a fact of its own."""
+
+    request_id: str
+    created: Annotated[int, Meta(ge=1)]
+    refused: Annotated[int, Meta(ge=0)] = 0
+
+
+@pinned("config.configurations-refused.v1")
+class ConfigurationsRefused(Refusal, frozen=True, kw_only=True):
+    """Of several configurations that were asked for at once none was created; each has a refusal of its own."""
+
+
 @pinned("config.configuration-change-refused.v1")
 class ConfigurationChangeRefused(ConfigurationRefusal, frozen=True, kw_only=True):
     """A submitted change of a configuration was refused."""

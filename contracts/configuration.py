@@ -53,6 +53,13 @@ class ConfigurationState(Growing):
     RETIRED = "retired"
 
 
+class BulkMode(Growing):
+    """What becomes of several that are asked for at once, where one is refused: none is created, or the others are."""
+
+    ATOMIC = "atomic"
+    PARTIAL = "partial"
+
+
 class Destination(Value, frozen=True, kw_only=True):
     """Where one tier keeps its copy, and what is asked of it.
 

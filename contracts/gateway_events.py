@@ -5,9 +5,10 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from contracts.configuration import ConfigurationBody, LocationName
+from contracts.configuration import BulkMode, ConfigurationBody, LocationName
 from contracts.event import Event, Value, pinned
 from contracts.recovery_events import ConflictPolicy
+from contracts.refusal import Refusal
 from contracts.retention import RetentionPolicyBody
 from contracts.sealed import Sealed
 
@@ -50,6 +51,36 @@ class ConfigurationSubmitted(Event, frozen=True, kw_only=True):
     request_id: str
     configuration_id: str
     body: ConfigurationBody
+    evidence: Evidence
+
+
+@pinned("gateway.configuration-item-submitted.v1", taken_by=("config--gather-configuration",))
+class ConfigurationItemSubmitted(ConfigurationSubmitted, frozen=True, kw_only=True):
+    """One of several configurations that an owner asked for at once: a request of its own, at a place in `bulk_id`.
+
+    Nothing is decided about it before that request is taken.
+    """
+
+    bulk_id: str
+    position: Annotated[int, Meta(ge=0)]
+
+
+@pinned("gateway.configuration-item-refused.v1")
+class ConfigurationItemRefused(Refusal, frozen=True, kw_only=True):
+    """One of them that can never be created, which the gateway saw: its owner is not asked."""
+
+    configuration_id: str
+    bulk_id: str
+    position: Annotated[int, Meta(ge=0)]
+
+
+@pinned("gateway.configurations-submitted.v1", taken_by=("config--create-configurations",))
+class ConfigurationsSubmitted(Event, frozen=True, kw_only=True):
+    """An owner asked for several configurations at once: `items` were submitted, each by an event before this."""
+
+    request_id: str
+    mode: BulkMode
+    items: Annotated[int, Meta(ge=1)]
     evidence: Evidence
 
 

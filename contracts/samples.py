@@ -16,7 +16,15 @@ from contracts import errors
 from contracts import executor_events as executor
 from contracts import gateway_events as gateway
 from contracts import recovery_events as recovery
-from contracts.configuration import BackupType, ConfigurationBody, Destination, SourceType, StorageDestinations, Tier
+from contracts.configuration import (
+    BackupType,
+    BulkMode,
+    ConfigurationBody,
+    Destination,
+    SourceType,
+    StorageDestinations,
+    Tier,
+)
 from contracts.envelope import SOURCE_PREFIX, Envelope, encode_data
 from contracts.event import Event, pinned_events
 from contracts.progress import Progress, TierProgress
@@ -262,6 +270,11 @@ _USUAL: dict[str, object] = {
     "configuration_id": CONFIGURATION,
     "configuration_version": 1,
     "retention_policy_id": RETENTION_POLICY,
+    "mode": BulkMode.PARTIAL,
+    "items": 2,
+    "position": 0,
+    "created": 2,
+    "bulk_id": "0199a0f2-0000-7000-8000-000000000004",
     "body": _BODY,
     "before": _BODY,
     "evidence": _EVIDENCE,

@@ -373,4 +373,13 @@ STATEMENTS: tuple[LiteralString, ...] = (
         f"ALTER TABLE {table} ADD COLUMN wait_seconds bigint NOT NULL DEFAULT 86400"
         for table in ("configurations", "configurations_shadow")
     ),
+    # Requests for one of several things that were asked for at once: of which request, and at which place.
+    *(
+        statement
+        for table in ("requests", "requests_shadow")
+        for statement in (
+            f"ALTER TABLE {table} ADD COLUMN bulk_id text, ADD COLUMN position integer",
+            f"CREATE INDEX {table}_of_bulk ON {table} (bulk_id, position) WHERE bulk_id IS NOT NULL",
+        )
+    ),
 )

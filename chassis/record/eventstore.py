@@ -58,6 +58,9 @@ CLOCK = "clock"
 CLOCK_SECONDS = 10.0
 """Far more than an answer of a busy server takes, and far less than what makes a backup look younger than it is."""
 
+COMPOSED_AT_ONCE = 32
+"""Events of a save that hold the loop together: a thousand would hold it for the time of many requests."""
+
 A = TypeVar("A", bound=Aggregate)
 T = TypeVar("T")
 
@@ -233,7 +236,11 @@ class EventStore:
             self._check_owner(aggregate, context)
         until = time.monotonic() + patience()
         known = [event for aggregate in aggregates for event in await self._recognise(aggregate, context, until)]
-        composed = [(aggregate, self._compose(aggregate, context)) for aggregate in aggregates]
+        composed = []
+        for place, aggregate in enumerate(aggregates, start=1):
+            composed.append((aggregate, await self._compose(aggregate, context)))
+            if place % COMPOSED_AT_ONCE == 0:
+                await asyncio.sleep(0)
         events = [event for _, each in composed for event in each]
         if known and not events:
             # The same save again: the inbox row and the statements were in its transaction.
@@ -298,36 +305,32 @@ class EventStore:
                 AGGREGATE_NOT_FOUND, f"the organisation has no such {aggregate.KIND}", aggregate_id=aggregate.id
             )
 
-    def _compose(self, aggregate: Aggregate, context: Context) -> list[RecordedEvent]:
+    async def _compose(self, aggregate: Aggregate, context: Context) -> list[RecordedEvent]:
         """The pending events in their envelopes; those of a save in doubt in the envelopes that they had."""
         drafts: tuple[RecordedEvent, ...] = aggregate.drafts
         begin = aggregate.saved_version + len(drafts) + 1
-        return [
-            *drafts,
-            *(
-                RecordedEvent(
-                    aggregate.id,
-                    Envelope(
-                        specversion="1.0",
-                        id=self._ids.new(),
-                        source=SOURCE_PREFIX + self._service,
-                        type=event.NAME,
-                        subject=subject_of(aggregate.KIND, aggregate.id),
-                        time=context.time or self._clock.now(),
-                        datacontenttype="application/json",
-                        organisation=context.organisation,
-                        actor=context.actor,
-                        sequence=sequence,
-                        correlationid=context.correlation_id,
-                        causationid=context.causation_id,
-                        traceparent=context.traceparent,
-                        data=encode_data(event),
-                    ),
-                    event,
-                )
-                for sequence, event in enumerate(aggregate.pending[len(drafts) :], start=begin)
-            ),
-        ]
+        composed = list(drafts)
+        for sequence, event in enumerate(aggregate.pending[len(drafts) :], start=begin):
+            envelope = Envelope(
+                specversion="1.0",
+                id=self._ids.new(),
+                source=SOURCE_PREFIX + self._service,
+                type=event.NAME,
+                subject=subject_of(aggregate.KIND, aggregate.id),
+                time=context.time or self._clock.now(),
+                datacontenttype="application/json",
+                organisation=context.organisation,
+                actor=context.actor,
+                sequence=sequence,
+                correlationid=context.correlation_id,
+                causationid=context.causation_id,
+                traceparent=context.traceparent,
+                data=encode_data(event),
+            )
+            composed.append(RecordedEvent(aggregate.id, envelope, event))
+            if len(composed) % COMPOSED_AT_ONCE == 0:
+                await asyncio.sleep(0)  # The others' turn.
+        return composed
 
     @staticmethod
     def _take(aggregate: Aggregate, context: Context) -> list[StoredEvent]:

@@ -114,6 +114,20 @@ CONFIGURATION_NOT_SEEN_YET = entered(
     "The configuration has not arrived yet",
     "Try again in a few seconds.",
 )
+BULK_REFUSED = entered(
+    "bulk-refused",
+    422,
+    Retry.NEVER,
+    "None of the configurations was created",
+    "Correct those that are refused for reasons of their own, and send all again with a new Idempotency-Key.",
+)
+BULK_NOT_SEEN_YET = entered(
+    "bulk-not-seen-yet",
+    503,
+    Retry.LATER,
+    "Not all configurations that were submitted at once have arrived yet",
+    "Try again in a few seconds.",
+)
 SCHEDULE_NEVER_DUE = entered(
     "schedule-never-due",
     422,

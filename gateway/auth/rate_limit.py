@@ -53,13 +53,18 @@ class TokenBuckets:
             return 0.0
         return (1.0 - bucket.tokens) / self._rate.per_second
 
+    def spend(self, caller: Hashable, tokens: int) -> None:
+        """Take tokens for what a caller was let in with: also those that are not there, and come before any other."""
+        if tokens > 0 and (bucket := self._buckets.get(caller)) is not None:
+            bucket.tokens -= tokens
+
     def allowance(self, caller: Hashable) -> tuple[int, int, int]:
         """How many a caller may make at once, how many are left now, and the seconds until all are there again."""
         rate, bucket = self._rate, self._buckets.get(caller)
         tokens = rate.burst
         if bucket is not None:
             tokens = min(rate.burst, bucket.tokens + (self._clock() - bucket.filled_at) * rate.per_second)
-        return int(rate.burst), int(tokens), math.ceil((rate.burst - tokens) / rate.per_second)
+        return int(rate.burst), max(0, int(tokens)), math.ceil((rate.burst - tokens) / rate.per_second)
 
 
 def refuse_above(wait_seconds: float) -> None:

@@ -1,6 +1,7 @@
 """The response to a write, by what became of it in time."""
 
 import logging
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -13,7 +14,8 @@ from gateway.auth.principal import Principal
 from gateway.parts import Gateway
 from gateway.writes import queries as request_queries
 from gateway.writes.book import Outcome
-from gateway.writes.declaration import Superseded
+from gateway.writes.declaration import Superseded, declared
+from gateway.writes.items import of_items
 from gateway.writes.resources import RequestState, WriteRequest
 
 LOG = logging.getLogger(__name__)
@@ -23,10 +25,17 @@ FULL_SECONDS = 30
 """When a queue that was full is worth another request: runs end after seconds to hours."""
 
 
-def raise_refusal(outcome: Outcome) -> None:
-    """Raise the error that the owner's refusal stands for; return where it was not refused."""
+async def raise_refusal(gateway: Gateway, principal: Principal, outcome: Outcome) -> None:
+    """Raise the error that the owner's refusal stands for; return where it was not refused.
+
+    Where several things were asked for at once, with what is wrong with each of them.
+    """
     if outcome.refusal is not None:
         error = outcome.refusal.error()
+        if (declared()[outcome.kind]).ITEMS is not None:
+            with suppress(PlatformError):
+                async with gateway.reading(principal.organisation) as connection:
+                    error = await of_items(connection, principal.organisation, outcome.request_id) or error
         error.context["request_id"] = outcome.request_id
         if error.code.status == HTTP_429_TOO_MANY_REQUESTS:
             error.context["retry_after_seconds"] = FULL_SECONDS

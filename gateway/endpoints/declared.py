@@ -1,7 +1,9 @@
 """The route of a declared write: guards, idempotency, recording, waiting and answering, the same for every one."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from inspect import Parameter, Signature
 from typing import Any
 
@@ -34,7 +36,7 @@ def handler_of(write: Write[Any]) -> HTTPRouteHandler:
     """The handler of a write: it takes what the declaration says, and nothing else."""
     taken: dict[str, Any] = {"request": AnyRequest}
     if write.BODY is not None:
-        taken["data"] = BODY[write.BODY]
+        taken["data"] = BODY[write.TAKEN or write.BODY]
     if write.is_targeted:
         taken[write.OF.about] = Id
     taken["idempotency_key"] = IdempotencyKey
@@ -62,6 +64,7 @@ def handler_of(write: Write[Any]) -> HTTPRouteHandler:
         opt={ROLES: write.ROLES},
         status_code=HTTP_202_ACCEPTED,
         summary=write.SUMMARY,
+        request_max_body_size=write.BODY_BYTES,
     )(fn)
 
 
@@ -88,7 +91,7 @@ async def _serve(
         # It may have been taken down under this key while it could be, a deletion say: then that is the answer.
         draft = Draft(_none, wrong=(error,))
     outcome = await gateway.book.submit(principal, _submission(write, request, asked, draft, key))
-    raise_refusal(outcome)
+    await raise_refusal(gateway, principal, outcome)
     shown = None
     if outcome.is_answered:
         # It was done; that it cannot be shown now must not make anybody do it again.
@@ -106,6 +109,14 @@ def _none(new: New) -> Event:
 def _submission(write: Write[Any], request: AnyRequest, asked: Asked[Any], draft: Draft, key: str) -> Submission:
     sent = (asked.body if draft.body is None else draft.body, asked.target or None, asked.seen)
     compared = [each for each in sent if each is not None]
+    evidence: list[Evidence] = []
+
+    def new(request_id: str, resource_id: str, bulk_id: str = "") -> New:
+        if not evidence:
+            now = parts_of(request).clock.now()
+            evidence.append(evidence_of(request, asked.gateway.sealer, now))
+        return New(request_id, resource_id, evidence[0], bulk_id)
+
     return Submission(
         kind=write.NAME,
         route=write.route,
@@ -114,10 +125,13 @@ def _submission(write: Write[Any], request: AnyRequest, asked: Asked[Any], draft
         body=compared[0] if len(compared) == 1 else compared,
         wrong=draft.wrong,
         target=asked.target if write.is_targeted and not write.MAKES else None,
-        event=lambda request_id, resource_id: draft.event(
-            New(request_id, resource_id, evidence_of(request, asked.gateway.sealer, parts_of(request).clock.now()))
-        ),
+        event=lambda request_id, resource_id: draft.event(new(request_id, resource_id)),
+        items=[partial(_item, new, item) for item in draft.items],
     )
+
+
+def _item(new: Callable[..., New], item: Callable[[New], Event], *ids: str) -> Event:
+    return item(new(*ids))
 
 
 def evidence_of(request: AnyRequest, sealer: Sealer, now: datetime) -> Evidence:

@@ -4,6 +4,7 @@ Promise: a body is taken only as JSON of the declared shape, without coercion an
 query parameter is refused, since a misspelt filter would silently answer with everything.
 """
 
+import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -26,6 +27,8 @@ from gateway.http.bodies import UNREADABLE, invalid_body, require_names_once
 from gateway.http.problems import WrongFields
 
 BODY_BYTES_MAX = 256 * 1024
+AT_ONCE_BYTES = 256 * 1024
+"""What is larger is read beside the event loop."""
 
 
 class StrictRequest(Request[Any, Any, Any]):
@@ -36,12 +39,9 @@ class StrictRequest(Request[Any, Any, Any]):
         field = self.route_handler.parsed_data_field
         kind = Any if field is None else field.annotation
         body = await self.body()
-        try:
-            decoded = decoder_of(kind).decode(body)
-            require_names_once(body)
-        except UNREADABLE as error:
-            raise invalid_body(body, kind, error) from error
-        return decoded
+        if len(body) <= AT_ONCE_BYTES:
+            return _decoded(kind, body)
+        return await asyncio.to_thread(_decoded, kind, body)
 
     async def body(self) -> bytes:
         """The raw body, of bounded size and of the one media type that is taken: JSON, in UTF-8, not compressed."""
@@ -69,10 +69,20 @@ class StrictRequest(Request[Any, Any, Any]):
         except ClientException as error:
             if error.status_code != 413:
                 raise
-            raise PlatformError(errors.BODY_TOO_LARGE, "the body is too large", limit_bytes=BODY_BYTES_MAX) from error
+            limit = self.route_handler.resolve_request_max_body_size()
+            raise PlatformError(errors.BODY_TOO_LARGE, "the body is too large", limit_bytes=limit) from error
         if not body:
             raise PlatformError(errors.MALFORMED_BODY, "the body is empty")
         return body
+
+
+def _decoded(kind: Any, body: bytes) -> Any:
+    try:
+        decoded = decoder_of(kind).decode(body)
+        require_names_once(body)
+    except UNREADABLE as error:
+        raise invalid_body(body, kind, error) from error
+    return decoded
 
 
 def only_known_parameters(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:

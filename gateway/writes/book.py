@@ -5,8 +5,10 @@ another body it is refused. What was taken down is in the record before anything
 owner sooner or later: who does not get the answer at once is told where it will be.
 """
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -16,6 +18,7 @@ import msgspec
 from chassis.clock import Clock
 from chassis.context import Context
 from chassis.ids import Ids
+from chassis.postgres.circuit import answering
 from chassis.postgres.database import translated
 from chassis.postgres.pool import Pool
 from chassis.record.eventstore import EventStore, Statement, StatementRefused
@@ -30,11 +33,14 @@ from gateway.http.problems import WrongFields
 from gateway.reading.shares import WRITINGS, SharedConnections, Shares
 from gateway.writes.declaration import accepting
 from gateway.writes.domain import WriteRequest
+from gateway.writes.items import SHOW, batched, item_row, item_writes
 from gateway.writes.refused import Refused
 from gateway.writes.waiters import Waiters
 
 KEY_LENGTH_MAX = 200
 KEYS_KEPT_DAYS = 7
+SEALED_AT_ONCE = 20
+"""Items whose fields are sealed by one question to the keys: others ask in between."""
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 _DIGEST_PURPOSE = "idempotency"
 
@@ -82,7 +88,8 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
 
     `event` makes its request event of the ids of the request and of its resource; it reads keys, and is called beside
     the event loop. `target`: the id of the resource where that is there already; otherwise it gets one. `wrong`: why it
-    can never succeed, each field by an error of its own; then it is not recorded.
+    can never succeed, each field by an error of its own; then it is not recorded. `items`: make the events of what it
+    asks for at once, of the ids of a request and of a resource for each, and of the request that they are of.
     """
 
     kind: str
@@ -92,6 +99,7 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     event: Callable[[str, str], Event]
     target: str | None = None
     wrong: Sequence[PlatformError] = ()
+    items: Sequence[Callable[[str, str, str], Event]] = ()
 
 
 class RequestBook:
@@ -136,17 +144,22 @@ class RequestBook:
         refuse_above(self._writers.take((principal.organisation, principal.actor)))
         refuse_above(self._organisations.take(principal.organisation))
         await self.require_keys(principal.organisation)
-        if submission.wrong:
+        if submission.wrong or submission.items:
             known = await self._known(principal, submission, key)
-            if known is None:
-                raise WrongFields(submission.wrong)
-            digest = await self._sealer.ask(partial(self._digest, principal, submission.body))
-            return await self._recognise(principal, submission, known, digest)
+            if known is not None:
+                digest = await self._sealer.ask(partial(self._digest, principal, submission.body))
+                return await self._recognise(principal, submission, known, digest)
+        if submission.wrong:
+            raise WrongFields(submission.wrong)
         request = WriteRequest(self._ids.new())
-        resource_id = submission.target or self._ids.new()
+        # Of what asks for several things the result is the request: what became of each of them.
+        resource_id = submission.target or (request.id if submission.items else self._ids.new())
         taken = Outcome(request.id, resource_id, submission.kind, self._clock.now())
         # Beside the event loop: what seals lies on a disk.
         digest, event = await self._sealer.ask(lambda: self._drawn_up(principal, submission, request.id, resource_id))
+        for several in batched(submission.items, SEALED_AT_ONCE):
+            for item in await self._sealer.ask(partial(self._items, several, request.id)):
+                request.ask(item)
         request.ask(event)
         with self._waiters.expect(request.id) as waiter:
             try:
@@ -206,9 +219,20 @@ class RequestBook:
             # One moment for the key, the read model, its making anew and whoever reads: it is never told otherwise.
             time=now,
         )
-        also = (Statement(_TAKE_KEY, took, name="idempotency key"), Statement(_SHOW, shown, name="request"))
-        async with self._shares.of(organisation):
-            await self._store.save(request, context=context, also=also)
+        also = [Statement(_TAKE_KEY, took, name="idempotency key"), Statement(_SHOW, shown, name="request")]
+        if submission.items:
+            rows = [
+                item_row(write, event, organisation=organisation, actor=actor, time=now)
+                for event in request.pending
+                if (write := item_writes().get(type(event))) is not None
+            ]
+            also.append(Statement(SHOW, (await asyncio.to_thread(_as_json, rows),), name="items"))
+            for spent, caller in ((self._writers, (organisation, actor)), (self._organisations, organisation)):
+                spent.spend(caller, len(rows) - 1)
+        # What was drawn up meanwhile may have used up the request's time: that was nobody's who waits for Postgres.
+        with answering() if submission.items else nullcontext():
+            async with self._shares.of(organisation):
+                await self._store.save(request, context=context, also=also)
 
     async def _known(self, principal: Principal, submission: Submission, key: str) -> _Known | None:
         """What has this key already."""
@@ -259,10 +283,17 @@ class RequestBook:
         self._sealer.make_keys(principal.organisation)
         return self._digest(principal, submission.body), submission.event(request_id, resource_id)
 
+    def _items(self, several: Sequence[Callable[[str, str, str], Event]], bulk_id: str) -> list[Event]:
+        return [item(self._ids.new(), self._ids.new(), bulk_id) for item in several]
+
     def _digest(self, principal: Principal, body: Any) -> str:
         # Keyed, since a body's plain hash would give away short names and paths to whoever reads the table.
         text = msgspec.json.encode(body, order="deterministic").decode()
         return self._sealer.digest(principal.organisation, _DIGEST_PURPOSE, text)
+
+
+def _as_json(rows: Sequence[Any]) -> str:
+    return msgspec.json.encode(rows).decode()
 
 
 def check_key(key: str | None) -> str:

@@ -23,6 +23,7 @@ from contracts.gateway_events import Evidence
 from contracts.refusal import Refusal
 from gateway import found
 from gateway.auth.principal import Principal, Role
+from gateway.http.web import BODY_BYTES_MAX
 from gateway.openapi.operation import Answer
 from gateway.projections.applied import Database
 from gateway.writes.things import Thing
@@ -73,11 +74,15 @@ class Asked(Generic[B]):
 
 @dataclass(frozen=True, slots=True)
 class New:
-    """What a write gets as it is taken down. `resource_id`: of what it makes, or of what it is about."""
+    """What a write gets as it is taken down. `resource_id`: of what it makes, or of what it is about.
+
+    `bulk_id`: of an item the request that it is of.
+    """
 
     request_id: str
     resource_id: str
     evidence: Evidence
+    bulk_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +90,14 @@ class Draft:
     """A write that was looked at. `event` makes its request event.
 
     `body`: as it is compared with the next of the same key, where that is not the body that came. `wrong`: why it can
-    never succeed, each field by an error of its own; then it is not recorded.
+    never succeed, each field by an error of its own; then it is not recorded. `items`: the events of what it asks for
+    at once (`Write.ITEMS`), which are recorded before its own.
     """
 
     event: Callable[[New], Event]
     body: Any = None
     wrong: Sequence[PlatformError] = ()
+    items: Sequence[Callable[[New], Event]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +105,19 @@ class Superseded:
     """What was accepted is in force no longer: something has made it this `version` since."""
 
     version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """What a write asks for several of at once. `of`: the write that asks for one of them.
+
+    `submitted`: the event of one, `refused`: of one that is refused before its owner is asked. Both have the ids of a
+    request of its own and of what it makes, and `bulk_id` and `position`.
+    """
+
+    of: "type[Write[Any]]"
+    submitted: type[Event]
+    refused: type[Refusal]
 
 
 class Write(Generic[B]):
@@ -109,8 +129,9 @@ class Write(Generic[B]):
     version that whoever asks has seen. `BODY`: the type of what is sent, `EXAMPLE`: one, with its name. `REFUSALS`:
     what the gateway or the owner may say no with, beside what every write of this kind may. `SECOND_FACTOR`: whether
     it always takes a recent second factor; where only what is there tells, the owner asks for one, by the evidence in
-    the request (`SECOND_FACTOR_NEEDED` in `REFUSALS`). `ANSWERS`: successful answers beside the 202 that every write
-    may have.
+    the request (`SECOND_FACTOR_NEEDED` in `REFUSALS`). `ITEMS`: where it asks for several things at once. `TAKEN`: as
+    what a body is read, where parts of it are read by `draft`; `BODY_BYTES`: how long it may be. `ANSWERS`: successful
+    answers beside the 202 that every write may have.
 
     What makes something or has a body drafts its request event itself (`draft`).
     """
@@ -126,7 +147,10 @@ class Write(Generic[B]):
     ROLES: ClassVar[frozenset[Role]]
     SECOND_FACTOR: ClassVar[bool] = False
     BODY: ClassVar[Any] = None
+    TAKEN: ClassVar[Any] = None
+    BODY_BYTES: ClassVar[int] = BODY_BYTES_MAX
     EXAMPLE: ClassVar[tuple[str, Any] | None] = None
+    ITEMS: ClassVar[Items | None] = None
     REQUEST: ClassVar[type[Event]]
     ACCEPTED: ClassVar[type[Event]]
     REFUSED: ClassVar[type[Refusal]]

@@ -10,6 +10,7 @@ from contracts.refusal import Refusal
 from gateway.projections.applied import Applied, Database, Row, upsert
 from gateway.projections.projection import Batch, Projection, Side
 from gateway.writes.declaration import Write, declared
+from gateway.writes.items import item_writes, row_of
 
 _SUBMITTED = """
     INSERT INTO {requests} (request_id, organisation, kind, resource_id, actor, submitted_at)
@@ -28,11 +29,23 @@ _ANSWERED = """
         wrong = excluded.wrong, answered_at = excluded.answered_at
 """
 
+_ITEMS = """
+    INSERT INTO {requests} (request_id, organisation, kind, resource_id, actor, submitted_at, bulk_id, position, state,
+        code, field, hint, wrong, answered_at)
+    SELECT request_id, organisation, kind, resource_id, actor, submitted_at, bulk_id, position, state,
+        code, field, hint, wrong, answered_at
+    FROM json_populate_recordset(NULL::{requests}, %s)
+    ON CONFLICT (request_id) DO UPDATE SET
+        submitted_at = excluded.submitted_at, actor = excluded.actor, kind = excluded.kind,
+        resource_id = excluded.resource_id, bulk_id = excluded.bulk_id, position = excluded.position
+"""
+
 _TAKE_OVER = """
     INSERT INTO requests_shadow SELECT * FROM requests WHERE state = 'pending' ON CONFLICT (request_id) DO NOTHING
 """
 
 
+_BY_ITEM = item_writes()
 _BY_REQUEST = {write.REQUEST: write for write in declared().values()}
 _BY_ANSWER = {answer: write for write in declared().values() for answer in (write.ACCEPTED, write.REFUSED)}
 """What a fact answers, where the request itself was not seen yet: of several writes that it may be, any."""
@@ -42,24 +55,28 @@ class Requests(Projection):
     """Requests and their answers."""
 
     NAME = "requests"
-    VERSION = 3
-    EVENTS = tuple(dict.fromkeys((*_BY_REQUEST, *_BY_ANSWER)))
+    VERSION = 4
+    EVENTS = tuple(dict.fromkeys((*_BY_REQUEST, *_BY_ITEM, *_BY_ANSWER)))
     TABLES = ("requests",)
 
     def __init__(self, side: Side) -> None:
         super().__init__(side)
-        self._submitted, self._answered = self.sql(_SUBMITTED), self.sql(_ANSWERED)
+        self._submitted, self._answered, self._items = self.sql(_SUBMITTED), self.sql(_ANSWERED), self.sql(_ITEMS)
 
     async def project(self, database: Database, batch: Batch) -> None:
         """Take requests and answers over, in the caller's transaction."""
         submitted: dict[str, Row] = {}
         answered: dict[str, Row] = {}
+        items: dict[str, Row] = {}
 
         for applied in batch.events:
             event, envelope = applied.event, applied.envelope
             if (write := _BY_REQUEST.get(type(event))) is not None:
                 row = _row(write, event, applied)
                 submitted[str(row["request_id"])] = {**row, "actor": envelope.actor, "submitted_at": envelope.time}
+            elif (write := _BY_ITEM.get(type(event))) is not None:
+                row = row_of(write, event, envelope)
+                items[str(row["request_id"])] = row
             elif (write := _BY_ANSWER.get(type(event))) is not None:
                 row = _row(write, event, applied)
                 said: dict[str, object] = {"state": "accepted"}
@@ -68,6 +85,7 @@ class Requests(Projection):
                     said["wrong"] = event.wrong or None
                 answered[str(row["request_id"])] = {**row, **said, "answered_at": envelope.time}
         await upsert(database, self._submitted, list(submitted.values()))
+        await upsert(database, self._items, list(items.values()))
         await upsert(database, self._answered, list(answered.values()))
 
     async def take_over(self, database: Database) -> None:

@@ -6,6 +6,7 @@ from gateway.http.problems import problem_of
 from gateway.projections.applied import Database
 from gateway.runs import queries as executions
 from gateway.writes.declaration import API_PREFIX, declared
+from gateway.writes.items import results
 from gateway.writes.refused import Refused
 from gateway.writes.resources import RequestState, WriteRequest
 from gateway.writes.things import RUN
@@ -24,6 +25,7 @@ async def one(database: Database, organisation: str, request_id: str) -> WriteRe
     number, kind, resource_id, actor, submitted_at, state, code, field, hint, wrong, answered_at = row
     write = declared().get(kind)
     is_run = write is not None and write.OF is RUN and state == RequestState.ACCEPTED
+    items = None if write is None or write.ITEMS is None else await results(database, organisation, number)
     return WriteRequest(
         id=number,
         kind=kind,
@@ -34,6 +36,8 @@ async def one(database: Database, organisation: str, request_id: str) -> WriteRe
         answered_at=answered_at,
         problem=problem_of(Refused.read(code, field, hint, wrong).error()) if code is not None else None,
         execution=await executions.find(database, organisation, resource_id) if is_run else None,
+        items=items,
+        refused_items=None if items is None else len([each for each in items if each.state is RequestState.REFUSED]),
     )
 
 

@@ -6,7 +6,7 @@ from typing import LiteralString
 from contracts import errors
 from contracts.errors import ErrorCode, PlatformError
 from gateway.projections.applied import Database
-from gateway.runs.examples import CONFIGURATION_ID, EXECUTION_ID, OPERATION_ID, RETENTION_POLICY_ID
+from gateway.runs.examples import CONFIGURATION_ID, EXECUTION_ID, OPERATION_ID, REQUEST_ID, RETENTION_POLICY_ID
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,8 @@ RECOVERY = Thing("operation_id", "recovery_operations", "/recovery/operations/{}
 CONFIGURATION = Thing(
     "configuration_id", "configurations", "/configurations/{}", errors.CONFIGURATION_UNKNOWN, CONFIGURATION_ID
 )
+BULK = Thing("request_id", "requests", "/requests/{}", errors.NOT_FOUND, REQUEST_ID)
+"""A write whose result is what became of what it asks for at once."""
 RETENTION_POLICY = Thing(
     "retention_policy_id",
     "retention_policies",

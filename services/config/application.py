@@ -1,6 +1,6 @@
 """What the config service decides: which configurations are put in force, and what becomes of a schedule's instants."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -18,7 +18,7 @@ from contracts.config_events import (
     RetentionPolicyRefused,
 )
 from contracts.configuration import ConfigurationBody, ConfigurationState
-from contracts.configuration_rules import names_in, objection
+from contracts.configuration_rules import KnownLocation, names_in, objection
 from contracts.errors import PlatformError
 from contracts.gateway_events import ConfigurationChangeSubmitted, ConfigurationSubmitted, RetentionPolicySubmitted
 from contracts.refusal import Objected, Objection
@@ -26,7 +26,7 @@ from contracts.retention import RetentionRules, kept_less
 from services.config.domain import Configuration, DueBackup, RetentionPolicy
 from services.config.errors import ConfigurationNameTaken
 from services.config.policies import Fires, Missed, Waits, when_configuration_submitted, when_instant_came
-from services.config.ports import Configurations, LocationRegistry, Turn, Turns, Weddings
+from services.config.ports import Configurations, LocationRegistry, Planning, Turn, Turns, Weddings
 
 
 class _Found(msgspec.Struct, frozen=True):
@@ -34,6 +34,15 @@ class _Found(msgspec.Struct, frozen=True):
 
     next_run_at: datetime | None = None
     less: tuple[str, ...] = ()
+
+
+class LookedUp(msgspec.Struct):
+    """What the configurations of an organisation name, as far as it was looked up."""
+
+    known: Mapping[str, KnownLocation]
+    organisation: str
+    now: datetime | None = None
+    policies: dict[str, bool] = {}
 
 
 class ConfigurationDecisions:
@@ -96,16 +105,32 @@ class ConfigurationDecisions:
 
         await self.of_configurations.by(guard, ConfigurationChangeRefused, beside=planned)(request, handling)
 
-    async def _against(self, body: ConfigurationBody, handling: Handling) -> PlatformError | None:
-        names = names_in(body.source_location, body.storage_destinations)
-        known = await self._locations.known(names, handling.context.organisation)
+    async def look_up(self, names: Iterable[str], organisation: str, now: datetime | None = None) -> LookedUp:
+        """What configurations name, looked up at once: a location that hangs is waited for once.
+
+        `now`: the database's time, where it was asked already.
+        """
+        return LookedUp(await self._locations.known(names, organisation), organisation, now)
+
+    async def against(self, body: ConfigurationBody, found: LookedUp) -> list[Objection]:
+        """All that speaks against a configuration, but for its name."""
         every = [
-            *when_configuration_submitted(body, known.get),
-            *await self._schedules.against(body, handling.context.organisation),
+            *when_configuration_submitted(body, found.known.get),
+            *await self._schedules.against(body, found.organisation, found.now),
         ]
         named = body.retention_policy_id
-        if named is not None and await self._policies.find(named, handling.context.organisation) is None:
+        if named is not None and not await self._is_policy(named, found):
             every.append(objection(errors.RETENTION_POLICY_UNKNOWN, "retentionPolicyId"))
+        return every
+
+    async def _is_policy(self, named: str, found: LookedUp) -> bool:
+        if named not in found.policies:
+            found.policies[named] = await self._policies.find(named, found.organisation) is not None
+        return found.policies[named]
+
+    async def _against(self, body: ConfigurationBody, handling: Handling) -> PlatformError | None:
+        names = names_in(body.source_location, body.storage_destinations)
+        every = await self.against(body, await self.look_up(names, handling.context.organisation))
         return Objected(every) if every else None
 
     async def _kept_less(
@@ -166,11 +191,17 @@ class Schedules:
         self._turns = turns
         self._weddings = weddings
 
-    async def against(self, body: ConfigurationBody, organisation: str) -> Sequence[Objection]:
+    async def now(self) -> datetime:
+        """The database's time, by which schedules go."""
+        return (await self._turns.look("")).now
+
+    async def against(
+        self, body: ConfigurationBody, organisation: str, now: datetime | None = None
+    ) -> Sequence[Objection]:
         """All that speaks against a schedule, and the wedding beside it, as far as it is submitted at all."""
         if body.schedule is None:
             return ()
-        now = (await self._turns.look("")).now
+        now = now or await self.now()
         against_wedding = wedding_objections(
             await self._weddings.near(organisation, body),
             now,
@@ -180,12 +211,17 @@ class Schedules:
         )
         return [*against_wedding, *schedule_objections(body.schedule, now)]
 
-    async def next_run(self, configuration_id: str, body: ConfigurationBody, organisation: str) -> datetime | None:
-        """The instant that a configuration that says this waits for. One that has come stays its next."""
+    async def next_run(
+        self, configuration_id: str, body: ConfigurationBody, organisation: str, now: datetime | None = None
+    ) -> datetime | None:
+        """The instant that a configuration that says this waits for. One that has come stays its next.
+
+        `now`: the database's time, of one that is new and waits for none.
+        """
         plan = await self._plan(configuration_id, body, organisation)
         if plan is None:
             return None
-        known = await self._turns.look(configuration_id)
+        known = Planning(now) if now is not None else await self._turns.look(configuration_id)
         if known.waits_for is not None and known.waits_for <= known.now:
             return known.waits_for
         planned = plan.after(known.now)

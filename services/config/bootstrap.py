@@ -23,17 +23,21 @@ from chassis.timers.table import Timer, TimerTable
 from contracts import config_events as facts
 from contracts import gateway_events as requests
 from contracts.event import Event
+from services.config.adapters.bulk import GatheredItems
 from services.config.adapters.record import DUE, RecordedConfigurations, RecordedPolicies, RecordedTurns
 from services.config.adapters.weddings import SealedWeddings
 from services.config.application import ConfigurationDecisions, RetentionDecisions, Schedules
-from services.config.domain import Configuration, RetentionPolicy
-from services.config.ports import Configurations, LocationRegistry, Turns, Weddings
+from services.config.bulk import BulkDecisions
+from services.config.domain import Configuration, ConfigurationBulk, RetentionPolicy
+from services.config.ports import Configurations, Gathered, LocationRegistry, Turns, Weddings
 from services.config.settings import ConfigSettings
 
 SERVICE = "config"
 TIMER_CONNECTIONS = 2
 REFUSED: dict[type[Event], RefusedAs] = {
     requests.ConfigurationSubmitted: RefusedAs(facts.ConfigurationRefused, "configuration_id"),
+    requests.ConfigurationItemSubmitted: RefusedAs(facts.ConfigurationRefused, "configuration_id"),
+    requests.ConfigurationsSubmitted: RefusedAs(facts.ConfigurationsRefused, kind=ConfigurationBulk),
     requests.ConfigurationChangeSubmitted: RefusedAs(facts.ConfigurationChangeRefused),
     requests.ConfigurationRetirementRequested: RefusedAs(facts.ConfigurationRetirementRefused),
     requests.ConfigurationPauseRequested: RefusedAs(facts.ConfigurationPauseRefused),
@@ -52,14 +56,18 @@ def use_cases(
     turns: Turns,
     weddings: Weddings,
     policies: Things[RetentionPolicy],
+    gathered: Gathered,
 ) -> dict[type[Event], UseCase]:
     """What deals with each event that the config service takes."""
     schedules = Schedules(turns, weddings)
     decisions = ConfigurationDecisions(configurations, locations, schedules, policies)
+    bulk = BulkDecisions(gathered, decisions, schedules)
     retention = RetentionDecisions(policies)
     by = decisions.of_configurations.by
     return {
         requests.ConfigurationSubmitted: decisions.decide,
+        requests.ConfigurationItemSubmitted: bulk.gather,
+        requests.ConfigurationsSubmitted: bulk.decide,
         requests.ConfigurationChangeSubmitted: decisions.decide_change,
         requests.ConfigurationRetirementRequested: by(Configuration.retire, facts.ConfigurationRetirementRefused),
         requests.ConfigurationPauseRequested: by(Configuration.pause, facts.ConfigurationPauseRefused),
@@ -104,7 +112,8 @@ async def run(settings: ConfigSettings) -> int:
         await schedules.turn(turns.turn_of(timer))
 
     timers = TimerLoop(table, {DUE: fire}, health=health, telemetry=telemetry, recalled=[DUE])
-    answering = use_cases(RecordedConfigurations(store), locations, turns, weddings, RecordedPolicies(store))
+    records = RecordedConfigurations(store), RecordedPolicies(store)
+    answering = use_cases(records[0], locations, turns, weddings, records[1], GatheredItems(store, pool))
     for each in handlers_of(SERVICE, answering, Unanswered(store, SERVICE, Configuration, REFUSED)):
         bus.handle(*each)
     server = HealthServer(health, telemetry, port=settings.health_port)

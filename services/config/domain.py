@@ -17,6 +17,7 @@ from contracts.config_events import (
     ConfigurationRefused,
     ConfigurationResumed,
     ConfigurationRetired,
+    ConfigurationsCreated,
     ConfigurationUpdated,
     NextRunChanged,
     RetentionPolicyCreated,
@@ -136,6 +137,19 @@ class Configuration(Aggregate):
                 self.body, self.body_version, self.state = body, version, state
             case ConfigurationRefused():
                 self.is_refused = True
+
+
+class ConfigurationBulk(Aggregate):
+    """Several configurations that were asked for at once. Its id is that of the request."""
+
+    KIND: ClassVar[str] = "config.configuration-bulk"
+
+    def answer(self, *, created: int, refused: int) -> None:
+        """Say that they were decided about, and some created."""
+        self.record(ConfigurationsCreated(request_id=self.id, created=created, refused=refused))
+
+    def apply(self, event: Event) -> None:
+        """Nothing is decided by what it was."""
 
 
 class DueBackup(Aggregate):

@@ -1,6 +1,6 @@
 """What the inside of the config service needs of the outside."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Protocol
 
@@ -10,7 +10,8 @@ from chassis.deciding import Things
 from chassis.handling import Handling
 from contracts.configuration import ConfigurationBody
 from contracts.configuration_rules import KnownLocation
-from services.config.domain import Configuration, DueBackup
+from contracts.gateway_events import ConfigurationItemSubmitted
+from services.config.domain import Configuration, ConfigurationBulk, DueBackup
 
 
 class LocationRegistry(Protocol):
@@ -29,6 +30,37 @@ class Configurations(Things[Configuration], Protocol):
 
         Raises `ConfigurationNameTaken` where another configuration of the organisation has its digest;
         CONCURRENT_CHANGE, also where the instant was dealt with meanwhile.
+        """
+        ...
+
+
+class Gathered(Protocol):
+    """Items of requests for several configurations, until their request is decided."""
+
+    async def keep(self, item: ConfigurationItemSubmitted, handling: Handling) -> None:
+        """Keep one, and its message as handled: both or none."""
+        ...
+
+    async def is_decided(self, request_id: str) -> bool:
+        """Whether a request has its answer. Raises UNAVAILABLE."""
+        ...
+
+    async def count(self, request_id: str) -> int:
+        """How many of a request there are. Raises UNAVAILABLE."""
+        ...
+
+    async def items(self, request_id: str) -> Sequence[ConfigurationItemSubmitted]:
+        """Those of a request, in their order. Raises EVENT_UNREADABLE, UNAVAILABLE."""
+        ...
+
+    async def taken(self, digests: Sequence[str], organisation: str) -> Iterable[str]:
+        """Those of some names, by their digests, that configurations of an organisation have. Raises UNAVAILABLE."""
+        ...
+
+    async def record(self, bulk: ConfigurationBulk, made: Sequence[Configuration], handling: Handling) -> None:
+        """Record the answers and the message as handled, take the names, let go of the items: all or none.
+
+        Raises CONCURRENT_CHANGE, also where a name was taken meanwhile.
         """
         ...
 

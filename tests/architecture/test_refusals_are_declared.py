@@ -35,7 +35,7 @@ READ = (
 """Where it is decided why something is refused."""
 BEHIND_PORTS = {"known": Locations.known, "examined": target_folder}
 """What stands behind a port, where it decides as well."""
-ASKED_AGAIN = {errors.CONFIGURATION_NOT_SEEN_YET, errors.RECOVERY_POINT_NOT_SEEN_YET}
+ASKED_AGAIN = {errors.BULK_NOT_SEEN_YET, errors.CONFIGURATION_NOT_SEEN_YET, errors.RECOVERY_POINT_NOT_SEEN_YET}
 """With these an owner refuses nothing: it puts the request off, and is asked again."""
 
 

@@ -27,6 +27,7 @@ from chassis.ids import new_id
 from chassis.outbox.chained import LOG_HEADER, POSITION_HEADER
 from chassis.reading.stored import LAST_ID_HEADER, LAST_SEQUENCE_HEADER
 from chassis.sealing import Sealer, prepare_keys_folder
+from contracts.config_events import ConfigurationCreated
 from contracts.configuration import Tier
 from contracts.envelope import Envelope, decode, decode_data, encode, encode_data, headers_of
 from contracts.event import Event
@@ -40,7 +41,12 @@ from contracts.executor_events import (
     RunTotals,
     TierUploaded,
 )
-from contracts.gateway_events import ConfigurationChangeSubmitted, RetentionPolicyChangeSubmitted
+from contracts.gateway_events import (
+    ConfigurationChangeSubmitted,
+    ConfigurationItemSubmitted,
+    ConfigurationsSubmitted,
+    RetentionPolicyChangeSubmitted,
+)
 from contracts.recovery_events import RecoveryAccepted
 from contracts.refusal import WrongField
 from contracts.samples import sample_event
@@ -253,6 +259,7 @@ class Owners:
     refuse: str | None = None
     is_silent: bool = False
     asked: list[Envelope] = field(default_factory=list)
+    items: list[ConfigurationItemSubmitted] = field(default_factory=list)
 
     async def hear(self, message: Msg) -> None:
         """A request has been published."""
@@ -268,6 +275,8 @@ class Owners:
         """Note a request and answer it, the first time that it is seen."""
         envelope = decode(body)
         event = decode_data(envelope)
+        if isinstance(event, ConfigurationItemSubmitted):
+            self.items.append(event)
         if type(event) not in {write.REQUEST for write in declared().values()}:
             return
         if any(envelope.id == each.id for each in self.asked):
@@ -296,6 +305,10 @@ class Owners:
             if isinstance(event, ConfigurationChangeSubmitted | RetentionPolicyChangeSubmitted):
                 known["version"] = event.expected_version + 1
             answer = msgspec.structs.replace(fact, **known, **{k: v for k, v in ids.items() if k not in known})
+            for item in self.items if isinstance(event, ConfigurationsSubmitted) else ():
+                ids = {"request_id": item.request_id, "configuration_id": item.configuration_id}
+                await self.facts.publish(ConfigurationCreated(**ids, version=1, body=item.body), **circumstances)
+            self.items.clear()
         await self.facts.publish(answer, **circumstances)
 
 

@@ -4,7 +4,16 @@ from datetime import date
 
 import msgspec
 
-from contracts.configuration import BackupType, ConfigurationState, Destination, SourceType, StorageDestinations, Tier
+from contracts import errors
+from contracts.configuration import (
+    BackupType,
+    BulkMode,
+    ConfigurationState,
+    Destination,
+    SourceType,
+    StorageDestinations,
+    Tier,
+)
 from contracts.configuration_rules import KnownLocation
 from gateway.groups.configurations.resources import (
     Configuration,
@@ -14,10 +23,14 @@ from gateway.groups.configurations.resources import (
     LastRecoveryPoint,
     LastRun,
     NewConfiguration,
+    NewConfigurations,
 )
 from gateway.groups.configurations.templates import TEMPLATES, fitted
+from gateway.http.problems import error_of_code, problem_of
 from gateway.http.resources import ListPage
 from gateway.runs.examples import ACTOR, BEGAN, CONFIGURATION_ID, EXECUTION_ID, REQUEST_ID, SNAPSHOT_ID, at
+from gateway.writes.examples import PENDING
+from gateway.writes.resources import ItemResult, RequestState
 
 DESTINATIONS = StorageDestinations(
     local=Destination(location="local", required=True),
@@ -39,6 +52,37 @@ NEW_CONFIGURATION = NewConfiguration(
     wedding_date=date(2027, 6, 12),
     tags=("photos", "2027"),
     exclude=("*.tmp", "/previews/"),
+)
+
+
+_ANOTHER = msgspec.structs.replace(NEW_CONFIGURATION, name="Contracts of the Meyer wedding", source_identifier="papers")
+NEW_CONFIGURATIONS = NewConfigurations(mode=BulkMode.PARTIAL, items=[NEW_CONFIGURATION, _ANOTHER])
+_CREATED = ItemResult(
+    index=0,
+    state=RequestState.ACCEPTED,
+    id=CONFIGURATION_ID,
+    resource=f"/api/backup/configurations/{CONFIGURATION_ID}",
+)
+ALL_CREATED = msgspec.structs.replace(
+    PENDING,
+    kind="bulk-create-configurations",
+    state=RequestState.ACCEPTED,
+    resource=f"/api/backup/requests/{PENDING.id}",
+    answered_at=at(0.25),
+    items=[_CREATED, msgspec.structs.replace(_CREATED, index=1)],
+    refused_items=0,
+)
+SOME_CREATED = msgspec.structs.replace(
+    ALL_CREATED,
+    items=[
+        _CREATED,
+        ItemResult(
+            index=1,
+            state=RequestState.REFUSED,
+            problem=problem_of(error_of_code(errors.CONFIGURATION_NAME_TAKEN.code, field="name")),
+        ),
+    ],
+    refused_items=1,
 )
 
 

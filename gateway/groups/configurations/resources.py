@@ -7,7 +7,15 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from contracts.configuration import BackupType, ConfigurationState, LocationName, SourceType, StorageDestinations, Tier
+from contracts.configuration import (
+    BackupType,
+    BulkMode,
+    ConfigurationState,
+    LocationName,
+    SourceType,
+    StorageDestinations,
+    Tier,
+)
 from contracts.executor_events import ExecutionState
 from contracts.schedule import Schedule
 from gateway.http.fields import PatternText, Printable, SourcePath, TagText, Timestamp, Uuid
@@ -40,6 +48,20 @@ class NewConfiguration(Body, frozen=True, kw_only=True):
     exclude: Annotated[tuple[PatternText, ...], Meta(max_length=100)] = ()
     exclude_caches: bool = False
     retention_policy_id: Uuid | None = None
+
+
+class NewConfigurations(Body, frozen=True, kw_only=True):
+    """Up to 1,000 configurations at once. Where one is refused, none is created (`atomic`), or the others are."""
+
+    mode: BulkMode = BulkMode.PARTIAL
+    items: Annotated[list[NewConfiguration], Meta(min_length=1, max_length=1000)]
+
+
+class SentConfigurations(Body, frozen=True, kw_only=True):
+    """The same as it is taken: each item is read by itself, so that what is wrong with one is told of that one."""
+
+    mode: BulkMode = BulkMode.PARTIAL
+    items: Annotated[list[msgspec.Raw], Meta(min_length=1, max_length=1000)]
 
 
 class LastRunState(StrEnum):

@@ -30,12 +30,22 @@ def as_kept(data: NewConfiguration) -> NewConfiguration:
 
 async def wrong_fields(data: NewConfiguration, locations: Locations, organisation: str) -> list[PlatformError]:
     """All that speaks against a configuration, the form's first field first. Raises LOCATIONS_UNREADABLE."""
-    wrong = list(_wrong_texts(data))
+    wrong = wrong_by_itself(data)
     # A path that is wrong by itself is looked for nowhere.
     path = "" if any(each.field == "sourceIdentifier" for each in wrong) else data.source_identifier
     names = names_in(data.source_location, data.storage_destinations)
     known = await locations.known(names, organisation, source=(data.source_location, path))
-    return [*wrong, *_against_rules(data, known.get), *_against_schedule(data)]
+    return [*wrong, *wrong_with(data, known.get)]
+
+
+def wrong_by_itself(data: NewConfiguration) -> list[PlatformError]:
+    """What of it is wrong whatever there is."""
+    return list(_wrong_texts(data))
+
+
+def wrong_with(data: NewConfiguration, find: Find) -> list[PlatformError]:
+    """What of it is wrong with the locations that there are, and at this time."""
+    return [*_against_rules(data, find), *_against_schedule(data)]
 
 
 def _wrong_texts(data: NewConfiguration) -> Iterator[PlatformError]:

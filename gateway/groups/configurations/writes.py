@@ -5,32 +5,30 @@ from typing import ClassVar
 
 import msgspec
 from litestar import Response
-from litestar.status_codes import HTTP_200_OK, HTTP_201_CREATED
+from litestar.status_codes import HTTP_200_OK, HTTP_201_CREATED, HTTP_207_MULTI_STATUS
 
-from chassis.sealing import Sealer, normalised
 from contracts import config_events as facts
 from contracts import errors
 from contracts import gateway_events as requests
-from contracts.configuration import (
-    EXCLUDE_FIELD,
-    NAME_DIGEST,
-    NAME_FIELD,
-    SOURCE_IDENTIFIER_FIELD,
-    WEDDING_DATE_FIELD,
-    ConfigurationBody,
-)
 from contracts.errors import ErrorCode, PlatformError
 from contracts.event import Event
 from contracts.refusal import Refusal
-from contracts.sealed import Sealed
 from gateway.auth.principal import OWNERS
-from gateway.groups.configurations import examples
+from gateway.groups.configurations import bulk, examples
 from gateway.groups.configurations.queries import ConfigurationQueries, body_of
-from gateway.groups.configurations.resources import Configuration, NewConfiguration
+from gateway.groups.configurations.resources import (
+    Configuration,
+    NewConfiguration,
+    NewConfigurations,
+    SentConfigurations,
+)
+from gateway.groups.configurations.sealed import is_same_source, sealed_body
 from gateway.groups.configurations.submitted import as_kept, wrong_fields
 from gateway.openapi.operation import ETAG, LOCATION, Answer
-from gateway.writes.declaration import Asked, Draft, Superseded, Write
-from gateway.writes.things import CONFIGURATION, RETENTION_POLICY
+from gateway.writes import queries as request_queries
+from gateway.writes.declaration import Asked, Draft, Items, Superseded, Write
+from gateway.writes.resources import WriteRequest
+from gateway.writes.things import BULK, CONFIGURATION, RETENTION_POLICY
 
 
 class CreateConfiguration(Write[NewConfiguration]):
@@ -84,7 +82,7 @@ class CreateConfiguration(Write[NewConfiguration]):
         wrong = await wrong_fields(asked.body, asked.gateway.locations, asked.organisation)
         sealer = asked.gateway.sealer
         if before is not None and await sealer.ask(
-            partial(_is_same_source, sealer, asked.organisation, asked.body, before)
+            partial(is_same_source, sealer, asked.organisation, asked.body, before)
         ):
             # It may be away while something else is changed: that is a run's to say, and the next one's to get over.
             wrong = [each for each in wrong if each.code is not errors.SOURCE_UNREACHABLE]
@@ -111,6 +109,68 @@ class CreateConfiguration(Write[NewConfiguration]):
             return Superseded(created.version)
         headers = {"Location": self.resource_path(created.id), "ETag": f'"{created.version}"'}
         return Response(created, status_code=self.ANSWERS[0].status, headers=headers)
+
+
+class BulkCreateConfigurations(Write[SentConfigurations]):
+    """Submit up to 1,000 configurations at once, each as `POST /configurations` takes one.
+
+    `mode` `partial` (which is meant where none is said): those that are right are created, and each other is told with
+    all that is wrong with it: `201` where every item was created, `207` where some were. `atomic`: all are created
+    (`201`), or none is. Where none is created it is a problem in both modes, with every wrong field of every item
+    (`items[3].name`). Of a name that several items have the first item gets it.
+
+    The answer and `/requests/{id}` have one result for each item, in their order. The same key and body again is the
+    same request. Each item counts as a write of the person and the organisation: after a large one the next waits.
+    """
+
+    NAME = "bulk-create-configurations"
+    SUMMARY = "Create several configurations"
+    PATH = "/configurations/bulk-create"
+    ROLES = OWNERS
+    BODY = NewConfigurations
+    TAKEN = SentConfigurations
+    BODY_BYTES = 2 * 1024 * 1024
+    EXAMPLE = ("two", examples.NEW_CONFIGURATIONS)
+    REQUEST: ClassVar[type[Event]] = requests.ConfigurationsSubmitted
+    ACCEPTED: ClassVar[type[Event]] = facts.ConfigurationsCreated
+    REFUSED: ClassVar[type[Refusal]] = facts.ConfigurationsRefused
+    ITEMS = Items(CreateConfiguration, requests.ConfigurationItemSubmitted, requests.ConfigurationItemRefused)
+    OF = BULK
+    REFUSALS = (errors.BULK_REFUSED, *CreateConfiguration.REFUSALS)
+    ANSWERS = (
+        Answer(
+            status=HTTP_201_CREATED,
+            description="All created",
+            body=WriteRequest,
+            examples={"created": examples.ALL_CREATED},
+            headers=LOCATION,
+        ),
+        Answer(
+            status=HTTP_207_MULTI_STATUS,
+            description="Some created: `items` tells of each",
+            body=WriteRequest,
+            examples={"some": examples.SOME_CREATED},
+            headers=LOCATION,
+        ),
+    )
+
+    async def draft(self, asked: Asked[SentConfigurations]) -> Draft:
+        """Every item with all that is wrong with it; in the record is what of them can be."""
+        items, mode = await bulk.judged(asked), asked.body.mode
+        submitted = len([item for item in items if not item.wrong])
+        return Draft(
+            lambda new: self.REQUEST(request_id=new.request_id, mode=mode, items=submitted, evidence=new.evidence),
+            body=bulk.compared(items, mode),
+            wrong=bulk.all_wrong(items, mode),
+            items=bulk.drawn(items, asked),
+        )
+
+    async def shown(self, asked: Asked[SentConfigurations], resource_id: str) -> Response[WriteRequest]:
+        """What became of each item."""
+        async with asked.gateway.reading(asked.organisation) as database:
+            request = await request_queries.one(database, asked.organisation, resource_id)
+        status = HTTP_207_MULTI_STATUS if request.refused_items else HTTP_201_CREATED
+        return Response(request, status_code=status, headers={"Location": self.resource_path(resource_id)})
 
 
 class UpdateConfiguration(CreateConfiguration):
@@ -207,37 +267,6 @@ class ResumeConfiguration(Write[None]):
     REFUSALS = (errors.CONFIGURATION_RETIRED, errors.CONFIGURATION_NOT_PAUSED)
 
 
-def sealed_body(
-    sealer: Sealer, organisation: str, data: NewConfiguration, before: ConfigurationBody | None = None
-) -> ConfigurationBody:
-    """The configuration as it enters the record: what may be personal is sealed before it leaves this process.
-
-    What is the same as `before` stays in its box, so that whoever opens nothing sees that it is.
-    """
-    wedding, exclude = data.wedding_date, "\n".join(data.exclude)
-    path_before = exclude_before = wedding_before = None
-    if before is not None:
-        path_before, exclude_before, wedding_before = before.source_identifier, before.exclude, before.wedding_date
-    kept = partial(_kept_box, sealer, organisation)
-    return ConfigurationBody(
-        name=sealer.seal(organisation, NAME_FIELD, data.name),
-        name_digest=sealer.digest(organisation, NAME_DIGEST, normalised(data.name)),
-        source_type=data.source_type,
-        source_location=data.source_location,
-        source_identifier=kept(SOURCE_IDENTIFIER_FIELD, data.source_identifier, path_before),
-        backup_type=data.backup_type,
-        storage_destinations=data.storage_destinations,
-        compression_enabled=data.compression_enabled,
-        is_wedding_critical=data.is_wedding_critical,
-        wedding_date=kept(WEDDING_DATE_FIELD, wedding.isoformat(), wedding_before) if wedding else None,
-        tags=data.tags,
-        schedule=data.schedule,
-        exclude=kept(EXCLUDE_FIELD, exclude, exclude_before) if exclude else None,
-        exclude_caches=data.exclude_caches,
-        retention_policy_id=data.retention_policy_id,
-    )
-
-
 async def _against_policy(asked: Asked[NewConfiguration], policy: str) -> list[PlatformError]:
     """That there is no such retention policy, where there is none."""
     try:
@@ -248,27 +277,3 @@ async def _against_policy(asked: Asked[NewConfiguration], policy: str) -> list[P
             raise
         return [PlatformError(errors.RETENTION_POLICY_UNKNOWN, error.message, field="retentionPolicyId")]
     return []
-
-
-def _is_same_source(sealer: Sealer, organisation: str, data: NewConfiguration, before: ConfigurationBody) -> bool:
-    """Whether a change leaves the source as it was."""
-    box = before.source_identifier
-    is_same_path = _holds(sealer, organisation, SOURCE_IDENTIFIER_FIELD, data.source_identifier, box)
-    return before.source_location == data.source_location and is_same_path
-
-
-def _kept_box(sealer: Sealer, organisation: str, field: str, text: str, before: Sealed | None) -> Sealed:
-    """The box that a text is in already, or a new one."""
-    if before is not None and _holds(sealer, organisation, field, text, before):
-        return before
-    return sealer.seal(organisation, field, text)
-
-
-def _holds(sealer: Sealer, organisation: str, field: str, text: str, box: Sealed) -> bool:
-    """Whether a text is what is in a box. Raises KEYS_UNREACHABLE."""
-    try:
-        return sealer.open(organisation, field, box) == text
-    except PlatformError as error:
-        if error.code is errors.KEYS_UNREACHABLE:
-            raise
-        return False  # One that does not open any more is another source, as far as anybody can tell.

@@ -50,7 +50,7 @@ class RecordedConfigurations(Answers[Configuration]):
             )
             for event in facts
         ]
-        return [*names, *(_waits_for(thing.id, event.next_run_at) for event in facts)]
+        return [*names, *(waits_for(thing.id, event.next_run_at) for event in facts)]
 
 
 class RecordedPolicies(Answers[RetentionPolicy]):
@@ -106,7 +106,8 @@ class RecordedTurns:
         await self._store.save(*changed, context=context, also=[ended])
 
 
-def _waits_for(configuration_id: str, next_run_at: datetime | None) -> Statement:
+def waits_for(configuration_id: str, next_run_at: datetime | None) -> Statement:
+    """Has a configuration's next instant waited for, or none, in the transaction of what says so."""
     if next_run_at is None:
         return cancelled(DUE, configuration_id)
     return set_at(DUE, configuration_id, next_run_at, msgspec.json.encode(next_run_at))

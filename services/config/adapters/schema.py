@@ -1,7 +1,8 @@
 """The config service's own tables, beside the event store's. Installed by the administrator's role; append only.
 
 `configuration_names` keeps names unique without knowing them: `digest` is keyed with the organisation's key. `timers`
-are those of `chassis.timers`: the next instant of each schedule.
+are those of `chassis.timers`: the next instant of each schedule. `bulk_items` waits for the request that it is of:
+events as they were submitted, sealed.
 """
 
 from typing import LiteralString
@@ -16,4 +17,12 @@ STATEMENTS: tuple[LiteralString, ...] = (
         PRIMARY KEY (organisation, digest)
     )""",
     *timers.STATEMENTS,
+    """CREATE TABLE bulk_items (
+        request_id text NOT NULL,
+        position integer NOT NULL,
+        item bytea NOT NULL,
+        arrived_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        PRIMARY KEY (request_id, position)
+    )""",
+    "CREATE INDEX bulk_items_arrived ON bulk_items (arrived_at)",
 )

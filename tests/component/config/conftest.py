@@ -12,6 +12,7 @@ from chassis.postgres.database import open_pool
 from chassis.record.eventstore import EventStore
 from chassis.sealing import prepare_keys_folder
 from chassis.timers.table import TimerTable
+from services.config.adapters.bulk import GatheredItems
 from services.config.adapters.schema import STATEMENTS
 from services.config.adapters.weddings import SealedWeddings
 from tests.component.config.test_changes import Desk
@@ -32,7 +33,7 @@ async def desk(tmp_path: Path, postgres: PostgresServer) -> AsyncIterator[Desk]:
     pool = open_pool(access.dsn, access.schema, name="timers", max_size=2)
     await pool.open(wait=True)
     weddings = SealedWeddings(MakingSealer(tmp_path / "keys"), Health("config"))
-    desk = Desk(store, Locations(tmp_path / "locations.json"), TimerTable(pool), weddings)
+    desk = Desk(store, Locations(tmp_path / "locations.json"), TimerTable(pool), weddings, GatheredItems(store, pool))
     await desk.create(body("smith"))
     yield desk
     await pool.close()

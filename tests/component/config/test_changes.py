@@ -49,6 +49,7 @@ from contracts.gateway_events import (
     Evidence,
 )
 from contracts.schedule import Schedule
+from services.config.adapters.bulk import GatheredItems
 from services.config.adapters.record import DUE, RecordedConfigurations, RecordedPolicies, RecordedTurns
 from services.config.adapters.weddings import SealedWeddings
 from services.config.application import Schedules
@@ -73,6 +74,7 @@ class Desk:
     locations: Locations
     timers: TimerTable
     weddings: SealedWeddings
+    gathered: GatheredItems
 
     @property
     def turns(self) -> RecordedTurns:
@@ -88,7 +90,12 @@ class Desk:
         """Deal with a request."""
         context = Context(organisation=organisation, actor="user:u1", correlation_id="correlation-1")
         made = use_cases(
-            RecordedConfigurations(self.store), self.locations, self.turns, self.weddings, RecordedPolicies(self.store)
+            RecordedConfigurations(self.store),
+            self.locations,
+            self.turns,
+            self.weddings,
+            RecordedPolicies(self.store),
+            self.gathered,
         )
         use_case = made[type(event)]
         await deal_with(use_case, event, Handling(context=context, handled=Handled(event.TAKEN_BY[0], new_id())))

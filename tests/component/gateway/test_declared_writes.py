@@ -36,7 +36,11 @@ from tests.support.gateway import NEW_CONFIGURATION, ORGANISATION, RunningGatewa
 pytestmark = pytest.mark.stack
 
 REFUSED = errors.RUN_FINISHED
-BODIES = {"create-configuration": NEW_CONFIGURATION, "update-configuration": NEW_CONFIGURATION}
+BODIES = {
+    "create-configuration": NEW_CONFIGURATION,
+    "update-configuration": NEW_CONFIGURATION,
+    "bulk-create-configurations": {"mode": "atomic", "items": [NEW_CONFIGURATION]},
+}
 """In place of a declaration's example, which names what the embedded stack has."""
 
 
@@ -310,5 +314,7 @@ def _key() -> dict[str, str]:
 def _other(write: Write[Any], there: Mapping[str, str], others: Mapping[str, str]) -> dict[str, Any]:
     """What makes another body of a write's own: another thing, or another text in its first field that has one."""
     body = _body(write, there)
+    if write.ITEMS is not None:
+        return {"mode": "partial"}
     field = next(field for field, value in body.items() if isinstance(value, str))
     return {field: others.get(field, others["configurationId"])}

@@ -159,6 +159,16 @@ async def test_write_of_before_that_was_superseded_shows_nobody_elses_version(
     assert "changed since" in said.err
 
 
+async def test_request_of_which_some_is_refused_ends_as_degraded(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each item is shown, and no script takes it for all of them."""
+    some = {"id": "q", "state": "accepted", "refusedItems": 1, "items": [{"index": 0}, {"index": 1}]}
+    async with api((207, {"Location": "/api/backup/requests/q"}, some)) as (client, _):
+        assert await _call(client, "POST", "configurations/bulk-create", "-d", "{}") == ExitCode.DEGRADED
+    said = capsys.readouterr()
+    assert '"refusedItems"' in said.out
+    assert "1 of 2 are refused" in said.err
+
+
 async def test_run_that_does_not_begin_and_write_that_is_not_answered_are_left_in_time(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -68,6 +68,12 @@ def test_caller_within_the_rate_is_never_refused() -> None:
     assert buckets.take("a") == 0.0
     assert buckets.allowance("a") == (3, 0, 2)
     assert buckets.allowance("nobody") == (3, 3, 0)
+    seconds.now += 10
+    assert buckets.take("a") == 0.0
+    # What was let in as one counts as many: the next waits until all of it is made up for.
+    buckets.spend("a", 5)
+    assert buckets.allowance("a") == (3, 0, 3)
+    assert buckets.take("a") == pytest.approx(2.0)
 
 
 @given(st.lists(st.floats(0, 2), min_size=1, max_size=60), st.floats(0.5, 20), st.integers(1, 10))

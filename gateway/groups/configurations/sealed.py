@@ -1,0 +1,72 @@
+"""Configurations as they enter the record: what may be personal is sealed."""
+
+from functools import partial
+
+from chassis.sealing import Sealer, normalised
+from contracts import errors
+from contracts.configuration import (
+    EXCLUDE_FIELD,
+    NAME_DIGEST,
+    NAME_FIELD,
+    SOURCE_IDENTIFIER_FIELD,
+    WEDDING_DATE_FIELD,
+    ConfigurationBody,
+)
+from contracts.errors import PlatformError
+from contracts.sealed import Sealed
+from gateway.groups.configurations.resources import NewConfiguration
+
+
+def sealed_body(
+    sealer: Sealer, organisation: str, data: NewConfiguration, before: ConfigurationBody | None = None
+) -> ConfigurationBody:
+    """The configuration as it enters the record: what may be personal is sealed before it leaves this process.
+
+    What is the same as `before` stays in its box, so that whoever opens nothing sees that it is.
+    """
+    wedding, exclude = data.wedding_date, "\n".join(data.exclude)
+    path_before = exclude_before = wedding_before = None
+    if before is not None:
+        path_before, exclude_before, wedding_before = before.source_identifier, before.exclude, before.wedding_date
+    kept = partial(_kept_box, sealer, organisation)
+    return ConfigurationBody(
+        name=sealer.seal(organisation, NAME_FIELD, data.name),
+        name_digest=sealer.digest(organisation, NAME_DIGEST, normalised(data.name)),
+        source_type=data.source_type,
+        source_location=data.source_location,
+        source_identifier=kept(SOURCE_IDENTIFIER_FIELD, data.source_identifier, path_before),
+        backup_type=data.backup_type,
+        storage_destinations=data.storage_destinations,
+        compression_enabled=data.compression_enabled,
+        is_wedding_critical=data.is_wedding_critical,
+        wedding_date=kept(WEDDING_DATE_FIELD, wedding.isoformat(), wedding_before) if wedding else None,
+        tags=data.tags,
+        schedule=data.schedule,
+        exclude=kept(EXCLUDE_FIELD, exclude, exclude_before) if exclude else None,
+        exclude_caches=data.exclude_caches,
+        retention_policy_id=data.retention_policy_id,
+    )
+
+
+def is_same_source(sealer: Sealer, organisation: str, data: NewConfiguration, before: ConfigurationBody) -> bool:
+    """Whether a change leaves the source as it was."""
+    box = before.source_identifier
+    is_same_path = _holds(sealer, organisation, SOURCE_IDENTIFIER_FIELD, data.source_identifier, box)
+    return before.source_location == data.source_location and is_same_path
+
+
+def _kept_box(sealer: Sealer, organisation: str, field: str, text: str, before: Sealed | None) -> Sealed:
+    """The box that a text is in already, or a new one."""
+    if before is not None and _holds(sealer, organisation, field, text, before):
+        return before
+    return sealer.seal(organisation, field, text)
+
+
+def _holds(sealer: Sealer, organisation: str, field: str, text: str, box: Sealed) -> bool:
+    """Whether a text is what is in a box. Raises KEYS_UNREACHABLE."""
+    try:
+        return sealer.open(organisation, field, box) == text
+    except PlatformError as error:
+        if error.code is errors.KEYS_UNREACHABLE:
+            raise
+        return False  # One that does not open any more is another source, as far as anybody can tell.
