@@ -1,4 +1,4 @@
-"""`wedsync-backup show ID`: what has this id, and whose it is: a configuration, run, request, organisation or place.
+"""`wedsync-backup show ID`: what has this id, and whose it is: a configuration, a run, a recovery, a request, a place.
 
 Alerts, figures and logs name things by ids alone, since a label is seen by more people than a tenant's name may be.
 Whoever follows one begins here. Names that tenants gave stay sealed: only ids, states and places are shown.
@@ -55,6 +55,23 @@ _QUERIES = {
         LEFT JOIN executor.run_claims claim ON claim.run_id = asked.id
         WHERE shown.execution_id IS NOT NULL OR claim.run_id IS NOT NULL
     """,
+    "recovery": """
+        SELECT coalesce(shown.organisation, claim.organisation) AS organisation,
+            shown.recovery_point_id AS point, shown.configuration_id AS configuration,
+            coalesce(shown.state, claim.state) AS state, shown.view ->> 'target_location' AS target,
+            coalesce(shown.view -> 'error' ->> 'code', shown.view ->> 'degraded_code') AS code,
+            shown.view -> 'waiting' ->> 'code' AS "waitsFor", shown.view -> 'waiting' ->> 'since' AS "waitsSince",
+            coalesce(shown.view -> 'error' ->> 'hint', shown.view -> 'waiting' ->> 'hint') AS hint,
+            coalesce(shown.accepted_at, claim.asked_at)::text AS accepted, shown.view ->> 'finished_at' AS finished
+        FROM (SELECT %(id)s::text AS id) asked
+        LEFT JOIN gateway.recovery_operations shown ON shown.operation_id = asked.id
+        LEFT JOIN recovery.recovery_claims claim ON claim.id = asked.id
+        WHERE shown.operation_id IS NOT NULL OR claim.id IS NOT NULL
+    """,
+    "retention policy": """
+        SELECT organisation, version, changed_at::text AS changed FROM gateway.retention_policies
+        WHERE retention_policy_id = %(id)s
+    """,
     "request": """
         SELECT organisation, kind AS "asksFor", resource_id AS resource, state, code, submitted_at::text AS submitted
         FROM gateway.requests WHERE request_id = %(id)s
@@ -106,8 +123,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "id",
         metavar="ID",
         type=given,
-        help="of a configuration, run, request, organisation or place; a tier (cloudPrimary) for what its last upload "
-        "failed of; failed, degraded or waiting for the latest such runs",
+        help="of a configuration, run, recovery, retention policy, request, organisation or place; a tier "
+        "(cloudPrimary) for what its last upload failed of; failed, degraded or waiting for the latest such runs",
     )
     parser.add_argument("--json", action="store_true", help="one JSON document")
     add_home(parser)

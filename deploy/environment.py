@@ -64,6 +64,10 @@ class Voice:
         self._turn = threading.RLock()
         self._work: Callable[[], str] = lambda: "at work"
 
+    def seconds(self) -> float:
+        """Since it began."""
+        return time.monotonic() - self._begun
+
     def say(self, line: str) -> None:
         """A line, at once, whatever letters the terminal has. That nobody reads it any more ends nothing."""
         encoding = sys.stdout.encoding or "utf-8"
@@ -96,7 +100,7 @@ class Voice:
         while not done.wait(0.1):
             now = time.monotonic()
             if now - self._said >= SAY_SECONDS:
-                self.say(f"  {now - self._begun:3.0f} s  {self._work()}")
+                self.say(f"  {self.seconds():3.0f} s  {self._work()}")
 
 
 _voice = Voice()
@@ -282,7 +286,6 @@ def install(folder: Path, lock: str) -> None:
     (folder / MARK).unlink(missing_ok=True)
     total = sum("==" in line and line[:1].isalnum() for line in (ROOT / lock).read_text().splitlines())
     say(f"{total} packages are installed from {lock}: about a minute, once.")
-    begun = time.monotonic()
     # What has no wheel is built with what is pinned, too, not with what the registry has newest.
     install_one(folder, BUILD_LOCK, total=1)
     install_one(folder, lock, "--no-build-isolation", total=total)
@@ -294,7 +297,7 @@ def install(folder: Path, lock: str) -> None:
     draft = folder / f"{MARK}.new"
     draft.write_text(json.dumps({"folder": str(folder), "python": version.decode().strip(), "locks": locks}))
     draft.rename(folder / MARK)
-    say(f"The packages are installed after {time.monotonic() - begun:.0f} s.")
+    say(f"The packages are installed, {_voice.seconds():.0f} s after the start.")
 
 
 def install_one(folder: Path, lock: str, *options: str, total: int) -> None:

@@ -1,5 +1,7 @@
 """A recovery as a person meets it: backed up through the API, lost, restored through the API, equal byte for byte."""
 
+import asyncio
+import json
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -107,6 +109,13 @@ async def test_what_was_lost_comes_back_through_the_api_with_a_tier_gone(platfor
         assert recovery["verificationStatus"] == "verified"
         assert [each["tier"] for each in recovery["result"]["totals"]["readFrom"]] == ["cloudPrimary"]
         assert not differences(before, seen(studio.restored / "all"))
+        told = await asyncio.to_thread(platform.platform.command, "show", recovery["id"], "--json")
+        assert told.returncode == 0, told.stderr
+        (found,) = json.loads(told.stdout)["found"]
+        assert (found["kind"], found["organisation"], found["state"], found["point"], found["target"]) == (
+            *("recovery", platform.organisation, "completed"),
+            *(point, studio.names[1]),
+        )
 
         part = await studio.recovered(http, await studio.initiate(http, point, "part", scope=["*.jpg"]))
         assert (part["recoveryType"], part["result"]["totals"]["files"]) == ("partial", 1)
