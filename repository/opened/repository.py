@@ -205,6 +205,14 @@ class Repository(OpenTiers):
         """The heads that were seen of a tier's log of which nothing but the end is gone; see `replays.heads_beyond`."""
         return replays.heads_beyond(self, tier, self._known)
 
+    def heads_seen(self) -> dict[str, tuple[int, str]]:
+        """The highest head that was seen of each tier, whichever is open now, as of `OpenTier.witnesses`."""
+        found: dict[str, Head] = {}
+        for seen in (each for tiers in self._known.values() for each in tiers if each.tier_id is not None):
+            identity = (seen.tier_id or b"").hex()
+            found[identity] = max(seen.head, found.get(identity, seen.head))
+        return {identity: (head.number, head.digest.hex()) for identity, head in found.items() if head.number}
+
     def contradicts(self, known: Mapping[str, Sequence[SeenTier]]) -> bool:
         """Whether some tier shows less, or other, than was seen; no state is changed."""
         return any(replays.contradictions(self, tier, known) for tier in self.readable_tiers())

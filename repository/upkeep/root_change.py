@@ -1,7 +1,7 @@
 """Another root in the place of the one that signs: made, put on every tier, and said by every tier's log.
 
 Promise: the change is finished by the same call after a crash anywhere, also by the next backup. What was there before
-counts as before: each log names it.
+counts as before: each log names it; of tiers that are away, up to what was seen of them before.
 """
 
 from __future__ import annotations
@@ -49,9 +49,19 @@ def change_root(repository: Repository, provider: KeyProvider) -> tuple[bool, di
             with _told(outcome, tier):
                 # What a stream's pieces are behind what the log says of it nobody would believe any more.
                 name_streams(repository, tier)
-                tier.log.change_root(root, tier.witnesses())
+                tier.log.change_root(root, _witnesses(repository, tier))
                 record_keys(repository, tier)
     return is_new, outcome
+
+
+def _witnesses(repository: Repository, tier: OpenTier) -> dict[str, tuple[int, str]]:
+    """The heads of the other tiers: as they are, and of those that are away as they were seen. None is this one's own:
+    a log that bears witness to an id does not take it.
+    """
+    state = tier.log.state
+    own = {each.hex() for each in (*state.past_tier_ids, state.tier_id) if each is not None}
+    seen = {identity: head for identity, head in repository.heads_seen().items() if identity not in own}
+    return seen | tier.witnesses()
 
 
 @contextmanager

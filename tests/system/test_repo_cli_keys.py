@@ -189,3 +189,21 @@ def test_another_root_signs_and_the_kit_says_which_it_was_made_for(repo: RepoCom
     assert repo.run("backup", repo.folder / "source").code == 0
     assert repo.run("check", "--read-data").code == 0
     assert repo.run("key", "domain", "root").code != 0
+
+
+def test_a_tier_that_was_away_when_the_root_was_changed_is_caught_up(repo: RepoCommand) -> None:
+    """What was seen of it before counts; what was not is told as replayed, with what to do."""
+    tier, away = repo.folder / "b", repo.folder / "b.away"
+    tier.rename(away)
+    told = repo.run("key", "rotate", "--root")
+    assert (told.code, "`repo catch-up`" in told.out) == (4, True)
+    away.rename(tier)
+    assert repo.run("catch-up").code == 0
+    assert repo.run("check").code == 0
+    heads = repo.key_file.with_name(f"{repo.key_file.name}.heads")
+    tier.rename(away)
+    heads.unlink()
+    assert repo.run("key", "rotate", "--root").code == 4
+    away.rename(tier)
+    told = repo.run("catch-up")
+    assert (told.code, "`repo repair --accept-history b`" in told.out) == (4, True)

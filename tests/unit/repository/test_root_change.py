@@ -106,6 +106,41 @@ def test_a_tier_that_was_away_follows_by_itself() -> None:
     assert check(repository, read_percent=100).is_ok
 
 
+def _seen(scene: Scene) -> dict[str, list[SeenTier]]:
+    """As a file of heads beside the key knows the tiers."""
+    states = [tier.log.state for tier in scene.reopen().tiers]
+    return {"": [SeenTier(state.tier_id, state.head, state.root) for state in states]}
+
+
+def test_of_a_tier_that_is_away_what_was_seen_of_it_counts() -> None:
+    """Nobody bears witness to the last entries of a tier that was in step; who changes the root has seen them."""
+    scene = Scene(("a", "b"))
+    snapshot = scene.backup(photos(2), "before")
+    assert snapshot is not None
+    seen = _seen(scene)
+    change_root(scene.reopen(stores=[scene.store("a")], known=lambda _: seen), scene.provider)
+    repository = scene.reopen()
+    state = repository.tier("a").log.state
+    assert state.tier_id not in state.witnesses  # that it was seen itself is no word of another one
+    assert repository.tier("b").is_ready, repository.states()
+    assert snapshot.id in repository.tier("b").snapshots()
+    catch_up(repository, repository.tier("b"))
+    assert check(scene.reopen(), read_percent=100).is_ok
+    assert all(tier.is_ready for tier in scene.reopen(known=lambda _: seen).tiers)
+
+
+def test_what_the_old_root_signs_behind_what_was_seen_is_not_believed() -> None:
+    scene = Scene(("a", "b"))
+    snapshot = scene.backup(photos(2), "before")
+    assert snapshot is not None
+    seen = _seen(scene)
+    _forge(scene, "b", SnapshotsForgotten(time_ns=1, snapshots=(snapshot.id,)))
+    change_root(scene.reopen(stores=[scene.store("a")], known=lambda _: seen), scene.provider)
+    repository = scene.reopen()
+    assert repository.tier("b").state is TierState.REPLAYED
+    assert snapshot.id in repository.tier("b").snapshots()
+
+
 def test_an_order_given_to_a_tier_that_was_away_says_first_which_root_is_in_force() -> None:
     scene = Scene(("a", "b"))
     snapshot = scene.backup(photos(2), "before")
