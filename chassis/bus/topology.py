@@ -21,6 +21,7 @@ from nats.js import JetStreamContext
 from nats.js.api import (
     AckPolicy,
     ConsumerConfig,
+    ConsumerInfo,
     DeliverPolicy,
     DiscardPolicy,
     PersistMode,
@@ -62,6 +63,7 @@ _STREAM = "stream "
 _NO_STORAGE = (10023, 10047)
 """The server's numbers for: insufficient resources, insufficient storage resources."""
 _SHOWN = 8
+_NO_TIME = "0001-01-01T00:00:00Z"  # as Go writes a time that is none
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -233,14 +235,14 @@ async def apply(
         declared = consumer_config(spec)
         what = f"consumer {spec.durable_name}"
         info = await _found(js.consumer_info(spec.stream, spec.durable_name))
-        if info is None or _differences(what, declared, _consumer_settings(info.config)):
+        if info is None or _differences(what, declared, _consumer_settings(info)):
             # The same request creates a durable consumer and updates it; its position is kept.
             config_ = ConsumerConfig(name=spec.durable_name, **{**declared, "headers_only": False})
             await _done(what, js.add_consumer(spec.stream, config_))
             changes.append(Change(what, "created" if info is None else "updated"))
         if info is not None and info.paused:
-            # An update leaves a pause as it is.
-            await _done(what, js.resume_consumer(spec.stream, spec.durable_name))
+            # An update leaves a pause as it is; the library's "resume" would leave one that ended in 1970.
+            await _done(what, js.pause_consumer(spec.stream, spec.durable_name, _NO_TIME))
     return changes
 
 
@@ -274,7 +276,7 @@ async def compare(
     for spec in _with_replays(consumers):
         what = f"consumer {spec.durable_name}"
         info = await _found(js.consumer_info(spec.stream, spec.durable_name))
-        settings = None if info is None else _consumer_settings(info.config)
+        settings = None if info is None else _consumer_settings(info)
         found += _differences(what, consumer_config(spec), settings)
     return found
 
@@ -283,8 +285,10 @@ def _with_replays(consumers: Sequence[ConsumerSpec]) -> list[ConsumerSpec]:
     return [each for spec in consumers for each in (spec, replay_consumer(spec))]
 
 
-def _consumer_settings(config: ConsumerConfig | None) -> Mapping[str, Any]:
-    settings = dict(vars(config)) if config is not None else {}
+def _consumer_settings(info: ConsumerInfo) -> Mapping[str, Any]:
+    settings = dict(vars(info.config)) if info.config is not None else {}
+    if not info.paused:
+        settings["pause_until"] = None  # A pause that is over holds nothing up.
     # The server answers one filter in the singular and several in the plural.
     single = settings.pop("filter_subject", None)
     settings["filter_subjects"] = [single] if single else settings.get("filter_subjects")

@@ -3,15 +3,17 @@
 import asyncio
 import logging
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
 from nats.js import JetStreamContext
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from chassis.bus import topology
 from chassis.bus.deadletters import Dismissal, dismiss, replay, show
 from chassis.bus.subscriptions import SLOTS, Received
+from chassis.clock import SystemClock
 from chassis.record.eventstore import AlreadyHandled
 from contracts import errors
 from contracts.envelope import encode
@@ -557,6 +559,15 @@ async def test_paused_consumer_is_not_ready_until_the_topology_is_applied(own_na
         await own_nats.apply()
         await eventually(lambda: got)
         await eventually(lambda: _is_well(process))
+        assert await topology.compare(js) == []
+        assert await topology.apply(js) == []
+        # One that ends by itself is no drift, once it is over.
+        await js.pause_consumer(ACCEPT.stream, DURABLE, f"{SystemClock().now() + timedelta(seconds=1):%FT%TZ}")
+        assert await eventually(lambda: _is_declared(js))
+
+
+async def _is_declared(js: JetStreamContext) -> bool:
+    return await topology.compare(js) == []
 
 
 async def test_consumer_that_is_deleted_is_named_with_the_command(own_nats: NatsServer) -> None:
