@@ -60,13 +60,9 @@ class Voice:
     """Says lines; and that the work goes on, and what it is, wherever nothing was said for some seconds."""
 
     def __init__(self) -> None:
-        self._begun = self._said = time.monotonic()
+        self.begun = self._said = time.monotonic()
         self._turn = threading.RLock()
         self._work: Callable[[], str] = lambda: "at work"
-
-    def seconds(self) -> float:
-        """Since it began."""
-        return time.monotonic() - self._begun
 
     def say(self, line: str) -> None:
         """A line, at once, whatever letters the terminal has. That nobody reads it any more ends nothing."""
@@ -100,7 +96,7 @@ class Voice:
         while not done.wait(0.1):
             now = time.monotonic()
             if now - self._said >= SAY_SECONDS:
-                self.say(f"  {self.seconds():3.0f} s  {self._work()}")
+                self.say(f"  {time.monotonic() - self.begun:3.0f} s  {self._work()}")
 
 
 _voice = Voice()
@@ -297,7 +293,7 @@ def install(folder: Path, lock: str) -> None:
     draft = folder / f"{MARK}.new"
     draft.write_text(json.dumps({"folder": str(folder), "python": version.decode().strip(), "locks": locks}))
     draft.rename(folder / MARK)
-    say(f"The packages are installed, {_voice.seconds():.0f} s after the start.")
+    say(f"The packages are installed, {time.monotonic() - _voice.begun:.0f} s after the start.")
 
 
 def install_one(folder: Path, lock: str, *options: str, total: int) -> None:
