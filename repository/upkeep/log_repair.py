@@ -55,8 +55,8 @@ class FaultyEntry(NamedTuple):
 
     `place`: where a bridge would stand. `follower`: the digest by which the next entry names it; empty where nobody
     knows it. `lost`: how many snapshots are lost with it and those beside it for which there is no copy, by the count
-    that whole entries carry; None where no whole one follows. `may_weigh`: it may have said something that is known
-    from nowhere else, as a hold is. `copy`: the entry itself, from elsewhere.
+    that whole entries carry and by what a checkpoint has; None where no whole one follows. `may_weigh`: it may have
+    said something that is known from nowhere else, as a hold is. `copy`: the entry itself, from elsewhere.
     """
 
     number: int
@@ -176,7 +176,11 @@ class FaultyLog:
             is_last = number == run.stop - 1
             follower = after.previous if after is not None and is_last else b""
             self.digests[number] = follower
-            if lost:
+            if lost and run.stop - 1 <= state.base:
+                # A checkpoint behind all of them has what was live by then, and that is committed again. What else was
+                # in them was forgotten since: no snapshot that should exist.
+                lost = 0
+            elif lost:
                 # Those that a checkpoint has are committed again.
                 lost -= bisect_left(known, run.stop) - bisect_left(known, run.start)
             # What a checkpoint says of the entry is said again, too.

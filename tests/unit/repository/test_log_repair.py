@@ -8,6 +8,8 @@ from repository.errors import RepositoryError, TierUnreachable
 from repository.log.state import LogState
 from repository.opened.open_tier import TierState
 from repository.opened.repository import Repository
+from repository.prune.prune import prune
+from repository.retention.orders import forget
 from repository.stored.checkpoint import KeptStream
 from repository.stored.log_entry import (
     Body,
@@ -200,6 +202,50 @@ def test_lost_entry_before_a_checkpoint_is_made_whole(monkeypatch: pytest.Monkey
             store.delete(info.key)
         assert len(scene.reopen().snapshots()) == 12
         assert check(scene.repository).damage == []
+
+
+@pytest.mark.parametrize("many", [1, 2])
+def test_lost_entry_of_what_was_forgotten_before_a_checkpoint_is_bridged_unasked(
+    monkeypatch: pytest.MonkeyPatch, many: int
+) -> None:
+    """No snapshot that should exist was in it: the checkpoint has all of these. Without it nobody knows."""
+    monkeypatch.setattr("repository.log.commit_log.CHECKPOINT_EVERY", 8)
+    for is_known in (True, False):
+        scene = Scene()
+        made = [scene.backup(photos(1, number), f"run {number}") for number in range(12)]
+        gone = [each.id for each in made[1 : 1 + many] if each is not None]
+        entry_of = dict(scene.tier("a").log.state.entry_of.items())
+        forget(scene.reopen(), gone)
+        prune(scene.reopen())
+        scene.tier("a").log.checkpoint(is_due=True)
+        store = scene.store("a")
+        assert not {manifest_object_key(each) for each in gone} & {info.key for info in store.list("snapshots/")}
+        for each in gone:
+            store.put(entry_object_key(entry_of[each]), b"?")
+        if not is_known:
+            for info in list(store.list("checkpoints/")):
+                store.delete(info.key)
+        assert not check(scene.reopen()).is_ok
+        result = repair(scene.reopen(), scene.tier("a"))
+        assert (result.is_complete, result.given_up) == (is_known, [])
+        if is_known:
+            assert len(scene.reopen().snapshots()) == 12 - many
+            assert check(scene.repository, read_percent=100).is_ok
+
+
+def test_lost_entry_of_what_was_forgotten_behind_the_checkpoint_is_left_to_the_operator() -> None:
+    """It was committed and forgotten since: by the count it may have been one that should exist."""
+    scene = Scene()
+    scene.backup(photos(1), "run")
+    scene.tier("a").log.checkpoint(is_due=True)
+    late = scene.backup(photos(1, 20), "late")
+    assert late is not None
+    number = scene.tier("a").log.state.entry_of[late.id]
+    forget(scene.reopen(), [late.id])
+    prune(scene.reopen())
+    assert number > scene.reopen().tier("a").log.state.base
+    scene.store("a").put(entry_object_key(number), b"?")
+    assert repair(scene.reopen(), scene.tier("a")).unrepaired
 
 
 def test_checkpoint_that_was_made_beside_a_check_is_no_damage(monkeypatch: pytest.MonkeyPatch) -> None:
