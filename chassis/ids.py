@@ -9,7 +9,7 @@ import hashlib
 import os
 import re
 import threading
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Protocol
 from uuid import UUID
 
@@ -68,6 +68,11 @@ def derived_id(moment: datetime, *parts: str) -> str:
     millisecond = int(moment.timestamp() * 1000)
     counter, tail = int.from_bytes(digest[:2]) % _COUNTER_LIMIT, int.from_bytes(digest[2:10]) & ((1 << 62) - 1)
     return str(UUID(int=millisecond << 80 | 7 << 76 | counter << 64 | 2 << 62 | tail))
+
+
+def moment_of(id: str) -> datetime:  # noqa: A002  # that is what it is
+    """When an id was made, or the moment of what it was derived from; to the millisecond. Of `is_id` alone."""
+    return datetime.fromtimestamp((UUID(id).int >> 80) / 1000, UTC)
 
 
 def is_id(text: str) -> bool:

@@ -7,6 +7,7 @@ from msgspec import Meta
 
 from contracts.configuration import ConfigurationBody, ConfigurationState
 from contracts.event import Event, pinned
+from contracts.notifications import ChannelBody, ChannelState, NotificationEvent
 from contracts.refusal import Refusal
 from contracts.retention import RetentionPolicyBody
 
@@ -96,7 +97,7 @@ class BackupFellDue(DueFact, frozen=True, kw_only=True):
     is_urgent: bool = False
 
 
-@pinned("config.backup-missed.v1")
+@pinned("config.backup-missed.v1", taken_by=("config--tell-missed",))
 class BackupMissed(DueFact, frozen=True, kw_only=True):
     """Nothing could start a run when it was due, and its schedule lets it not be made up for."""
 
@@ -183,3 +184,122 @@ class RetentionPolicyRefused(RetentionPolicyRefusal, frozen=True, kw_only=True):
 @pinned("config.retention-policy-change-refused.v1")
 class RetentionPolicyChangeRefused(RetentionPolicyRefusal, frozen=True, kw_only=True):
     """A submitted change of a retention policy was refused."""
+
+
+class ChannelFact(Event, frozen=True, kw_only=True):
+    """The base of what is said of a channel: each fact says all of it, and the highest `version` is enough."""
+
+    request_id: str
+    channel_id: str
+    version: int
+    body: ChannelBody
+    state: ChannelState = ChannelState.ACTIVE
+
+
+class ChannelRefusal(Refusal, frozen=True, kw_only=True):
+    """The base of what answers a request about a channel with no."""
+
+    channel_id: str
+
+
+@pinned("config.notification-channel-created.v1")
+class NotificationChannelCreated(ChannelFact, frozen=True, kw_only=True):
+    """There is a notification channel. Version 1 of it."""
+
+
+@pinned("config.notification-channel-updated.v1")
+class NotificationChannelUpdated(ChannelFact, frozen=True, kw_only=True):
+    """A notification channel says something else from now on."""
+
+
+@pinned("config.notification-channel-retired.v1")
+class NotificationChannelRetired(ChannelFact, frozen=True, kw_only=True):
+    """Nothing is sent to a channel any more; `body` is what the version before it said."""
+
+    state: ChannelState = ChannelState.RETIRED
+
+
+@pinned("config.notification-channel-refused.v1")
+class NotificationChannelRefused(ChannelRefusal, frozen=True, kw_only=True):
+    """A submitted channel was refused."""
+
+
+@pinned("config.notification-channel-change-refused.v1")
+class NotificationChannelChangeRefused(ChannelRefusal, frozen=True, kw_only=True):
+    """A submitted change of a channel was refused."""
+
+
+@pinned("config.notification-channel-retirement-refused.v1")
+class NotificationChannelRetirementRefused(ChannelRefusal, frozen=True, kw_only=True):
+    """A channel was not retired."""
+
+
+@pinned("config.notification-test-refused.v1")
+class NotificationTestRefused(ChannelRefusal, frozen=True, kw_only=True):
+    """A channel was not tested."""
+
+
+class NotificationFact(Event, frozen=True, kw_only=True):
+    """The base of what is said of one notification: one event, told to one channel."""
+
+    notification_id: str
+    channel_id: str
+
+
+class NotificationPlanned(NotificationFact, frozen=True, kw_only=True):
+    """The base of the first that is said of one. `event_id`: of the fact that it tells of.
+
+    `happened_at`: when that was. `code`: why it is so, of the catalogue. `due_at`: the instant of the schedule.
+    `next_attempt_at`: when it is sent; later than at once in the channel's quiet hours.
+    """
+
+    event: NotificationEvent
+    event_id: str
+    happened_at: datetime
+    next_attempt_at: datetime
+    configuration_id: str | None = None
+    execution_id: str | None = None
+    code: str | None = None
+    due_at: datetime | None = None
+    is_wedding_critical: bool = False
+
+
+@pinned("config.notification-due.v1")
+class NotificationDue(NotificationPlanned, frozen=True, kw_only=True):
+    """A channel is to be told of something."""
+
+
+@pinned("config.notification-test-accepted.v1")
+class NotificationTestAccepted(NotificationPlanned, frozen=True, kw_only=True):
+    """Somebody had a channel tested: it is sent a notification that says so."""
+
+    request_id: str
+
+
+@pinned("config.notification-delayed.v1")
+class NotificationDelayed(NotificationFact, frozen=True, kw_only=True):
+    """A notification did not arrive, as far as is known, and is sent again. `attempts` so far; `status`: HTTP's."""
+
+    attempts: Annotated[int, Meta(ge=0)]
+    code: str
+    next_attempt_at: datetime
+    hint: str = ""
+    status: int | None = None
+
+
+@pinned("config.notification-delivered.v1")
+class NotificationDelivered(NotificationFact, frozen=True, kw_only=True):
+    """The receiver has said that it has a notification, at the last of `attempts`."""
+
+    attempts: Annotated[int, Meta(ge=1)]
+    status: int | None = None
+
+
+@pinned("config.notification-given-up.v1")
+class NotificationGivenUp(NotificationFact, frozen=True, kw_only=True):
+    """A notification is not sent any more, and nobody knows of it by this channel."""
+
+    attempts: Annotated[int, Meta(ge=0)]
+    code: str
+    hint: str = ""
+    status: int | None = None

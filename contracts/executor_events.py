@@ -76,7 +76,7 @@ class CatchUp(Value, frozen=True, kw_only=True):
     code: str
 
 
-@pinned("executor.backup-accepted.v1")
+@pinned("executor.backup-accepted.v1", taken_by=("config--tell-start",))
 class BackupAccepted(Event, frozen=True, kw_only=True):
     """A run is in the record and waits for a worker (`initializing`). `retry_of`: the run in whose place it is.
 
@@ -95,7 +95,7 @@ class BackupAccepted(Event, frozen=True, kw_only=True):
     is_urgent: bool = False
 
 
-@pinned("executor.backup-refused.v1")
+@pinned("executor.backup-refused.v1", taken_by=("config--tell-refusal",))
 class BackupRefused(Refusal, frozen=True, kw_only=True):
     """A requested backup was refused. `due_at`: the instant of the schedule that asked for it."""
 
@@ -168,7 +168,7 @@ class TierFailed(Event, frozen=True, kw_only=True):
     hint: str = ""
 
 
-@pinned("executor.backup-completed.v1", taken_by=("recovery--catalogue-backup",))
+@pinned("executor.backup-completed.v1", taken_by=("recovery--catalogue-backup", "config--tell-completion"))
 class BackupCompleted(Event, frozen=True, kw_only=True):
     """The snapshot is on every required tier and was verified there.
 
@@ -196,7 +196,7 @@ class BackupCompleted(Event, frozen=True, kw_only=True):
         return self.code != errors.SOURCE_EMPTIED.code
 
 
-@pinned("executor.backup-failed.v1")
+@pinned("executor.backup-failed.v1", taken_by=("config--tell-failure",))
 class BackupFailed(Event, frozen=True, kw_only=True):
     """The run has ended without a snapshot on every required tier; what was uploaded is reused by the next.
 
@@ -211,7 +211,7 @@ class BackupFailed(Event, frozen=True, kw_only=True):
     report_digest: str | None = None
 
 
-@pinned("executor.backup-cancelled.v1")
+@pinned("executor.backup-cancelled.v1", taken_by=("config--note-cancellation",))
 class BackupCancelled(Event, frozen=True, kw_only=True):
     """Somebody had the run stopped. What was uploaded is reused by the next.
 

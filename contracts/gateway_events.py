@@ -7,6 +7,7 @@ from msgspec import Meta
 
 from contracts.configuration import BulkMode, ConfigurationBody, LocationName
 from contracts.event import Event, Value, pinned
+from contracts.notifications import ChannelBody
 from contracts.recovery_events import ConflictPolicy
 from contracts.refusal import Refusal
 from contracts.retention import RetentionPolicyBody
@@ -129,6 +130,39 @@ class RetentionPolicyChangeSubmitted(RetentionPolicyRequest, frozen=True, kw_onl
     """An owner asked for a retention policy to say something else, where it is at `expected_version`."""
 
     expected_version: int
+
+
+class ChannelRequest(Event, frozen=True, kw_only=True):
+    """The base of what is asked of a notification channel."""
+
+    request_id: str
+    channel_id: str
+    evidence: Evidence
+
+
+@pinned("gateway.notification-channel-submitted.v1", taken_by=("config--create-notification-channel",))
+class NotificationChannelSubmitted(ChannelRequest, frozen=True, kw_only=True):
+    """An owner asked for a new notification channel. Its id is allocated with the request."""
+
+    body: ChannelBody
+
+
+@pinned("gateway.notification-channel-change-submitted.v1", taken_by=("config--change-notification-channel",))
+class NotificationChannelChangeSubmitted(ChannelRequest, frozen=True, kw_only=True):
+    """An owner asked for a channel to say something else: all of `body`, where it is at `expected_version`."""
+
+    expected_version: int
+    body: ChannelBody
+
+
+@pinned("gateway.notification-channel-retirement-requested.v1", taken_by=("config--retire-notification-channel",))
+class NotificationChannelRetirementRequested(ChannelRequest, frozen=True, kw_only=True):
+    """An owner asked for nothing more to be sent to a channel."""
+
+
+@pinned("gateway.notification-test-requested.v1", taken_by=("config--test-notification-channel",))
+class NotificationTestRequested(ChannelRequest, frozen=True, kw_only=True):
+    """An operator asked for a channel to be sent a notification that says that it is a test."""
 
 
 @pinned("gateway.backup-requested.v1", taken_by=("executor--accept-backup",))

@@ -6,7 +6,7 @@ Sealed fields hold what no key opens: the examples are for reading and for tests
 """
 
 import hashlib
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import msgspec
@@ -17,73 +17,35 @@ from contracts import executor_events as executor
 from contracts import gateway_events as gateway
 from contracts import recovery_events as recovery
 from contracts.configuration import (
-    BackupType,
     BulkMode,
-    ConfigurationBody,
-    Destination,
-    SourceType,
-    StorageDestinations,
     Tier,
 )
 from contracts.envelope import SOURCE_PREFIX, Envelope, encode_data
 from contracts.event import Event, pinned_events
+from contracts.notifications import ChannelBody, NotificationEvent
 from contracts.progress import Progress, TierProgress
-from contracts.retention import LegalBasis, RetentionPolicyBody
-from contracts.sealed import Sealed
+from contracts.retention import RetentionPolicyBody
+from contracts.sample_values import (
+    BACKUP_REQUEST,
+    BEGIN,
+    BODY,
+    CHANNEL,
+    CHANNEL_BODY,
+    CONFIGURATION,
+    CONFIGURATION_REQUEST,
+    EVIDENCE,
+    EXECUTION,
+    NOTIFICATION,
+    OPERATION,
+    ORGANISATION,
+    POLICY,
+    RETENTION_POLICY,
+    SNAPSHOT,
+    TRACE,
+    sealed,
+)
 
 E = TypeVar("E", bound=Event)
-
-ORGANISATION = "0199a0f2-0000-7000-8000-0000000000a1"
-RETENTION_POLICY = "0199a0f2-0000-7000-8000-0000000000f1"
-CONFIGURATION = "0199a0f2-0000-7000-8000-0000000000c1"
-EXECUTION = "0199a0f2-0000-7000-8000-0000000000e1"
-OPERATION = "0199a0f2-0000-7000-8000-0000000000f1"
-_CONFIGURATION_REQUEST = "0199a0f2-0000-7000-8000-000000000001"
-_BACKUP_REQUEST = "0199a0f2-0000-7000-8000-000000000002"
-_SNAPSHOT = "5f0c3a9b8d7e6f5041322314051627384950a1b2c3d4e5f60718293a4b5c6d7e"
-_BEGIN = datetime(2026, 6, 13, 9, 30, tzinfo=UTC)
-_TRACE = "0af7651916cd43dd8448eb211c80319c"
-
-
-def _sealed(byte: int) -> Sealed:
-    return Sealed(key=f"organisation/{ORGANISATION}/1", box=bytes([byte]) * 12 + bytes(range(32)))
-
-
-_BODY = ConfigurationBody(
-    name=_sealed(0x11),
-    name_digest="9b74c9897bac770ffc029102a200c5de",
-    source_type=SourceType.DIRECTORY,
-    source_location="studio-photos",
-    source_identifier=_sealed(0x22),
-    backup_type=BackupType.INCREMENTAL,
-    storage_destinations=StorageDestinations(
-        local=Destination(location="local", required=True),
-        cloud_primary=Destination(location="cloud-primary", required=True),
-        cloud_secondary=Destination(location="cloud-secondary"),
-        offsite=Destination(location="offsite", lock_days=30, storage_class="GLACIER_IR"),
-    ),
-    is_wedding_critical=True,
-    wedding_date=_sealed(0x33),
-    tags=("photos", "2026"),
-)
-_POLICY = RetentionPolicyBody(
-    name=_sealed(0x44),
-    keep_daily=30,
-    keep_monthly=24,
-    keep_within="90d",
-    minimum_days=30,
-    maximum_days=3650,
-    lock_days=30,
-    data_categories=("photos",),
-    legal_basis=LegalBasis.CONTRACT,
-)
-_EVIDENCE = gateway.Evidence(
-    assurance="aal2",
-    factors=("password", "totp"),
-    roles=("owner",),
-    token_id="jti-0199a0f2",  # noqa: S106  # an id
-    second_factor=True,
-)
 
 _RUN = f"backup-run/{EXECUTION}"
 _POLICY_SUBJECT = f"retention-policy/{RETENTION_POLICY}"
@@ -92,27 +54,27 @@ _CONFIG = f"configuration/{CONFIGURATION}"
 # In the order of the story: the request that it goes back to, the aggregate, its version there, and the event.
 _STORY: tuple[tuple[str, str, int, Event], ...] = (
     (
-        _CONFIGURATION_REQUEST,
-        f"request/{_CONFIGURATION_REQUEST}",
+        CONFIGURATION_REQUEST,
+        f"request/{CONFIGURATION_REQUEST}",
         1,
         gateway.ConfigurationSubmitted(
-            request_id=_CONFIGURATION_REQUEST, configuration_id=CONFIGURATION, body=_BODY, evidence=_EVIDENCE
+            request_id=CONFIGURATION_REQUEST, configuration_id=CONFIGURATION, body=BODY, evidence=EVIDENCE
         ),
     ),
     (
-        _CONFIGURATION_REQUEST,
+        CONFIGURATION_REQUEST,
         _CONFIG,
         1,
         config.ConfigurationCreated(
-            request_id=_CONFIGURATION_REQUEST, configuration_id=CONFIGURATION, version=1, body=_BODY
+            request_id=CONFIGURATION_REQUEST, configuration_id=CONFIGURATION, version=1, body=BODY
         ),
     ),
     (
-        _CONFIGURATION_REQUEST,
+        CONFIGURATION_REQUEST,
         _CONFIG,
         1,
         config.ConfigurationRefused(
-            request_id=_CONFIGURATION_REQUEST,
+            request_id=CONFIGURATION_REQUEST,
             configuration_id=CONFIGURATION,
             code=errors.CONFIGURATION_NAME_TAKEN.code,
             field="name",
@@ -120,29 +82,29 @@ _STORY: tuple[tuple[str, str, int, Event], ...] = (
         ),
     ),
     (
-        _BACKUP_REQUEST,
-        f"request/{_BACKUP_REQUEST}",
+        BACKUP_REQUEST,
+        f"request/{BACKUP_REQUEST}",
         1,
         gateway.BackupRequested(
-            request_id=_BACKUP_REQUEST,
+            request_id=BACKUP_REQUEST,
             execution_id=EXECUTION,
             configuration_id=CONFIGURATION,
             configuration_version=1,
-            evidence=_EVIDENCE,
+            evidence=EVIDENCE,
         ),
     ),
     (
-        _BACKUP_REQUEST,
+        BACKUP_REQUEST,
         "access/0199a0f2-0000-7000-8000-0000000000d1",
         1,
         gateway.AccessDenied(code=errors.FORBIDDEN.code, route="/api/backup/execute", method="POST", repeats=3),
     ),
     (
-        _BACKUP_REQUEST,
+        BACKUP_REQUEST,
         _RUN,
         1,
         executor.BackupAccepted(
-            request_id=_BACKUP_REQUEST,
+            request_id=BACKUP_REQUEST,
             execution_id=EXECUTION,
             configuration_id=CONFIGURATION,
             configuration_version=1,
@@ -152,28 +114,28 @@ _STORY: tuple[tuple[str, str, int, Event], ...] = (
         ),
     ),
     (
-        _BACKUP_REQUEST,
+        BACKUP_REQUEST,
         _RUN,
         1,
         executor.BackupRefused(
-            request_id=_BACKUP_REQUEST,
+            request_id=BACKUP_REQUEST,
             execution_id=EXECUTION,
             configuration_id=CONFIGURATION,
             code=errors.CONFIGURATION_UNKNOWN.code,
             hint=errors.CONFIGURATION_UNKNOWN.hint,
         ),
     ),
-    (_BACKUP_REQUEST, _RUN, 2, executor.BackupPreparing(execution_id=EXECUTION, fence=1, worker="worker-7c9e")),
-    (_BACKUP_REQUEST, _RUN, 3, executor.BackupUploading(execution_id=EXECUTION, fence=1)),
-    (_BACKUP_REQUEST, _RUN, 4, executor.BackupVerifying(execution_id=EXECUTION, fence=1)),
+    (BACKUP_REQUEST, _RUN, 2, executor.BackupPreparing(execution_id=EXECUTION, fence=1, worker="worker-7c9e")),
+    (BACKUP_REQUEST, _RUN, 3, executor.BackupUploading(execution_id=EXECUTION, fence=1)),
+    (BACKUP_REQUEST, _RUN, 4, executor.BackupVerifying(execution_id=EXECUTION, fence=1)),
     (
-        _BACKUP_REQUEST,
+        BACKUP_REQUEST,
         _RUN,
         5,
         executor.TierUploaded(
             execution_id=EXECUTION,
             tier=Tier.CLOUD_PRIMARY,
-            snapshot_id=_SNAPSHOT,
+            snapshot_id=SNAPSHOT,
             log_entry=17,
             uploaded_bytes=9_663_676_416,
             objects=291,
@@ -181,7 +143,7 @@ _STORY: tuple[tuple[str, str, int, Event], ...] = (
         ),
     ),
     (
-        _BACKUP_REQUEST,
+        BACKUP_REQUEST,
         _RUN,
         6,
         executor.TierFailed(
@@ -192,13 +154,13 @@ _STORY: tuple[tuple[str, str, int, Event], ...] = (
         ),
     ),
     (
-        _BACKUP_REQUEST,
+        BACKUP_REQUEST,
         _RUN,
         7,
         executor.BackupCompleted(
             execution_id=EXECUTION,
             configuration_id=CONFIGURATION,
-            snapshot_id=_SNAPSHOT,
+            snapshot_id=SNAPSHOT,
             degraded=True,
             totals=executor.RunTotals(
                 files=48_213,
@@ -229,7 +191,7 @@ _STORY: tuple[tuple[str, str, int, Event], ...] = (
         ),
     ),
     (
-        _BACKUP_REQUEST,
+        BACKUP_REQUEST,
         _RUN,
         7,
         executor.BackupFailed(
@@ -240,7 +202,7 @@ _STORY: tuple[tuple[str, str, int, Event], ...] = (
             tier=Tier.CLOUD_PRIMARY,
         ),
     ),
-    (_BACKUP_REQUEST, _RUN, 3, executor.BackupRequeued(execution_id=EXECUTION, fence=1)),
+    (BACKUP_REQUEST, _RUN, 3, executor.BackupRequeued(execution_id=EXECUTION, fence=1)),
 )
 
 # Examples are frozen. These were when an id was a place in the story; those that came later have it from their name.
@@ -275,20 +237,24 @@ _USUAL: dict[str, object] = {
     "position": 0,
     "created": 2,
     "bulk_id": "0199a0f2-0000-7000-8000-000000000004",
-    "body": _BODY,
-    "before": _BODY,
-    "evidence": _EVIDENCE,
+    "body": BODY,
+    "before": BODY,
+    "evidence": EVIDENCE,
     "code": errors.RUN_FINISHED.code,
     "hint": errors.RUN_FINISHED.hint,
     "operation_id": OPERATION,
     "recovery_point_id": EXECUTION,
-    "snapshot_id": _SNAPSHOT,
+    "snapshot_id": SNAPSHOT,
     "recovery_type": recovery.RecoveryType.PARTIAL,
     "conflict_policy": recovery.ConflictPolicy.REFUSE,
     "target_location": "restored",
-    "target_path": _sealed(0x44),
+    "target_path": sealed(0x44),
     "target_digest": "5c0f4e1f0b8d4a6c9e2d7b3a1f6e8c90",
-    "scope": _sealed(0x55),
+    "scope": sealed(0x55),
+    "channel_id": CHANNEL,
+    "notification_id": NOTIFICATION,
+    "event": NotificationEvent.FAILED,
+    "attempts": 1,
     "fence": 1,
     "totals": recovery.RecoveryTotals(
         files=48_211,
@@ -297,16 +263,15 @@ _USUAL: dict[str, object] = {
         read_from=(recovery.TierBytes(tier=Tier.LOCAL.value, bytes=9_663_676_416),),
     ),
 }
-# And what one that is not named here holds, by its type.
-_BY_TYPE: dict[object, object] = {
+_BY_TYPE: dict[object, object] = {  # And what one that is not named here holds, by its type.
     str: "0199a0f2-0000-7000-8000-0000000000e0",
     int: 1,
     float: 1.0,
     bool: True,
-    datetime: _BEGIN,
+    datetime: BEGIN,
 }
 # What is called as another thing is, and is of its own type.
-_OF_KIND: dict[object, object] = {RetentionPolicyBody: _POLICY}
+_OF_KIND: dict[object, object] = {RetentionPolicyBody: POLICY, ChannelBody: CHANNEL_BODY}
 
 
 def sample_envelopes() -> dict[str, Envelope]:
@@ -331,6 +296,9 @@ def _usual(cls: type[Any]) -> tuple[str, str, int, Event]:
     event: Event = cls(**needed | usual | own)
     request = str(_USUAL["request_id"])
     of_config = _POLICY_SUBJECT if "retention_policy_id" in needed | usual else _CONFIG
+    if "channel_id" in needed | usual:
+        is_one = issubclass(cls, config.NotificationFact)
+        of_config = f"notification/{NOTIFICATION}" if is_one else f"notification-channel/{CHANNEL}"
     subjects = {
         "gateway": f"request/{request}",
         "config": of_config,
@@ -348,14 +316,14 @@ def _envelope(request: str, subject: str, version: int, event: Event) -> Envelop
         source=f"{SOURCE_PREFIX}{owner}",
         type=event.NAME,
         subject=subject,
-        time=_BEGIN + timedelta(seconds=place % 3600),
+        time=BEGIN + timedelta(seconds=place % 3600),
         datacontenttype="application/json",
         organisation=ORGANISATION,
         actor=f"service:{owner}" if owner in ("executor", "recovery") else "user:0199a0f2-0000-7000-8000-0000000000b1",
         sequence=version,
         correlationid=request,
         causationid=None if owner == "gateway" else _event_id(_first(request)),
-        traceparent=f"00-{_TRACE}-{place:016x}-01",
+        traceparent=f"00-{TRACE}-{place:016x}-01",
         data=encode_data(event),
     )
 
@@ -381,7 +349,7 @@ def sample_progress() -> Progress:
     return Progress(
         execution_id=EXECUTION,
         organisation=ORGANISATION,
-        time=_BEGIN + timedelta(seconds=60),
+        time=BEGIN + timedelta(seconds=60),
         phase="backing_up",
         files_done=12_400,
         files_total=48_213,

@@ -1,10 +1,13 @@
 """The gateway's own tables beside its record, as statements that the administrator's role installs.
 
 Two kinds: what the gateway has decided (idempotency keys, tickets), and read models, which may be dropped at any
-time and are made again by replay. Statements are executed once, ever; a change is a new statement at the end.
+time and are made again by replay. Statements are executed once, ever; a change is a new statement at the end, which
+is that of `gateway.later_steps`: this page is full.
 """
 
 from typing import LiteralString
+
+from gateway import later_steps
 
 STATEMENTS: tuple[LiteralString, ...] = (
     # Decided here.
@@ -382,4 +385,5 @@ STATEMENTS: tuple[LiteralString, ...] = (
             f"CREATE INDEX {table}_of_bulk ON {table} (bulk_id, position) WHERE bulk_id IS NOT NULL",
         )
     ),
+    *later_steps.STATEMENTS,
 )

@@ -41,6 +41,7 @@ class TimerLoop:
     """A part of a process (see `chassis.life.runtime`). `handlers`: by the timer's kind.
 
     `recalled`: the kinds whose handlers plan anew what is not due yet: they are called where the clock was put back.
+    `at_once`: how many of a kind are handled at the same time, where that is not `AT_ONCE`.
     """
 
     name = "timers"
@@ -55,12 +56,14 @@ class TimerLoop:
         every_seconds: float = EVERY_SECONDS,
         handler_seconds: float = HANDLER_SECONDS,
         recalled: Collection[str] = (),
+        at_once: Mapping[str, int] | None = None,
     ) -> None:
         self._table = table
         self._handlers = handlers
         self._health = health
         self._handler_seconds = handler_seconds
         self._recalled = tuple(recalled)
+        self._at_once = at_once or {}
         self._errors: dict[str, PlatformError] = {}
         self._unknown: set[str] = set()
         self._tell_at = 0.0
@@ -93,7 +96,7 @@ class TimerLoop:
         """Begin with all that is due; where a kind has its number under way, go on as soon as one of them is over."""
         while not self._loop.is_stopping:
             under_way = Counter(self._firing.values())
-            free = [kind for kind in self._handlers if under_way[kind] < AT_ONCE]
+            free = [kind for kind in self._handlers if under_way[kind] < self._at_once.get(kind, AT_ONCE)]
             timer = await self._table.take(free) if free else None
             if timer is not None:
                 task = asyncio.create_task(self._fire(timer), name=f"timer {timer.kind}")

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from contracts.config_events import ConfigurationFact, RetentionPolicyFact, ScheduleFact
+from contracts.config_events import ChannelFact, ConfigurationFact, RetentionPolicyFact, ScheduleFact
 from contracts.envelope import Envelope
 from contracts.event import Event, pinned_kinds
 from contracts.recovery_events import RecoveryFact
@@ -153,5 +153,13 @@ def _fields(event: Event, envelope: Envelope) -> msgspec.Raw:
             "version": event.version,
         }
         return msgspec.Raw(msgspec.json.encode(told))
+    if isinstance(event, ChannelFact):
+        said = {
+            "requestId": event.request_id,
+            "channelId": event.channel_id,
+            "version": event.version,
+            "state": event.state,
+        }
+        return msgspec.Raw(msgspec.json.encode(said))
     # As it is stored, unless it was stored in an older version.
     return envelope.data if envelope.type == event.NAME else msgspec.Raw(msgspec.json.encode(event))

@@ -59,6 +59,7 @@ _FIND_KEY = """
 _SEALED = """
     SELECT EXISTS (SELECT 1 FROM configurations WHERE organisation = %(organisation)s)
            OR EXISTS (SELECT 1 FROM retention_policies WHERE organisation = %(organisation)s)
+           OR EXISTS (SELECT 1 FROM notification_channels WHERE organisation = %(organisation)s)
            OR EXISTS (SELECT 1 FROM requests WHERE organisation = %(organisation)s)
 """
 _STATE = "SELECT state, code, field, hint, wrong::text FROM requests WHERE request_id = %s AND organisation = %s"

@@ -6,7 +6,14 @@ from typing import LiteralString
 from contracts import errors
 from contracts.errors import ErrorCode, PlatformError
 from gateway.projections.applied import Database
-from gateway.runs.examples import CONFIGURATION_ID, EXECUTION_ID, OPERATION_ID, REQUEST_ID, RETENTION_POLICY_ID
+from gateway.runs.examples import (
+    CHANNEL_ID,
+    CONFIGURATION_ID,
+    EXECUTION_ID,
+    OPERATION_ID,
+    REQUEST_ID,
+    RETENTION_POLICY_ID,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +50,4 @@ RETENTION_POLICY = Thing(
     errors.RETENTION_POLICY_UNKNOWN,
     RETENTION_POLICY_ID,
 )
+CHANNEL = Thing("channel_id", "notification_channels", "/notifications/channels/{}", errors.CHANNEL_UNKNOWN, CHANNEL_ID)

@@ -18,6 +18,7 @@ from contracts.event import Event
 from gateway.app import build
 from gateway.openapi.document import document
 from gateway.writes.declaration import API_PREFIX, Write, declared
+from services.config.adapters.receivers import OpenedReceivers
 from vault.targets import target_folder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,6 +27,7 @@ READ = (
         "services.",
         "contracts.configuration_rules",
         "contracts.retention",
+        "contracts.notifications",
         "chassis.calendar",
         "chassis.deciding",
         "chassis.locations",
@@ -33,7 +35,7 @@ READ = (
     *("gateway.groups.", "gateway.runs.", "vault.targets"),
 )
 """Where it is decided why something is refused."""
-BEHIND_PORTS = {"known": Locations.known, "examined": target_folder}
+BEHIND_PORTS = {"known": Locations.known, "examined": target_folder, "trouble": OpenedReceivers.trouble}
 """What stands behind a port, where it decides as well."""
 ASKED_AGAIN = {errors.BULK_NOT_SEEN_YET, errors.CONFIGURATION_NOT_SEEN_YET, errors.RECOVERY_POINT_NOT_SEEN_YET}
 """With these an owner refuses nothing: it puts the request off, and is asked again."""

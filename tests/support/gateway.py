@@ -45,6 +45,7 @@ from contracts.gateway_events import (
     ConfigurationChangeSubmitted,
     ConfigurationItemSubmitted,
     ConfigurationsSubmitted,
+    NotificationChannelChangeSubmitted,
     RetentionPolicyChangeSubmitted,
 )
 from contracts.recovery_events import RecoveryAccepted
@@ -251,6 +252,9 @@ def whole_run(execution_id: str, configuration_id: str, tiers: Sequence[Tier] = 
     ]
 
 
+_CHANGES = ConfigurationChangeSubmitted | RetentionPolicyChangeSubmitted | NotificationChannelChangeSubmitted
+
+
 @dataclass
 class Owners:
     """Answers requests as config and executor would. `refuse`: a code to refuse everything with."""
@@ -302,7 +306,7 @@ class Owners:
             fact = sample_event(write.ACCEPTED)
             same = ("configuration_id", "configuration_version", "body", "recovery_point_id", "target_path", "scope")
             known = {name: getattr(event, name) for name in same if hasattr(event, name) and hasattr(fact, name)}
-            if isinstance(event, ConfigurationChangeSubmitted | RetentionPolicyChangeSubmitted):
+            if isinstance(event, _CHANGES):
                 known["version"] = event.expected_version + 1
             answer = msgspec.structs.replace(fact, **known, **{k: v for k, v in ids.items() if k not in known})
             for item in self.items if isinstance(event, ConfigurationsSubmitted) else ():

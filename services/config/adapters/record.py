@@ -10,8 +10,8 @@ from chassis.domain import Aggregate
 from chassis.handling import Handling
 from chassis.record.answers import Answers
 from chassis.record.eventstore import EventStore, Statement, StatementRefused
-from chassis.timers.table import Timer, TimerTable, cancelled, set_at
-from contracts.config_events import ConfigurationFact, ConfigurationRetired
+from chassis.timers.table import Timer, TimerTable, cancelled, set_at, set_in
+from contracts.config_events import BackupFellDue, ConfigurationFact, ConfigurationRetired
 from services.config.domain import Configuration, DueBackup, RetentionPolicy
 from services.config.errors import ConfigurationNameTaken
 from services.config.ports import Planning, Turn
@@ -24,6 +24,8 @@ _FREE_NAME = "DELETE FROM configuration_names WHERE configuration_id = %s"
 TAKE_NAME = "take-name"
 DUE = "scheduled-backup"
 """The kind of the timers: one for each configuration whose schedule is not at its end, named by its id."""
+OVERDUE = "overdue-run"
+"""Of the timers of runs that fell due, by their ids: they end with the run, and fire where it has not in time."""
 _INSTANT = msgspec.json.Decoder(datetime)
 
 
@@ -60,11 +62,15 @@ class RecordedPolicies(Answers[RetentionPolicy]):
 
 
 class RecordedTurns:
-    """`Turns` on the timers beside the record. A timer's body is the instant that it is about."""
+    """`Turns` on the timers beside the record. A timer's body is the instant that it is about.
 
-    def __init__(self, store: EventStore, timers: TimerTable) -> None:
+    `overdue_seconds`: after which a run that fell due and has not ended is told of.
+    """
+
+    def __init__(self, store: EventStore, timers: TimerTable, *, overdue_seconds: float = 7200.0) -> None:
         self._store = store
         self._timers = timers
+        self._overdue_seconds = overdue_seconds
 
     @staticmethod
     def turn_of(timer: Timer) -> Turn:
@@ -103,7 +109,12 @@ class RecordedTurns:
         id = due.id if due is not None else timer.name  # noqa: A001  # as the record calls it
         context = Context(organisation or "none", f"schedule:{timer.name}", correlation_id=id)
         changed: list[Aggregate] = [each for each in (due, configuration) if each is not None and each.pending]
-        await self._store.save(*changed, context=context, also=[ended])
+        waits = [
+            set_in(OVERDUE, event.execution_id, self._overdue_seconds, event.configuration_id.encode())
+            for event in (due.pending if due is not None else ())
+            if isinstance(event, BackupFellDue)
+        ]
+        await self._store.save(*changed, context=context, also=[ended, *waits])
 
 
 def waits_for(configuration_id: str, next_run_at: datetime | None) -> Statement:

@@ -13,6 +13,8 @@ from chassis.record.eventstore import EventStore
 from chassis.sealing import prepare_keys_folder
 from chassis.timers.table import TimerTable
 from services.config.adapters.bulk import GatheredItems
+from services.config.adapters.notices import RecordedChannels, RecordedNotices
+from services.config.adapters.receivers import OpenedReceivers
 from services.config.adapters.schema import STATEMENTS
 from services.config.adapters.weddings import SealedWeddings
 from tests.component.config.test_changes import Desk
@@ -32,8 +34,18 @@ async def desk(tmp_path: Path, postgres: PostgresServer) -> AsyncIterator[Desk]:
     prepare_keys_folder(tmp_path / "keys")
     pool = open_pool(access.dsn, access.schema, name="timers", max_size=2)
     await pool.open(wait=True)
-    weddings = SealedWeddings(MakingSealer(tmp_path / "keys"), Health("config"))
-    desk = Desk(store, Locations(tmp_path / "locations.json"), TimerTable(pool), weddings, GatheredItems(store, pool))
+    sealer = MakingSealer(tmp_path / "keys")
+    weddings = SealedWeddings(sealer, Health("config"))
+    desk = Desk(
+        store,
+        Locations(tmp_path / "locations.json"),
+        TimerTable(pool),
+        weddings,
+        GatheredItems(store, pool),
+        RecordedChannels(store, pool),
+        RecordedNotices(store, pool),
+        OpenedReceivers(sealer, private=True),
+    )
     await desk.create(body("smith"))
     yield desk
     await pool.close()

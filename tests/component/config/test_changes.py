@@ -50,10 +50,12 @@ from contracts.gateway_events import (
 )
 from contracts.schedule import Schedule
 from services.config.adapters.bulk import GatheredItems
+from services.config.adapters.notices import RecordedChannels, RecordedNotices
 from services.config.adapters.record import DUE, RecordedConfigurations, RecordedPolicies, RecordedTurns
 from services.config.adapters.weddings import SealedWeddings
 from services.config.application import Schedules
 from services.config.bootstrap import use_cases
+from services.config.telling.ports import Receivers
 from tests.component.config.test_config_service import OTHER_STUDIO, STUDIO
 from tests.support.configurations import body, destinations
 from tests.support.published import assert_as_promised
@@ -75,6 +77,9 @@ class Desk:
     timers: TimerTable
     weddings: SealedWeddings
     gathered: GatheredItems
+    channels: RecordedChannels
+    notices: RecordedNotices
+    receivers: Receivers
 
     @property
     def turns(self) -> RecordedTurns:
@@ -86,8 +91,8 @@ class Desk:
         """What deals with that."""
         return Schedules(self.turns, self.weddings)
 
-    async def hear(self, event: Event, organisation: str = STUDIO) -> None:
-        """Deal with a request."""
+    async def hear(self, event: Event, organisation: str = STUDIO, *, event_id: str | None = None) -> None:
+        """Deal with a request, or with a fact of this id."""
         context = Context(organisation=organisation, actor="user:u1", correlation_id="correlation-1")
         made = use_cases(
             RecordedConfigurations(self.store),
@@ -96,9 +101,13 @@ class Desk:
             self.weddings,
             RecordedPolicies(self.store),
             self.gathered,
+            self.channels,
+            self.notices,
+            self.receivers,
         )
         use_case = made[type(event)]
-        await deal_with(use_case, event, Handling(context=context, handled=Handled(event.TAKEN_BY[0], new_id())))
+        taker = next(each for each in event.TAKEN_BY if each.startswith("config--"))
+        await deal_with(use_case, event, Handling(context=context, handled=Handled(taker, event_id or new_id())))
 
     async def create(self, submitted: ConfigurationBody, configuration_id: str = CONFIGURATION) -> Event:
         """Submit a configuration; the answer."""

@@ -14,7 +14,7 @@ from litestar.middleware import DefineMiddleware
 
 from chassis.ids import new_id
 from contracts import errors
-from contracts.config_events import RetentionPolicyCreated
+from contracts.config_events import NotificationChannelCreated, RetentionPolicyCreated
 from contracts.envelope import decode_data
 from contracts.errors import PlatformError
 from contracts.executor_events import BackupAccepted, BackupRefused
@@ -30,7 +30,7 @@ from gateway.http.web import StrictRequest
 from gateway.writes.declaration import API_PREFIX, Asked, Draft, Write, declared
 from gateway.writes.queries import resource_path
 from gateway.writes.resources import RequestState
-from gateway.writes.things import CONFIGURATION, RECOVERY, RETENTION_POLICY, RUN
+from gateway.writes.things import CHANNEL, CONFIGURATION, RECOVERY, RETENTION_POLICY, RUN
 from tests.support.gateway import NEW_CONFIGURATION, ORGANISATION, RunningGateway, problem_code
 
 pytestmark = pytest.mark.stack
@@ -81,6 +81,13 @@ async def _policy(gateway: RunningGateway) -> str:
     return made.retention_policy_id
 
 
+async def _channel(gateway: RunningGateway) -> str:
+    made = msgspec.structs.replace(sample_event(NotificationChannelCreated), channel_id=new_id())
+    await gateway.facts.publish(made, organisation=ORGANISATION, actor="service:owner", correlation_id=made.request_id)
+    await gateway.shows(f"/api/backup/notifications/channels/{made.channel_id}", lambda _: True)
+    return made.channel_id
+
+
 async def _recovery(gateway: RunningGateway, configuration: str) -> str:
     recovery = await gateway.facts.recovering(configuration_id=configuration)
     await gateway.shows(f"/api/backup/recovery/operations/{recovery}", lambda _: True)
@@ -110,6 +117,8 @@ async def test_declared_write_keeps_what_every_write_keeps(gateway: RunningGatew
         targets = [configuration, another]
     elif write.OF is RETENTION_POLICY:
         targets = [await _policy(gateway), await _policy(gateway)]
+    elif write.OF is CHANNEL:
+        targets = [await _channel(gateway), await _channel(gateway)]
     elif write.OF is RECOVERY:
         targets = [await _recovery(gateway, configuration), await _recovery(gateway, configuration)]
     else:

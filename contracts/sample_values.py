@@ -1,0 +1,71 @@
+"""The ids and values that the examples of events share (`contracts.samples`)."""
+
+from datetime import UTC, datetime
+
+from contracts import gateway_events as gateway
+from contracts.configuration import BackupType, ConfigurationBody, Destination, SourceType, StorageDestinations
+from contracts.notifications import ChannelBody, ChannelKind, NotificationEvent
+from contracts.retention import LegalBasis, RetentionPolicyBody
+from contracts.sealed import Sealed
+
+ORGANISATION = "0199a0f2-0000-7000-8000-0000000000a1"
+RETENTION_POLICY = "0199a0f2-0000-7000-8000-0000000000f1"
+CONFIGURATION = "0199a0f2-0000-7000-8000-0000000000c1"
+EXECUTION = "0199a0f2-0000-7000-8000-0000000000e1"
+OPERATION = "0199a0f2-0000-7000-8000-0000000000f1"
+CHANNEL = "0199a0f2-0000-7000-8000-0000000000f2"
+NOTIFICATION = "0199a0f2-0000-7000-8000-0000000000f3"
+CONFIGURATION_REQUEST = "0199a0f2-0000-7000-8000-000000000001"
+BACKUP_REQUEST = "0199a0f2-0000-7000-8000-000000000002"
+SNAPSHOT = "5f0c3a9b8d7e6f5041322314051627384950a1b2c3d4e5f60718293a4b5c6d7e"
+BEGIN = datetime(2026, 6, 13, 9, 30, tzinfo=UTC)
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+
+
+def sealed(byte: int) -> Sealed:
+    """What no key opens."""
+    return Sealed(key=f"organisation/{ORGANISATION}/1", box=bytes([byte]) * 12 + bytes(range(32)))
+
+
+BODY = ConfigurationBody(
+    name=sealed(0x11),
+    name_digest="9b74c9897bac770ffc029102a200c5de",
+    source_type=SourceType.DIRECTORY,
+    source_location="studio-photos",
+    source_identifier=sealed(0x22),
+    backup_type=BackupType.INCREMENTAL,
+    storage_destinations=StorageDestinations(
+        local=Destination(location="local", required=True),
+        cloud_primary=Destination(location="cloud-primary", required=True),
+        cloud_secondary=Destination(location="cloud-secondary"),
+        offsite=Destination(location="offsite", lock_days=30, storage_class="GLACIER_IR"),
+    ),
+    is_wedding_critical=True,
+    wedding_date=sealed(0x33),
+    tags=("photos", "2026"),
+)
+POLICY = RetentionPolicyBody(
+    name=sealed(0x44),
+    keep_daily=30,
+    keep_monthly=24,
+    keep_within="90d",
+    minimum_days=30,
+    maximum_days=3650,
+    lock_days=30,
+    data_categories=("photos",),
+    legal_basis=LegalBasis.CONTRACT,
+)
+CHANNEL_BODY = ChannelBody(
+    name=sealed(0x66),
+    kind=ChannelKind.WEBHOOK,
+    address=sealed(0x77),
+    secret="studio-alarms",  # noqa: S106  # its name
+    events=(NotificationEvent.FAILED, NotificationEvent.MISSED),
+)
+EVIDENCE = gateway.Evidence(
+    assurance="aal2",
+    factors=("password", "totp"),
+    roles=("owner",),
+    token_id="jti-0199a0f2",  # noqa: S106  # an id
+    second_factor=True,
+)

@@ -1,0 +1,26 @@
+"""The schema's statements from its second page on (`gateway.schema`): a change is a new one at the end."""
+
+from typing import LiteralString
+
+STATEMENTS: tuple[LiteralString, ...] = (
+    # Who is told, and what became of each notification.
+    *(
+        statement
+        for suffix in ("", "_shadow")
+        for statement in (
+            f"""CREATE TABLE notification_channels{suffix} (
+                channel_id text PRIMARY KEY, organisation text NOT NULL, version bigint NOT NULL, state text NOT NULL,
+                request_id text NOT NULL, created_by text NOT NULL, created_at timestamptz NOT NULL,
+                changed_at timestamptz NOT NULL, body json NOT NULL)""",
+            f"""CREATE INDEX notification_channels{suffix}_latest
+                ON notification_channels{suffix} (organisation, created_at DESC, channel_id DESC)""",
+            f"""CREATE TABLE notifications{suffix} (
+                notification_id text PRIMARY KEY, organisation text NOT NULL, channel_id text NOT NULL,
+                configuration_id text, planned_at timestamptz NOT NULL, fact json NOT NULL, state text NOT NULL,
+                attempts bigint NOT NULL, code text, hint text, status bigint, next_attempt_at timestamptz,
+                changed_at timestamptz NOT NULL)""",
+            f"""CREATE INDEX notifications{suffix}_latest
+                ON notifications{suffix} (organisation, planned_at DESC, notification_id DESC)""",
+        )
+    ),
+)

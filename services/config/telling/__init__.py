@@ -1,0 +1,1 @@
+"""Who is told of what: notification channels, and each notification on its way."""

@@ -1,0 +1,190 @@
+"""What becomes of news: who is told of it, and each attempt to."""
+
+import logging
+from datetime import datetime, timedelta
+
+from chassis.handling import Handling
+from chassis.ids import moment_of
+from contracts import errors
+from contracts.config_events import NotificationDue
+from contracts.errors import PlatformError
+from contracts.event import Event
+from contracts.executor_events import BackupCancelled
+from contracts.notifications import ChannelState, NotificationEvent
+from services.config.domain import Configuration
+from services.config.telling.domain import Notification, NotificationChannel
+from services.config.telling.gates import Gates
+from services.config.telling.policies import (
+    News,
+    held_until,
+    is_for,
+    pause_after,
+    told_as,
+    when_run_changed,
+)
+from services.config.telling.ports import Channels, Due, Notices, Receivers, Sent, Told
+from services.config.telling.words import message_of
+
+_log = logging.getLogger(__name__)
+
+
+class Telling:
+    """Plans who is told of what."""
+
+    def __init__(self, channels: Channels, notices: Notices) -> None:
+        self._channels = channels
+        self._notices = notices
+
+    async def tell(self, event: Event, handling: Handling) -> None:
+        """Plan what is sent because of a fact: once for each channel, whoever hears of it again."""
+        news = when_run_changed(event)
+        if news is None:
+            ended = getattr(event, "execution_id", None)
+            await self._notices.plan([], handling, ended=ended)
+            return
+        event_id = handling.handled.event_id
+        happened_at = moment_of(event_id)
+        configuration = await self._notices.configuration(news.configuration_id)
+        before = await self._notices.last(news.configuration_id)
+        planned: list[Notification] = []
+        # Of a configuration that is not there its owner has said so already.
+        if configuration is not None and configuration.organisation == handling.context.organisation:
+            was = None if before is None or before.happened_at >= happened_at else before.event
+            planned = await self._planned(news, event_id, happened_at, configuration, was)
+        told = Told(news.event, happened_at) if news.event is not NotificationEvent.STARTED else None
+        await self._notices.plan(
+            planned,
+            handling,
+            about=news.configuration_id,
+            told=told,
+            ended=news.execution_id if news.is_end else None,
+        )
+
+    async def note_cancellation(self, event: BackupCancelled, handling: Handling) -> None:
+        """Whoever had a run stopped knows of it: it is waited for no more, and nobody is told."""
+        await self._notices.plan([], handling, ended=event.execution_id)
+
+    async def overdue(self, due: Due) -> None:
+        """A run that fell due is not known to have ended."""
+        configuration = await self._notices.configuration(due.configuration_id)
+        planned: list[Notification] = []
+        organisation = "none" if configuration is None else configuration.organisation or "none"
+        if configuration is not None:
+            news = News(
+                event=NotificationEvent.OVERDUE,
+                configuration_id=configuration.id,
+                execution_id=due.id,
+                code=errors.BACKUP_OVERDUE.code,
+                due_at=moment_of(due.id),
+            )
+            planned = await self._planned(news, due.id, due.now, configuration, None)
+        await self._notices.plan_overdue(planned, organisation, due)
+
+    async def _planned(
+        self,
+        news: News,
+        event_id: str,
+        happened_at: datetime,
+        configuration: Configuration,
+        before: NotificationEvent | None,
+    ) -> list[Notification]:
+        is_critical = configuration.body is not None and configuration.body.is_wedding_critical
+        planned = []
+        for channel in await self._channels.of(configuration.organisation or ""):
+            body = channel.in_force()
+            if not is_for(body, configuration.id) or happened_at < moment_of(channel.id):
+                continue  # What was before there was a channel is no news to it.
+            event = told_as(news.event, before, frozenset(body.events))
+            notification = Notification.of(event_id, channel.id)
+            if event is None or await self._notices.find(notification.id) is not None:
+                continue
+            held = held_until(body.quiet_hours, event, happened_at, is_wedding_critical=is_critical)
+            notification.record(
+                NotificationDue(
+                    notification_id=notification.id,
+                    channel_id=channel.id,
+                    event=event,
+                    event_id=event_id,
+                    happened_at=happened_at,
+                    next_attempt_at=held or happened_at,
+                    configuration_id=configuration.id,
+                    execution_id=news.execution_id,
+                    code=news.code,
+                    due_at=news.due_at,
+                    is_wedding_critical=is_critical,
+                )
+            )
+            planned.append(notification)
+        return planned
+
+
+class Attempts:
+    """Sends what is due."""
+
+    def __init__(self, channels: Channels, notices: Notices, receivers: Receivers) -> None:
+        self._channels = channels
+        self._notices = notices
+        self._receivers = receivers
+        self._gates = Gates()
+
+    async def attempt(self, due: Due) -> None:
+        """Send a notification once, and record what became of it.
+
+        Who dies in between leaves it to be sent again, with the same id: at least once.
+        """
+        notification = await self._notices.find(due.id)
+        if notification is None or notification.planned is None or notification.is_over:
+            await self._notices.settle(due, None, None)
+            return
+        planned, organisation = notification.planned, notification.organisation or ""
+        channel = await self._channels.find(planned.channel_id, organisation)
+        if channel is None or channel.body is None or channel.state is not ChannelState.ACTIVE:
+            notification.give_up(errors.CHANNEL_RETIRED, attempts=notification.attempts, status=None)
+            await self._notices.settle(due, notification, None)
+            return
+        held = held_until(
+            channel.body.quiet_hours, planned.event, due.now, is_wedding_critical=planned.is_wedding_critical
+        )
+        if held is not None:
+            notification.delay(errors.QUIET, held, attempts=notification.attempts, status=None)
+            await self._notices.settle(due, notification, held)
+            return
+        is_test = planned.event is NotificationEvent.TEST
+        wait = self._gates.enter(channel.id, organisation, even_failing=is_test)
+        if wait is not None:
+            await self._notices.settle(due, None, due.now + timedelta(seconds=wait))
+            return
+        failed = True
+        try:
+            sent = await self._send(channel, notification, organisation, due.now)
+            failed = sent.code is not None
+        finally:
+            self._gates.leave(channel.id, organisation, failed=failed)
+        await self._settle(due, notification, sent)
+
+    async def _send(
+        self, channel: NotificationChannel, notification: Notification, organisation: str, now: datetime
+    ) -> Sent:
+        assert channel.body is not None and notification.planned is not None  # noqa: S101, PT018  # as its caller saw
+        message = message_of(notification.id, notification.planned, organisation)
+        try:
+            return await self._receivers.send(channel.body, message, now)
+        except PlatformError as error:  # A key that is away, a secret that is gone: it is told, and tried again.
+            return Sent(error.code, hint=error.hint)
+
+    async def _settle(self, due: Due, notification: Notification, sent: Sent) -> None:
+        attempts = notification.attempts + 1
+        if sent.code is None:
+            notification.deliver(sent.status)
+            await self._notices.settle(due, notification, None)
+            return
+        pause = None if sent.is_final else pause_after(attempts)
+        if pause is None:
+            notification.give_up(sent.code, attempts=attempts, hint=sent.hint, status=sent.status)
+            about = {"notification": notification.id, "code": sent.code.code, "attempts": attempts}
+            _log.warning("a notification is given up", extra=about)
+            await self._notices.settle(due, notification, None)
+            return
+        next_at = due.now + pause
+        notification.delay(sent.code, next_at, attempts=attempts, hint=sent.hint, status=sent.status)
+        await self._notices.settle(due, notification, next_at)
