@@ -16,6 +16,7 @@ from contracts.configuration import Tier
 from contracts.event import Event, Value, pinned
 from contracts.reading import Growing
 from contracts.refusal import Refusal
+from contracts.trial import CostEstimate, Finding, Verdict
 
 
 class ExecutionState(Growing):
@@ -228,6 +229,29 @@ class BackupCancellationRefused(Refusal, frozen=True, kw_only=True):
     """A run was not stopped: it has ended, or there is none of this id."""
 
     execution_id: str
+
+
+@pinned("executor.configuration-tested.v1")
+class ConfigurationTested(Event, frozen=True, kw_only=True):
+    """A worker has looked whether a configuration would be backed up. Nothing of the test is left anywhere.
+
+    `verdict`: fail where one of the findings is, else undecided where one is. `seconds`: what the test took.
+    """
+
+    request_id: str
+    configuration_id: str
+    configuration_version: int
+    verdict: Verdict
+    findings: tuple[Finding, ...]
+    seconds: float
+    estimate: CostEstimate = CostEstimate()
+
+
+@pinned("executor.configuration-test-refused.v1")
+class ConfigurationTestRefused(Refusal, frozen=True, kw_only=True):
+    """A configuration was not tested."""
+
+    configuration_id: str
 
 
 STATE_AFTER: Mapping[type[Event], ExecutionState] = {

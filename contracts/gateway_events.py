@@ -111,6 +111,22 @@ class ConfigurationResumptionRequested(ConfigurationRequest, frozen=True, kw_onl
     """An owner asked for a paused configuration to have runs again."""
 
 
+class LastRunSeen(Value, frozen=True, kw_only=True):
+    """What the latest run of a configuration that completed read, as the read model shows it: bytes, seconds."""
+
+    source_bytes: int
+    files: int
+    seconds: float
+
+
+@pinned("gateway.configuration-test-requested.v1", taken_by=("executor--test-configuration",))
+class ConfigurationTestRequested(ConfigurationRequest, frozen=True, kw_only=True):
+    """An operator asked whether a configuration, as it was at `configuration_version`, would be backed up."""
+
+    configuration_version: int
+    last_run: LastRunSeen | None = None
+
+
 class RetentionPolicyRequest(Event, frozen=True, kw_only=True):
     """The base of what is asked of retention policies: all that one is to say."""
 

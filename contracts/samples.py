@@ -44,6 +44,7 @@ from contracts.sample_values import (
     TRACE,
     sealed,
 )
+from contracts.trial import Check, Finding, Verdict
 
 E = TypeVar("E", bound=Event)
 
@@ -236,6 +237,8 @@ _USUAL: dict[str, object] = {
     "items": 2,
     "position": 0,
     "created": 2,
+    "verdict": Verdict.PASS,
+    "findings": (Finding(check=Check.TIER_WRITABLE, verdict=Verdict.PASS, tier=Tier.LOCAL),),
     "bulk_id": "0199a0f2-0000-7000-8000-000000000004",
     "body": BODY,
     "before": BODY,

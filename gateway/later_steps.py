@@ -23,4 +23,11 @@ STATEMENTS: tuple[LiteralString, ...] = (
                 ON notifications{suffix} (organisation, planned_at DESC, notification_id DESC)""",
         )
     ),
+    # What the latest test of each configuration has found.
+    *(
+        f"""CREATE TABLE configuration_tests{suffix} (
+            configuration_id text PRIMARY KEY, organisation text NOT NULL, tested_at timestamptz NOT NULL,
+            fact json NOT NULL)"""
+        for suffix in ("", "_shadow")
+    ),
 )

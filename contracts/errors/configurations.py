@@ -128,6 +128,34 @@ BULK_NOT_SEEN_YET = entered(
     "Not all configurations that were submitted at once have arrived yet",
     "Try again in a few seconds.",
 )
+TEST_ALREADY_OPEN = entered(
+    "test-already-open",
+    409,
+    Retry.LATER,
+    "The configuration is being tested",
+    "Wait for the test that is under way: GET /api/backup/configurations/ID/test shows it when it is done.",
+)
+TEST_GIVEN_UP = entered(
+    "test-given-up",
+    503,
+    Retry.LATER,
+    "The test of the configuration did not come to its end",
+    "Ask again with a new Idempotency-Key; where it lasts, the operator looks at executor-worker.",
+)
+NOT_TESTED = entered(
+    "not-tested",
+    503,
+    Retry.LATER,
+    "This could not be looked at",
+    "Mend what failed before it, and test again.",
+)
+TIERS_ARE_ONE = entered(
+    "tiers-are-one",
+    422,
+    Retry.AFTER_OPERATOR,
+    "Two tiers turn out to be one place",
+    "What was written to one is found in the other: ask the operator to register a place of its own for each.",
+)
 SCHEDULE_NEVER_DUE = entered(
     "schedule-never-due",
     422,

@@ -98,6 +98,13 @@ TIER_ROLLED_BACK = entered(
     "Bring back what it had, and find out who put an older copy there; the next run goes on. If the older one is to"
     " count: wedsync-backup tiers accept-history LOCATION, which says what is to be done before.",
 )
+TIER_CLOCK_DIFFERS = entered(
+    "tier-clock-differs",
+    503,
+    Retry.AFTER_OPERATOR,
+    "The clock of a tier and that of the worker differ",
+    "Set both by one time server: locks are dated by the tier's clock, and a server refuses who is far from it.",
+)
 TIER_BEHIND = entered(
     "tier-behind",
     503,

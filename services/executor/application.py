@@ -5,11 +5,11 @@ from chassis.clock import Clock
 from chassis.handling import Handling
 from contracts import errors
 from contracts.config_events import BackupFellDue, ConfigurationFact
-from contracts.executor_events import BackupRefused, ExecutionType
-from contracts.gateway_events import BackupRequested, BackupRetryRequested
+from contracts.executor_events import BackupRefused, ConfigurationTestRefused, ExecutionType
+from contracts.gateway_events import BackupRequested, BackupRetryRequested, ConfigurationTestRequested
 from contracts.refusal import Objection
-from services.executor.domain import BackupRun
-from services.executor.errors import ConfigurationBusy, ConfigurationNotSeenYet
+from services.executor.domain import BackupRun, ConfigurationTest
+from services.executor.errors import ConfigurationBusy, ConfigurationNotSeenYet, TestOpen
 from services.executor.kept import Replica
 from services.executor.policies import (
     when_backup_requested,
@@ -17,8 +17,10 @@ from services.executor.policies import (
     when_looked_up,
     when_queued,
     when_retry_requested,
+    when_test_queued,
+    when_test_requested,
 )
-from services.executor.ports import Configurations, Registry, Runs
+from services.executor.ports import Configurations, Registry, Runs, Trials, TrialTask
 
 Asking = BackupRequested | BackupFellDue
 """What asks for a run: a person, or a schedule."""
@@ -138,6 +140,44 @@ class BackupDecisions:
         run = BackupRun(request.execution_id)
         run.record(BackupRefused.of(request, objection))
         await self._runs.record_answer(run, handling)
+
+
+class TestDecisions:
+    """Has configurations tested, or refuses to."""
+
+    def __init__(self, trials: Trials, configurations: Configurations, queue: Queue) -> None:
+        self._trials = trials
+        self._configurations = configurations
+        self._queue = queue
+
+    async def decide(self, request: ConfigurationTestRequested, handling: Handling) -> None:
+        """Let a worker look. Raises CONFIGURATION_NOT_SEEN_YET to be asked again later."""
+        organisation = handling.context.organisation
+        replica = await self._configurations.find(request.configuration_id)
+        why = when_test_requested(request, organisation, replica, handling.deliveries)
+        if why is errors.CONFIGURATION_NOT_SEEN_YET:
+            seen = replica.version if replica else 0
+            raise ConfigurationNotSeenYet(request.configuration_id, version=request.configuration_version, seen=seen)
+        standing = await self._queue.standing(subject=request.configuration_id, organisation=organisation)
+        if why is None:
+            why = when_test_queued(standing)
+        if why is None and replica is not None:
+            task = TrialTask(
+                configuration_id=request.configuration_id,
+                version=replica.version,
+                body=replica.body,
+                last_run=request.last_run,
+            )
+            try:
+                await self._trials.record_asked(request.request_id, handling, task)
+            except TestOpen:
+                why = errors.TEST_ALREADY_OPEN
+            else:
+                return
+        code = why or errors.CONFIGURATION_UNKNOWN
+        test = ConfigurationTest(request.request_id)
+        test.record(ConfigurationTestRefused.of(request, Objection(code, None, code.hint)))
+        await self._trials.record_answer(test, handling)
 
 
 def _type_of(request: Asking) -> ExecutionType:

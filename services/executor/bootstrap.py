@@ -20,6 +20,7 @@ from chassis.claims.unclaimed import UnclaimedWork
 from chassis.claims.unclaimed_teller import UnclaimedTeller
 from chassis.clock import SystemClock
 from chassis.deciding import Deciding
+from chassis.disk import Disk
 from chassis.handling import UseCase
 from chassis.key_checks import add_key_checks, add_key_figures
 from chassis.life.health import DEGRADED, Health, HealthServer
@@ -40,22 +41,31 @@ from chassis.telemetry.instruments import Telemetry
 from contracts.config_events import BackupFellDue, ConfigurationFact
 from contracts.errors import INVALID_SETTING, PlatformError
 from contracts.event import Event, pinned_kinds
-from contracts.executor_events import BackupCancellationRefused, BackupRefused
-from contracts.gateway_events import BackupCancellationRequested, BackupRequested, BackupRetryRequested
+from contracts.executor_events import BackupCancellationRefused, BackupRefused, ConfigurationTestRefused
+from contracts.gateway_events import (
+    BackupCancellationRequested,
+    BackupRequested,
+    BackupRetryRequested,
+    ConfigurationTestRequested,
+)
 from contracts.streams import STOP_WORKERS, WAKE_WORKERS
 from repository.tiers.local_cache import LocalCache
 from services.executor.adapters.begun import BegunRepositories
 from services.executor.adapters.data_plane import RepositoryDataPlane
+from services.executor.adapters.looking.places import LookedAt
 from services.executor.adapters.registry import RegisteredLocations
+from services.executor.adapters.run_sources import RunSources
 from services.executor.adapters.runs import RUNS, RecordedRuns
 from services.executor.adapters.tables import ReplicaTable, SealedReports
 from services.executor.adapters.tier_watch import TierWatch, tier_folders
-from services.executor.application import BackupDecisions, ConfigurationCopies
-from services.executor.domain import BackupRun
+from services.executor.adapters.trials import TRIALS, RecordedTrials, TrialTeller
+from services.executor.application import BackupDecisions, ConfigurationCopies, TestDecisions
+from services.executor.domain import BackupRun, ConfigurationTest
 from services.executor.failures import told_code
 from services.executor.performance import RunPerformance
-from services.executor.ports import Configurations, Registry, Runs
+from services.executor.ports import Configurations, Registry, Runs, Trials
 from services.executor.settings import ExecutorSettings, WorkerSettings
+from services.executor.trials import TrialPerformance
 from vault.key_files import RepositoryKeys
 from vault.stores import folder_of
 
@@ -67,8 +77,14 @@ REFUSED: dict[type[Event], RefusedAs] = {
     BackupRetryRequested: RefusedAs(BackupRefused, "execution_id"),
     BackupFellDue: RefusedAs(BackupRefused, "execution_id"),
     BackupCancellationRequested: RefusedAs(BackupCancellationRefused),
+    ConfigurationTestRequested: RefusedAs(ConfigurationTestRefused, kind=ConfigurationTest),
 }
 """What each request is refused with where its message is given up; a run of a schedule is missed by that."""
+
+TEST_SLOTS = 2
+"""Tests of configurations that a worker does at a time, beside its runs, of which none waits for a test."""
+TEST_UNCLAIMED_SECONDS = 60.0
+"""A test that no worker can take is refused so long after that was noticed."""
 
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
@@ -90,7 +106,13 @@ def _connection(settings: ServiceSettings, identity: str, telemetry: Telemetry, 
 
 
 def use_cases(
-    runs: Runs, configurations: Configurations, registry: Registry, queue: Queue, limits: QueueLimits
+    runs: Runs,
+    configurations: Configurations,
+    registry: Registry,
+    queue: Queue,
+    limits: QueueLimits,
+    trials: Trials,
+    tests: Queue,
 ) -> dict[type[Event], UseCase]:
     """What deals with each event that the executor takes."""
     decisions = BackupDecisions(runs, configurations, registry, queue, limits, SystemClock())
@@ -100,6 +122,7 @@ def use_cases(
         BackupRequested: decisions.decide,
         BackupRetryRequested: decisions.decide_retry,
         BackupFellDue: decisions.decide_due,
+        ConfigurationTestRequested: TestDecisions(trials, configurations, tests).decide,
         BackupCancellationRequested: of_runs.by(BackupRun.cancel, BackupCancellationRefused),
         **dict.fromkeys(pinned_kinds(ConfigurationFact), copies.remember),
     }
@@ -126,7 +149,8 @@ async def run(settings: ExecutorSettings) -> int:
     queue = ClaimQueue(RUNS, pool)
     telemetry.figures.add("queue", queue.read)
     Gauge("wedsync_queue_limit_runs", "Runs that may wait in all.", registry=telemetry.registry).set(limits.in_all)
-    answering = use_cases(RecordedRuns(store), replicas, registry, queue, limits)
+    trials = RecordedTrials(store)
+    answering = use_cases(RecordedRuns(store), replicas, registry, queue, limits, trials, ClaimQueue(TRIALS, pool))
     for each in handlers_of(SERVICE, answering, Unanswered(store, SERVICE, BackupRun, REFUSED)):
         bus.handle(*each)
     topology = TopologyCheck(connection, SERVICE)
@@ -137,8 +161,16 @@ async def run(settings: ExecutorSettings) -> int:
         bound_seconds=settings.run_unclaimed_seconds,
         telemetry=telemetry,
     )
+    untested = UnclaimedWork(
+        TRIALS,
+        pool,
+        TrialTeller(trials, actor=f"service:{SERVICE}"),
+        bound_seconds=TEST_UNCLAIMED_SECONDS,
+        telemetry=telemetry,
+    )
+    untested.name = "unclaimed-tests"
     server = HealthServer(health, telemetry, port=settings.health_port)
-    parts: list[Part] = [server, store, PoolPart(pool), connection, topology, relay, unclaimed, bus]
+    parts: list[Part] = [server, store, PoolPart(pool), connection, topology, relay, unclaimed, untested, bus]
     return await run_service(parts, health=health)
 
 
@@ -273,6 +305,36 @@ async def run_worker(settings: WorkerSettings) -> int:
         require_means=require_means,
         telemetry=telemetry,
     )
+    disks: dict[bytes, Disk] = {}  # Of their own, since a run may hold one for hours.
+
+    def disk(folder: bytes) -> Disk:
+        return disks.setdefault(folder, Disk(Path(os.fsdecode(folder))))
+
+    places = LookedAt(
+        locations=locations,
+        sources=RunSources(locations, sealer, settings.keys_dir, OwnFolders.of(settings), disk),
+        sealer=sealer,
+        keys_dir=settings.keys_dir,
+        disk=disk,
+        reserve_bytes=settings.tier_reserve_mb << 20,
+        clock=SystemClock(),
+    )
+    test_claims = ClaimTable(TRIALS, pool, beats)
+    tests = ClaimLoop(
+        noun=TRIALS.noun,
+        claims=test_claims,
+        performer=TrialPerformance(RecordedTrials(store), test_claims, places),
+        connection=connection,
+        wake=WAKE_WORKERS,
+        stop=STOP_WORKERS,
+        worker=settings.worker_name or f"{socket.gethostname()}:{os.getpid()}",
+        slots=TEST_SLOTS,
+        beat_seconds=BEAT_SECONDS,
+        set_aside=SetAside(health, noun=TRIALS.noun),
+        require_means=require_means,
+        telemetry=telemetry,
+    )
+    tests.name = "test-loop"
     server = HealthServer(health, telemetry, port=settings.health_port)
     parts: list[Part] = [
         server,
@@ -282,5 +344,6 @@ async def run_worker(settings: WorkerSettings) -> int:
         connection,
         watch,
         loop,
+        tests,
     ]
     return await run_service(parts, health=health)

@@ -28,6 +28,8 @@ from contracts.executor_events import (
     BackupUploading,
     BackupVerifying,
     CatchUp,
+    ConfigurationTested,
+    ConfigurationTestRefused,
     ExecutionState,
     ExecutionType,
     RunTotals,
@@ -241,3 +243,17 @@ class BackupRun(Aggregate):
         self._refuse_when_finished()
         if fence != self.fence:
             raise ClaimLost(self.id, fence=fence, current=self.fence)
+
+
+class ConfigurationTest(Aggregate):
+    """One look whether a configuration would be backed up. Its id is that of the request."""
+
+    KIND: ClassVar[str] = "executor.configuration-test"
+
+    def __init__(self, id: str) -> None:  # noqa: A002  # as above
+        super().__init__(id)
+        self.is_over = False
+
+    def apply(self, event: Event) -> None:
+        """It has one event, whatever that says."""
+        self.is_over = isinstance(event, ConfigurationTested | ConfigurationTestRefused)

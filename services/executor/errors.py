@@ -14,6 +14,15 @@ class ConfigurationBusy(PlatformError):
         )
 
 
+class TestOpen(PlatformError):
+    """The configuration has a test that has not ended: there is one at a time."""
+
+    def __init__(self, configuration_id: str) -> None:
+        super().__init__(
+            errors.TEST_ALREADY_OPEN, "the configuration is being tested", configuration_id=configuration_id
+        )
+
+
 class RunFinished(PlatformError):
     """The run has ended; nothing more happens to it."""
 

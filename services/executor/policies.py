@@ -9,6 +9,7 @@ from contracts import errors
 from contracts.configuration import ConfigurationBody, ConfigurationState
 from contracts.errors import ErrorCode
 from contracts.executor_events import CatchUp, ExecutionState
+from contracts.gateway_events import ConfigurationTestRequested
 from contracts.refusal import Objection
 from contracts.schedule import MissedRuns, Schedule
 from services.executor.domain import BackupRun
@@ -17,6 +18,9 @@ from services.executor.ports import TierOutcome
 
 LATE = timedelta(minutes=10)
 """What is heard later than this has been missed: the config service lets five pass, and its fact is on its way."""
+
+TESTS_WAITING_MAX = 20
+"""Of an organisation, which has one test at a time: what waits behind these is asked for again sooner."""
 
 # A configuration that has not arrived after this many deliveries of the request (about a minute of
 # delayed redeliveries) is not going to: the request is refused instead of waiting for ever.
@@ -40,19 +44,47 @@ def when_backup_requested(
     *, organisation: str, configuration_version: int, replica: Replica | None, deliveries: int
 ) -> ErrorCode | None:
     """What speaks against a requested backup: None to accept it, NOT_SEEN_YET to wait, anything else to refuse it."""
-    if replica is not None and replica.organisation != organisation:
-        return errors.CONFIGURATION_UNKNOWN
-    if replica is None or replica.version < configuration_version:
-        if deliveries >= DELIVERIES_BEFORE_REFUSAL:
-            return errors.CONFIGURATION_UNKNOWN
-        return errors.CONFIGURATION_NOT_SEEN_YET
-    if replica.state == ConfigurationState.ACTIVE:
-        return None
+    unknown = _unknown(organisation, configuration_version, replica, deliveries)
+    if unknown is not None or replica is None or replica.state == ConfigurationState.ACTIVE:
+        return unknown
     # Of a state that a newer build has written nobody here knows whether it has runs.
     return {
         ConfigurationState.PAUSED: errors.CONFIGURATION_PAUSED,
         ConfigurationState.RETIRED: errors.CONFIGURATION_RETIRED,
     }.get(replica.state, errors.CONFIGURATION_UNREADABLE)
+
+
+def when_test_requested(
+    request: ConfigurationTestRequested, organisation: str, replica: Replica | None, deliveries: int
+) -> ErrorCode | None:
+    """What speaks against a test; NOT_SEEN_YET to wait. A paused configuration is tested as any other."""
+    unknown = _unknown(organisation, request.configuration_version, replica, deliveries)
+    if (
+        unknown is not None
+        or replica is None
+        or replica.state in (ConfigurationState.ACTIVE, ConfigurationState.PAUSED)
+    ):
+        return unknown
+    is_retired = replica.state == ConfigurationState.RETIRED
+    return errors.CONFIGURATION_RETIRED if is_retired else errors.CONFIGURATION_UNREADABLE
+
+
+def _unknown(organisation: str, version: int, replica: Replica | None, deliveries: int) -> ErrorCode | None:
+    """Why a configuration is not known here: NOT_SEEN_YET to wait, for so many deliveries; None where it is."""
+    if replica is not None and replica.organisation != organisation:
+        return errors.CONFIGURATION_UNKNOWN
+    if replica is None or replica.version < version:
+        if deliveries >= DELIVERIES_BEFORE_REFUSAL:
+            return errors.CONFIGURATION_UNKNOWN
+        return errors.CONFIGURATION_NOT_SEEN_YET
+    return None
+
+
+def when_test_queued(standing: Standing) -> ErrorCode | None:
+    """What speaks against a test of a known configuration: one that is under way, or many that wait."""
+    if standing.open_work is not None:
+        return errors.TEST_ALREADY_OPEN
+    return errors.QUEUE_FULL if standing.waiting_of_organisation >= TESTS_WAITING_MAX else None
 
 
 def when_retry_requested(retried: BackupRun | None, configuration_id: str) -> Objection | None:

@@ -17,7 +17,9 @@ from chassis.handling import Handling
 from chassis.life.signs import Signs
 from contracts.configuration import ConfigurationBody, Tier
 from contracts.executor_events import RunTotals
-from services.executor.domain import BackupRun
+from contracts.gateway_events import LastRunSeen
+from contracts.trial import CostEstimate, Finding
+from services.executor.domain import BackupRun, ConfigurationTest
 from services.executor.kept import Replica
 
 
@@ -46,6 +48,39 @@ class Runs(Things[BackupRun], WorkRecord[BackupRun], Protocol):
 
         Raises CLAIM_LOST where the fence was passed.
         """
+        ...
+
+
+class TrialTask(msgspec.Struct, frozen=True, kw_only=True):
+    """A configuration that is to be tested, as it was when that was asked for."""
+
+    configuration_id: str
+    version: int
+    body: ConfigurationBody
+    last_run: LastRunSeen | None = None
+
+
+class Trials(Things[ConfigurationTest], Protocol):
+    """The record of tests. One that waits for a worker is a claim alone."""
+
+    async def record_asked(self, request_id: str, handling: Handling, task: TrialTask) -> None:
+        """Have a configuration tested, and the message as handled: both or none. Raises `TestOpen`."""
+        ...
+
+    def task_of(self, claim: Claim) -> TrialTask:
+        """What is to be tested. Raises CONFIGURATION_UNREADABLE."""
+        ...
+
+    async def record_end(self, test: ConfigurationTest, *, claim: Claim, context: Context) -> None:
+        """Record its answer and close its claim: both or none. Raises CLAIM_LOST."""
+        ...
+
+
+class Places(Protocol):
+    """Source, keys and tiers, as a worker sees them."""
+
+    def look(self, organisation: str, task: TrialTask) -> tuple[tuple[Finding, ...], CostEstimate]:
+        """A finding for each check, and what a backup would cost. Blocking, for a minute at most; leaves nothing."""
         ...
 
 

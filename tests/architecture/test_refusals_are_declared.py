@@ -19,6 +19,8 @@ from gateway.app import build
 from gateway.openapi.document import document
 from gateway.writes.declaration import API_PREFIX, Write, declared
 from services.config.adapters.receivers import OpenedReceivers
+from services.executor.adapters.trials import TrialTeller
+from services.executor.trials import TrialPerformance
 from vault.targets import target_folder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,7 +37,12 @@ READ = (
     *("gateway.groups.", "gateway.runs.", "vault.targets"),
 )
 """Where it is decided why something is refused."""
-BEHIND_PORTS = {"known": Locations.known, "examined": target_folder, "trouble": OpenedReceivers.trouble}
+BEHIND_PORTS: dict[str, tuple[Any, ...]] = {
+    "known": (Locations.known,),
+    "examined": (target_folder,),
+    "trouble": (OpenedReceivers.trouble,),
+    "record_asked": (TrialPerformance.perform, TrialTeller.end),
+}
 """What stands behind a port, where it decides as well."""
 ASKED_AGAIN = {errors.BULK_NOT_SEEN_YET, errors.CONFIGURATION_NOT_SEEN_YET, errors.RECOVERY_POINT_NOT_SEEN_YET}
 """With these an owner refuses nothing: it puts the request off, and is asked again."""
@@ -88,7 +95,7 @@ def _named(node: ast.AST, names: dict[str, Any]) -> Iterator[Any]:
     if isinstance(node, ast.Name | ast.Attribute):
         yield _value(node, names)
     if isinstance(node, ast.Attribute) and node.attr in BEHIND_PORTS:
-        yield BEHIND_PORTS[node.attr]
+        yield from BEHIND_PORTS[node.attr]
 
 
 def _value(node: ast.AST, names: dict[str, Any]) -> Any:

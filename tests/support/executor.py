@@ -50,6 +50,7 @@ from services.executor.adapters.registry import RegisteredLocations
 from services.executor.adapters.runs import RUNS, RecordedRuns
 from services.executor.adapters.schema import STATEMENTS
 from services.executor.adapters.tables import ReplicaTable, SealedReports
+from services.executor.adapters.trials import TRIALS, RecordedTrials
 from services.executor.bootstrap import POOL_CONNECTIONS, use_cases
 from services.executor.performance import RunPerformance
 from tests.support.nats_server import NatsServer
@@ -227,7 +228,8 @@ class ExecutorBench:
         """Deal with an event that the executor takes, as its handler does."""
         replicas, queue = ReplicaTable(self.pool, self.store), ClaimQueue(RUNS, self.pool)
         registry = RegisteredLocations(self.locations)
-        use_case = use_cases(RecordedRuns(self.store), replicas, registry, queue, limits)[type(event)]
+        trials, tests = RecordedTrials(self.store), ClaimQueue(TRIALS, self.pool)
+        use_case = use_cases(RecordedRuns(self.store), replicas, registry, queue, limits, trials, tests)[type(event)]
         handling = Handling(
             context=msgspec.structs.replace(self.context(), organisation=organisation),
             handled=Handled(event.TAKEN_BY[0], event_id or new_id()),

@@ -19,11 +19,15 @@ from gateway.groups.configurations.resources import (
     Configuration,
     ConfigurationContent,
     ConfigurationHealth,
+    ConfigurationTest,
     ConfigurationVersion,
     LastRecoveryPoint,
     LastRun,
     NewConfiguration,
     NewConfigurations,
+    TestEstimate,
+    TestFinding,
+    TestVerdict,
 )
 from gateway.groups.configurations.templates import TEMPLATES, fitted
 from gateway.http.problems import error_of_code, problem_of
@@ -145,6 +149,29 @@ CONFIGURATION_VERSIONS = ListPage[ConfigurationVersion](
             after=msgspec.structs.replace(_CONTENT, tags=["photos", "2027", "summer"]),
         )
     ]
+)
+
+
+UNTESTED = ConfigurationTest(configuration_id=CONFIGURATION_ID, verdict=TestVerdict.UNTESTED)
+TESTED = ConfigurationTest(
+    configuration_id=CONFIGURATION_ID,
+    verdict=TestVerdict.FAIL,
+    request_id=REQUEST_ID,
+    configuration_version=1,
+    tested_at=at(4),
+    seconds=1.7,
+    findings=[
+        TestFinding(check="source-reachable", verdict=TestVerdict.PASS),
+        TestFinding(check="tier-writable", verdict=TestVerdict.PASS, tier=Tier.OFFSITE),
+        TestFinding(
+            check="tier-lockable",
+            verdict=TestVerdict.FAIL,
+            tier=Tier.OFFSITE,
+            code=errors.LOCK_NOT_SUPPORTED.code,
+            hint=f"{errors.LOCK_NOT_SUPPORTED.hint} The location is offsite.",
+        ),
+    ],
+    estimate=TestEstimate(source_bytes=42_131_456_000, files=48_211, seconds=2317.0, estimated_from="last-run"),
 )
 
 

@@ -1,8 +1,15 @@
 """What each operation of the group takes and gives, by the name of its handler."""
 
 from contracts import errors
-from gateway.groups.configurations.examples import CONFIGURATION, CONFIGURATION_VERSIONS, CONFIGURATIONS, TEMPLATE_LIST
-from gateway.groups.configurations.resources import Configuration, ConfigurationVersion
+from gateway.groups.configurations.examples import (
+    CONFIGURATION,
+    CONFIGURATION_VERSIONS,
+    CONFIGURATIONS,
+    TEMPLATE_LIST,
+    TESTED,
+    UNTESTED,
+)
+from gateway.groups.configurations.resources import Configuration, ConfigurationTest, ConfigurationVersion
 from gateway.groups.configurations.templates import Template
 from gateway.http.resources import ListPage
 from gateway.openapi.operation import ETAG, Answer, Operation
@@ -44,6 +51,18 @@ OPERATIONS = {
             ),
         ),
         errors=(errors.CONFIGURATION_UNKNOWN, errors.KEYS_UNUSABLE, errors.KEYS_UNREACHABLE),
+    ),
+    "show_configuration_test": Operation(
+        group="Configurations",
+        answers=(
+            Answer(
+                status=200,
+                description="What was found",
+                body=ConfigurationTest,
+                examples={"fails": TESTED, "untested": UNTESTED},
+            ),
+        ),
+        errors=(errors.CONFIGURATION_UNKNOWN,),
     ),
     "list_configuration_versions": Operation(
         group="Configurations",

@@ -9,6 +9,7 @@ from chassis.calendar.waits import longest_wait
 from contracts.config_events import BackupMissed, ConfigurationFact, ConfigurationUpdated, ScheduleFact
 from contracts.configuration import ConfigurationBody
 from contracts.event import pinned_kinds
+from contracts.executor_events import ConfigurationTested
 from contracts.reading import written_as
 from gateway.projections.applied import Database, read_view, upsert
 from gateway.projections.projection import Batch, Projection, Side
@@ -38,6 +39,15 @@ _KEEP = """
     FROM json_populate_recordset(NULL::{configuration_history}, %s)
     ON CONFLICT (configuration_id, version) DO NOTHING
 """
+
+
+_TEST = """
+    INSERT INTO {configuration_tests} (configuration_id, organisation, tested_at, fact)
+    SELECT configuration_id, organisation, tested_at, fact
+    FROM json_populate_recordset(NULL::{configuration_tests}, %s)
+    ON CONFLICT (configuration_id) DO UPDATE SET tested_at = excluded.tested_at, fact = excluded.fact
+"""
+_TESTED = msgspec.json.Decoder(ConfigurationTested)
 
 
 class MissedView(msgspec.Struct):
@@ -169,3 +179,34 @@ def configuration_body(stored: str) -> ConfigurationBody:
 def missed_view(stored: str) -> MissedView:
     """A stored missed instant. Raises ViewUnreadable."""
     return read_view(stored, _MISSED, Configurations.NAME)
+
+
+class ConfigurationTests(Projection):
+    """What the latest test of each configuration has found."""
+
+    NAME = "configuration-tests"
+    VERSION = 1
+    EVENTS = (ConfigurationTested,)
+    TABLES = ("configuration_tests",)
+
+    def __init__(self, side: Side) -> None:
+        super().__init__(side)
+        self._store = self.sql(_TEST)
+
+    async def project(self, database: Database, batch: Batch) -> None:
+        """Take facts over, in the caller's transaction."""
+        rows: dict[str, dict[str, Any]] = {}
+        for applied in batch.events:
+            if isinstance(event := applied.event, ConfigurationTested):
+                rows[event.configuration_id] = {
+                    "configuration_id": event.configuration_id,
+                    "organisation": applied.envelope.organisation,
+                    "tested_at": applied.envelope.time,
+                    "fact": event,
+                }
+        await upsert(database, self._store, list(rows.values()))
+
+
+def test_found(stored: str) -> ConfigurationTested:
+    """A stored fact. Raises ViewUnreadable."""
+    return read_view(stored, _TESTED, ConfigurationTests.NAME)

@@ -179,3 +179,47 @@ class ConfigurationVersion(Resource, frozen=True, kw_only=True):
     changed: list[str]
     before: ConfigurationContent | None
     after: ConfigurationContent
+
+
+class TestVerdict(StrEnum):
+    """How a test or a check of it ended. `unknown`: what could not be found out is no promise."""
+
+    PASS = "pass"  # noqa: S105  # no password
+    FAIL = "fail"
+    UNKNOWN = "unknown"
+    UNTESTED = "untested"
+
+
+class TestFinding(Resource, frozen=True, kw_only=True):
+    """One check, of the source, the keys or a tier. `code` and `hint`: where it is not a pass, or may not stay one."""
+
+    check: str
+    verdict: TestVerdict
+    tier: Tier | None = None
+    code: str | None = None
+    hint: str = ""
+
+
+class TestEstimate(Resource, frozen=True, kw_only=True):
+    """What a whole backup would read, and for how long; null: unknown. `estimatedFrom`: `look` at all of the source, or
+    the `last-run` that completed; `atLeast`: what a look at a part has counted.
+    """
+
+    source_bytes: int | None = None
+    files: int | None = None
+    seconds: float | None = None
+    at_least: int | None = None
+    estimated_from: str | None = None
+
+
+class ConfigurationTest(Resource, frozen=True, kw_only=True):
+    """What the latest test of a configuration has found, by the version that it had; `untested`: there was none."""
+
+    configuration_id: str
+    verdict: TestVerdict
+    request_id: str | None = None
+    configuration_version: int | None = None
+    tested_at: Timestamp | None = None
+    seconds: float | None = None
+    findings: list[TestFinding] = msgspec.field(default_factory=list)
+    estimate: TestEstimate = TestEstimate()

@@ -9,8 +9,9 @@ from contracts import errors
 from gateway.auth.guards import ROLES, requires
 from gateway.auth.principal import READERS
 from gateway.groups.configurations.queries import ConfigurationFilter, ConfigurationQueries
-from gateway.groups.configurations.resources import Configuration, ConfigurationVersion, LastRunState
+from gateway.groups.configurations.resources import Configuration, ConfigurationTest, ConfigurationVersion, LastRunState
 from gateway.groups.configurations.templates import TEMPLATES, Template, fitted
+from gateway.groups.configurations.tested import latest
 from gateway.http.parameters import (
     LIMIT_DEFAULT,
     Before,
@@ -88,9 +89,24 @@ async def list_configuration_versions(
     )
 
 
+@get("/{configuration_id:str}/test", guards=[requires(READERS)], opt={ROLES: READERS}, summary="Its latest test")
+async def show_configuration_test(request: Request[Any, Any, Any], configuration_id: Id) -> ConfigurationTest:
+    """What the latest test of a configuration has found: a finding for each check, and what a backup would cost."""
+    gateway, principal = parts_of(request), principal_of(request)
+    checked_id(configuration_id, code=errors.CONFIGURATION_UNKNOWN)
+    async with gateway.reading(principal.organisation) as database:
+        return await latest(database, principal.organisation, configuration_id)
+
+
 HANDLERS = [
     Router(
         "/configurations",
-        route_handlers=[list_configurations, list_templates, show_configuration, list_configuration_versions],
+        route_handlers=[
+            list_configurations,
+            list_templates,
+            show_configuration,
+            list_configuration_versions,
+            show_configuration_test,
+        ],
     )
 ]

@@ -12,8 +12,9 @@ from contracts import errors
 from contracts import gateway_events as requests
 from contracts.errors import ErrorCode, PlatformError
 from contracts.event import Event
+from contracts.executor_events import ConfigurationTested, ConfigurationTestRefused
 from contracts.refusal import Refusal
-from gateway.auth.principal import OWNERS
+from gateway.auth.principal import OPERATORS, OWNERS
 from gateway.groups.configurations import bulk, examples
 from gateway.groups.configurations.queries import ConfigurationQueries, body_of
 from gateway.groups.configurations.resources import (
@@ -24,6 +25,7 @@ from gateway.groups.configurations.resources import (
 )
 from gateway.groups.configurations.sealed import is_same_source, sealed_body
 from gateway.groups.configurations.submitted import as_kept, wrong_fields
+from gateway.groups.configurations.tested import version_and_last_run
 from gateway.openapi.operation import ETAG, LOCATION, Answer
 from gateway.writes import queries as request_queries
 from gateway.writes.declaration import Asked, Draft, Items, Superseded, Write
@@ -265,6 +267,52 @@ class ResumeConfiguration(Write[None]):
     )
     OF = CONFIGURATION
     REFUSALS = (errors.CONFIGURATION_RETIRED, errors.CONFIGURATION_NOT_PAUSED)
+
+
+class TestConfiguration(Write[None]):
+    """Have a worker look whether a configuration would be backed up: source, keys and each tier, a finding each.
+
+    Nothing is backed up, and nothing of the look is left anywhere. `202` with the request; when it is accepted,
+    `resource` shows what was found. It takes up to a minute, one at a time of an organisation, beside its runs. A
+    paused configuration is tested as any other.
+    """
+
+    NAME = "test-configuration"
+    SUMMARY = "Test a configuration"
+    PATH = "/configurations/{configuration_id:str}/test"
+    ROLES = OPERATORS
+    REQUEST, ACCEPTED, REFUSED = (
+        requests.ConfigurationTestRequested,
+        ConfigurationTested,
+        ConfigurationTestRefused,
+    )
+    OF = CONFIGURATION
+    REFUSALS = (
+        errors.CONFIGURATION_RETIRED,
+        errors.CONFIGURATION_UNREADABLE,
+        errors.TEST_ALREADY_OPEN,
+        errors.TEST_GIVEN_UP,
+        errors.NO_WORKER,
+        errors.QUEUE_FULL,
+    )
+
+    async def draft(self, asked: Asked[None]) -> Draft:
+        """Of the configuration as it is in force at this moment."""
+        async with asked.gateway.reading(asked.organisation) as database:
+            version, last_run = await version_and_last_run(database, asked.organisation, asked.target)
+        return Draft(
+            lambda new: requests.ConfigurationTestRequested(
+                request_id=new.request_id,
+                configuration_id=new.resource_id,
+                configuration_version=version,
+                last_run=last_run,
+                evidence=new.evidence,
+            )
+        )
+
+    def resource_path(self, resource_id: str) -> str:
+        """What was found."""
+        return f"{super().resource_path(resource_id)}/test"
 
 
 async def _against_policy(asked: Asked[NewConfiguration], policy: str) -> list[PlatformError]:

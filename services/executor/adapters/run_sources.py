@@ -44,8 +44,12 @@ class RunSources:
         self._own = own
         self._disk = disk
 
-    def open(self, organisation: str, body: ConfigurationBody, signs: Signs) -> Source:
+    def open(
+        self, organisation: str, body: ConfigurationBody, signs: Signs, *, probe_seconds: float = PROBE_SECONDS
+    ) -> Source:
         """The source, tried: one that is not there, or must not be read, ends the run before anything is written.
+
+        `probe_seconds`: how long a bucket is waited for.
 
         Raises as `source_folder`, `source_bucket` and `source_database`, and SOURCE_EXCLUDED.
         """
@@ -55,7 +59,7 @@ class RunSources:
                 case SourceType.DIRECTORY:
                     return self._directory(organisation, body, relative)
                 case SourceType.S3:
-                    return self._bucket(organisation, body.source_location, relative, signs)
+                    return self._bucket(organisation, body.source_location, relative, signs, probe_seconds)
                 case SourceType.POSTGRES:
                     return self._database(organisation, body.source_location, relative)
         raise PlatformError(
@@ -82,13 +86,13 @@ class RunSources:
         except PatternInvalid as error:
             raise PlatformError(errors.INVALID_FIELD, error.message, field="exclude", hint=error.hint) from error
 
-    def _bucket(self, organisation: str, location: str, relative: str, signs: Signs) -> Source:
+    def _bucket(self, organisation: str, location: str, relative: str, signs: Signs, probe_seconds: float) -> Source:
         options = source_bucket(self._locations, self._keys_dir, organisation, location, relative)
         if any(lie_nested(options, tier) for tier in self._locations.tier_buckets()):
             raise PlatformError(errors.SOURCE_EXCLUDED, "the source holds a tier, or lies in one")
         source = BucketSource(options, check=signs.moved)
         try:
-            source.require(PROBE_SECONDS)
+            source.require(probe_seconds)
         except BaseException:
             source.close()
             raise

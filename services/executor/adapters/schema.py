@@ -8,6 +8,8 @@ table is that of `chassis.claims.work`, under names of its own; `configuration_v
 
 from typing import LiteralString
 
+from services.executor.adapters.trials import TRIALS
+
 STATEMENTS: tuple[LiteralString, ...] = (
     """CREATE TABLE configuration_replicas (
         configuration_id text PRIMARY KEY,
@@ -99,4 +101,6 @@ STATEMENTS: tuple[LiteralString, ...] = (
     "ALTER TABLE begun_repositories ADD COLUMN trouble text",
     "ALTER TABLE run_claims ADD COLUMN is_urgent boolean NOT NULL DEFAULT false",
     "ALTER TABLE run_claims ADD COLUMN place text",
+    # Tests of configurations, which wait for no run.
+    *TRIALS.schema(),
 )
