@@ -43,6 +43,8 @@ _BY_CODE = {
     "stream-not-found": ExitCode.NOT_FOUND,
     "kit-invalid": ExitCode.WRONG_KEY,
     "erasure-not-confirmed": ExitCode.REFUSED,
+    "receipt-not-found": ExitCode.NOT_FOUND,
+    "receipt-unreadable": ExitCode.REFUSED,
     "keys-not-opened": ExitCode.WRONG_KEY,
     "key-not-found": ExitCode.NOT_FOUND,
     "key-still-needed": ExitCode.REFUSED,

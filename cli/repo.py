@@ -289,10 +289,10 @@ def _configure_retention(parsers: dict[str, argparse.ArgumentParser]) -> None:
     )
     prune.add_argument(
         "--max-unused",
-        type=_percent,
+        type=_percent_or_none,
         default=5.0,
         metavar="PERCENT",
-        help="of what stays, so much may be waste before packs are written again (default 5; 100: never)",
+        help="of what stays, so much may be waste before packs are written again (default 5; 0: none; 100: never)",
     )
     prune.add_argument("--max-repack", type=positive, metavar="MIB", help="write so much again, at most")
     prune.add_argument("--dry-run", "-n", action="store_true", help="say what would go, do nothing")
@@ -338,10 +338,17 @@ def _lock_days(text: str) -> tuple[str, int]:
 
 
 def _percent(text: str) -> float:
+    number = _percent_or_none(text, "a number above 0 and up to 100")
+    if not number:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0 and up to 100")
+    return number
+
+
+def _percent_or_none(text: str, what: str = "a number from 0 to 100") -> float:
     try:
         number = float(text.removesuffix("%"))
     except ValueError:
-        number = 0.0
-    if not 0 < number <= 100:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0 and up to 100")
+        number = -1.0
+    if not 0 <= number <= 100:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
     return number

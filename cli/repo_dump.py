@@ -56,7 +56,15 @@ def _reading(arguments: argparse.Namespace, what: str) -> Iterator["_Content"]:
         snapshot = repository.find_snapshot(arguments.snapshot)
         certainty = certainty_of(repository, {arguments.snapshot: snapshot})
         with pinned(repository, what, [snapshot.id]) as pinning:
-            yield _Content(repository, snapshot, certainty)
+            content = _Content(repository, snapshot, certainty)
+            try:
+                yield content
+            except RepositoryError:
+                pinning.look_again()
+                say_unpinned(pinning.words())
+                raise
+            if content.is_damaged:
+                pinning.look_again()
             say_unpinned(pinning.words())
 
 
@@ -71,6 +79,11 @@ class _Content:
         self._damage: RepositoryError | None = None
         self._is_less = False
         self._links: dict[tuple[int, ...], str] = {}
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether something was not to be read."""
+        return self._damage is not None
 
     def _damaged(self, path: bytes, error: RepositoryError) -> None:
         print(f"{shown(path) or '.'}: {error} [{error.code}]", file=sys.stderr)

@@ -7,7 +7,7 @@ import sys
 from cli.exit_codes import ExitCode
 from cli.output import say, say_json
 from cli.repo_session import opened
-from repository.errors import Damaged, KeyFileInvalid, RestoreRefused
+from repository.errors import KeyFileInvalid, ReceiptNotFound, ReceiptUnreadable, RestoreRefused
 from repository.retention.erasure import Erasure, ErasurePlan, erase, plan_erasure
 from repository.retention.receipt import LENGTH_MAX, NOT_PROMISED, receipt_of, verified
 
@@ -41,8 +41,10 @@ def verify_receipt(arguments: argparse.Namespace) -> int:
         with open(arguments.file, "rb") as file:
             document = file.read(LENGTH_MAX)
         public_key = bytes.fromhex(arguments.public_key)
+    except FileNotFoundError:
+        raise ReceiptNotFound("there is no such receipt", file=arguments.file) from None
     except OSError as error:
-        raise Damaged("the receipt cannot be read", reason=error.strerror, file=arguments.file) from None
+        raise ReceiptUnreadable("the receipt cannot be read", reason=error.strerror, file=arguments.file) from None
     except ValueError:
         public_key = b""
     if len(public_key) != 32:

@@ -266,6 +266,8 @@ def _checked(
     # What a prune deletes meanwhile would be called lost.
     with pinned(repository, arguments.subcommand, everything=True, only=arguments.only) as pinning:
         report = check()
+        if report.damage:
+            pinning.look_again()
         say_unpinned(pinning.words())
     return report
 

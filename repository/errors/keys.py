@@ -74,6 +74,21 @@ class ErasureNotConfirmed(RepositoryError):
     hint = "Look again at what would be erased (`repo erase NAME`) and give the word that it ends with."
 
 
+class ReceiptUnreadable(RepositoryError):
+    """The file of a receipt is not to be read: nothing is known of the receipt."""
+
+    code = "receipt-unreadable"
+    retry = Retry.AFTER_OPERATOR
+    hint = "Give the file that `repo erase --receipt FILE` made, and the right to read it."
+
+
+class ReceiptNotFound(ReceiptUnreadable):
+    """There is no file of this name."""
+
+    code = "receipt-not-found"
+    hint = "Give the file that `repo erase --receipt FILE` made."
+
+
 class KitInvalid(RepositoryError):
     """What was given is no recovery kit, or not enough of one."""
 

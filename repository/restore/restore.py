@@ -49,6 +49,8 @@ def restore(
     options = options or RestoreOptions()
     with pinned(repository, "restore", [snapshot.id], only=options.tiers) as pinning:
         result = _Restore(repository, snapshot, os.fsencode(target), options).run()
+        if not result.is_whole:
+            pinning.look_again()
         result.unpinned = pinning.words()
     return result
 

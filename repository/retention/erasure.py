@@ -30,6 +30,7 @@ from repository.opened.repository import Repository
 from repository.opened.wrappings import QUARANTINE_PREFIX, KeyCopy, delete_copy, locked_until
 from repository.retention.orders import AT_ONCE, holds_of, take_over
 from repository.stored.log_entry import Body, KeysDestroyed, SnapshotsForgotten
+from repository.stored.manifest_object import MANIFEST_PREFIX, manifest_id
 from repository.stored.snapshot import Snapshot
 
 
@@ -101,6 +102,8 @@ def plan_erasure(repository: Repository, name: str) -> ErasurePlan:
         key_ids = (name,)
     identities = {keys.identity_id.hex() for keys in own}
     ids = {each.id for each in repository.snapshots() if each.brief.domain in identities} if own else set()
+    if own and is_ordered(repository, key_ids):
+        ids |= set(_forgotten_of(repository, identities))
     holds = holds_of(repository)
     held = sorted({hold for each in ids for hold in holding(each, holds)})
     named = {key for tier in repository.readable_tiers() for key in tier.log.state.key_objects}
@@ -117,18 +120,35 @@ def plan_erasure(repository: Repository, name: str) -> ErasurePlan:
     )
 
 
+def is_ordered(repository: Repository, key_ids: Collection[str]) -> bool:
+    """Whether some log calls all of these keys destroyed."""
+    return key_change.destroyed_keys(repository).issuperset(key_ids)
+
+
+def _forgotten_of(repository: Repository, identities: Collection[str]) -> Iterator[str]:
+    """The snapshots (ids) of a domain that were forgotten with it, as far as their second copies are there."""
+    for tier in repository.ready_tiers():
+        there = {manifest_id(info.key) for info in tier.store.list(MANIFEST_PREFIX)}
+        for identity in tier.log.state.forgotten:
+            if identity in there:
+                with suppress(RepositoryError):
+                    if tier.log.second_copy(identity).snapshot.brief.domain in identities:
+                        yield identity
+
+
 def erase(repository: Repository, name: str, word: str) -> Erasure:
     """Destroy a domain's keys on every ready tier. `word`: that of the plan, so that nothing else is destroyed.
 
-    What was begun before is gone on with. Raises as `plan_erasure`, `ErasureNotConfirmed`, `SnapshotHeld` (then no
-    tier was told); what fails on one tier is told of it.
+    What was begun before is gone on with, also with the word that began it. Raises as `plan_erasure`,
+    `ErasureNotConfirmed`, `SnapshotHeld` (then no tier was told); what fails on one tier is told of it.
     """
     for tier in repository.ready_tiers():
         # What others hold counts here as well.
         with suppress(RepositoryError):
             take_over(repository, tier)
     plan = plan_erasure(repository, name)
-    if word.lower() != plan.word:
+    # What some log calls destroyed goes everywhere: nothing is left to be confirmed, and the word is another one since.
+    if word.lower() != plan.word and not is_ordered(repository, plan.key_ids):
         raise ErasureNotConfirmed("what would be erased is not what was confirmed", snapshots=len(plan.snapshots))
     if plan.holds:
         raise SnapshotHeld("a hold keeps a snapshot of the domain", hold=plan.holds[0], holds=len(plan.holds))

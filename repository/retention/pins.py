@@ -29,7 +29,8 @@ END_SECONDS: Final = 5.0
 
 class Pinning:
     """Pins of one reader. `unpinned`: tiers (by name) where nothing is held, and why; `lapsed`: where a pin that stood
-    was gone when it was to be renewed: what it named may have been deleted. `tiers`: where pins were put. Thread-safe.
+    was gone: what it named may have been deleted. `forgotten`: those of them on which all that it named is forgotten by
+    now, as their logs say. `tiers`: where pins were put. Thread-safe.
     """
 
     def __init__(self, repository: Repository, pin: Pin) -> None:
@@ -42,6 +43,7 @@ class Pinning:
         self.tiers: list[OpenTier] = []
         self.unpinned: dict[str, RepositoryError] = {}
         self.lapsed: set[str] = set()
+        self.forgotten: set[str] = set()
 
     @property
     def id(self) -> str:
@@ -51,7 +53,9 @@ class Pinning:
     def words(self) -> dict[str, str]:
         """By tier, why nothing is held there (any more): a code and what it says."""
         told = {name: f"{error} [{error.code}]" for name, error in self.unpinned.items()}
-        return told | dict.fromkeys(self.lapsed, "the pin was gone when it was to be renewed [pin-lapsed]")
+        told |= dict.fromkeys(self.lapsed, "the pin was let go before the end [pin-lapsed]")
+        taken = "the pin was let go and what it held is forgotten: what is lost there a prune took [pin-lapsed]"
+        return told | dict.fromkeys(self.forgotten, taken)
 
     def begin(self, tiers: Sequence[OpenTier]) -> None:
         """Put the pins, then read the logs anew: what they call forgotten or swept by now is not counted on."""
@@ -86,6 +90,19 @@ class Pinning:
         if tier.store.head(pin_object_key(self._id)) is None:
             self.lapsed.add(tier.name)
         self._put(tier, replace(self._pin, beat=beat))
+
+    def look_again(self) -> None:
+        """Something was lost where pins stood: see whether they do still, and whether what they named is forgotten.
+
+        A tier that does not answer is not judged.
+        """
+        named = {each.hex() for each in self._pin.snapshots}
+        for tier in self.tiers:
+            with suppress(RepositoryError):
+                if tier.store.head(pin_object_key(self._id)) is None:
+                    self.lapsed.add(tier.name)
+                if tier.name in self.lapsed and named and named <= tier.refresh().forgotten.keys():
+                    self.forgotten.add(tier.name)
 
     def _renew(self, tier: OpenTier) -> None:
         while not self._over.wait(BEAT_SECONDS):

@@ -64,6 +64,10 @@ def test_domain_is_erased_in_two_steps_and_the_receipt_is_proven_offline(
     receipt.write_text(json.dumps(document))
     assert _say(capsys, "verify-receipt", str(receipt), "--public-key", public_key)[0] == 5
     assert _say(capsys, "verify-receipt", str(receipt), "--public-key", "ab")[0] == 6
+    code, said = _say(capsys, "verify-receipt", str(receipt.with_name("none")), "--public-key", public_key)
+    assert (code, "receipt-not-found" in said, str(receipt.with_name("none")) in said) == (7, True, True)
+    code, said = _say(capsys, "verify-receipt", str(receipt.parent), "--public-key", public_key)
+    assert (code, "receipt-unreadable" in said, "repo check" in said) == (9, True, False)
 
 
 def test_erasure_that_a_tier_misses_is_told_and_goes_on(repo: RepoCommand, capsys: pytest.CaptureFixture[str]) -> None:
@@ -112,3 +116,17 @@ def test_kit_is_exported_checked_and_made_a_key_file_again(
     repo.run("key", "rotate", "--data")
     code, said = _say(capsys, "kit", "check", *tiers, "--kit-passphrase", *files[:3])
     assert (code, "NOT 1 of its keys" in said) == (6, True)
+
+
+def test_an_erasure_that_a_tier_missed_is_said_again_with_the_same_word(repo: RepoCommand) -> None:
+    """The receipt of the whole erasure names the domain and its snapshots."""
+    away = repo.tier("b").rename(repo.folder / "away")
+    planned = repo.json("erase", "person")
+    assert repo.run("erase", "person", "--confirm", planned["confirm"]).code == 4
+    away.rename(repo.tier("b"))
+    done = repo.run("erase", "person", "--confirm", planned["confirm"], "--json")
+    assert done.code == 0, done
+    receipt = json.loads(done.out)
+    assert receipt["complete"]
+    assert (receipt["receipt"]["domain"], receipt["receipt"]["snapshots"]) == ("person", planned["snapshots"])
+    assert planned["snapshots"]

@@ -65,6 +65,14 @@ def test_option_that_makes_no_sense_is_refused(words: list[str], capsys: pytest.
     assert "error:" in capsys.readouterr().err
 
 
+def test_no_waste_at_all_may_be_asked_for_and_no_sample_of_nothing() -> None:
+    """`prune --max-unused 0` writes every pack again that has some."""
+    assert [parsed("prune", "--max-unused", text).max_unused for text in ("0", "0%", "100")] == [0.0, 0.0, 100.0]
+    for words in (("check", "--read-data", "0"), ("prune", "--max-unused", "-1"), ("prune", "--max-unused", "101")):
+        with pytest.raises(SystemExit):
+            parsed(*words)
+
+
 def test_lock_days_are_for_one_tier_or_for_each() -> None:
     """A folder beside a locked bucket is not asked for what it cannot do."""
     assert parsed("backup", "--lock-days", "vault=30", "--lock-days", "1", "p").lock_days == [("vault", 30), ("", 1)]

@@ -112,6 +112,22 @@ def test_nothing_is_erased_that_was_not_confirmed() -> None:
     assert read_back(repository, made, repository.tier("b")) == LETTERS
 
 
+def test_what_was_begun_goes_on_with_the_word_that_began_it() -> None:
+    """Also where nothing says any more which snapshots there were."""
+    scene = Scene(("a", "b"))
+    add_generation(scene.repository, scene.provider, PERSON)
+    scene.reopen()
+    scene.backup(LETTERS, "letters", only=["a"], domain=PERSON)
+    alone = scene.reopen(stores=[scene.store("a")])
+    word = plan_erasure(alone, PERSON).word
+    assert erase(alone, PERSON, word).tiers["a"].is_complete
+    prune(scene.reopen(stores=[scene.store("a")]))
+    assert not list(scene.store("a").list("snapshots/"))
+    repository = scene.reopen()
+    assert plan_erasure(repository, PERSON).word != word
+    assert erase(repository, PERSON, word).is_complete
+
+
 def test_a_hold_keeps_a_domain_from_erasure_until_it_is_released() -> None:
     scene, made = _scene()
     place_hold(scene.repository, "court", [made.id])

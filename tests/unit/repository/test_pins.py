@@ -334,7 +334,7 @@ def test_a_pin_that_was_taken_away_is_told_to_its_holder(monkeypatch: pytest.Mon
     monkeypatch.setattr(pinning._over, "wait", lambda _: turns.pop(0))
     release(reading.another(), pinning.id)
     pinning._renew(tier)
-    assert pinning.words() == {"a": "the pin was gone when it was to be renewed [pin-lapsed]"}
+    assert pinning.words() == {"a": "the pin was let go before the end [pin-lapsed]"}
     (found,) = look(reading.reader, tier)
     assert found.pin is not None
     assert found.pin.beat == 3  # it stands again, and goes on
@@ -466,3 +466,23 @@ def test_a_restore_is_whole_though_all_is_forgotten_and_pruned_in_the_middle(tmp
     }
     assert len(pruned[0].pinned) == 2
     assert prune(scene.reopen())["a"].deleted == 2
+
+
+def test_a_restore_whose_pin_was_let_go_says_why_it_lost_what_it_lost(tmp_path: Path) -> None:
+    """Not that a tier is damaged: it was forgotten and pruned."""
+    reading = _Reading()
+    done: list[TierPlan] = []
+
+    def prune_once() -> bool:
+        if not done:
+            (pin,) = look(reading.another(), reading.scene.tier("a"), is_noted=False)
+            release(reading.another(), pin.id.hex())
+            reading.forget()
+            done.append(reading.prune())
+        return False
+
+    result = restore(
+        reading.reader, reading.old, str(tmp_path / "out"), options=RestoreOptions(is_cancelled=prune_once, workers=1)
+    )
+    assert (done[0].deleted, result.is_whole) == (2, False)
+    assert "what it held is forgotten" in result.unpinned["a"]
