@@ -13,6 +13,10 @@ _REACHABLE = (
     "Look at the disk or the mount of the folder that WEDSYNC_KEYS_DIR names. No key is missing and nothing is to be"
     " restored: it goes on by itself."
 )
+_LIST_LOST = (
+    f"Put {MADE} back from the copy of the folder of WEDSYNC_KEYS_DIR; what was made since is noted again by what it"
+    " opens. Without a copy: docs/operations.md, section 13."
+)
 _READABLE = "See that the platform may read the folder of WEDSYNC_KEYS_DIR and all files in it."
 
 
@@ -34,6 +38,16 @@ def unwritable(error: OSError, *, file: str) -> PlatformError:
     code = NO_SPACE if error.errno in (errno.ENOSPC, errno.EDQUOT) else KEYS_UNUSABLE
     hint = None if code is NO_SPACE else "See that the platform may write to the folder of WEDSYNC_KEYS_DIR."
     return PlatformError(code, f"a sealing key cannot be made: {reason}", hint=hint, errno=error.errno, file=file)
+
+
+def unknown_key(file: str) -> PlatformError:
+    """The refusal to seal with a key of which nobody knows whose it is."""
+    return PlatformError(
+        KEYS_UNUSABLE,
+        f"the list of the keys that were made ({MADE}) does not name a key that is there: it was lost, or cut off",
+        hint=_LIST_LOST,
+        file=file,
+    )
 
 
 def is_key(path: Path) -> bool:

@@ -8,10 +8,15 @@ sealed under its name is the right one. None is known of a key that was made bef
 opened nothing since.
 """
 
+import contextlib
 import hashlib
 import hmac
 from dataclasses import dataclass, field
+from pathlib import Path
 
+MARK = "SEALING-KEYS"
+MARK_TEXT = b"The keys of sealed fields. Back this folder up apart from the databases.\n"
+"""The file of a folder that was prepared for keys, and what is in it."""
 _CHECK_HEX = 32
 
 
@@ -47,3 +52,18 @@ def check_of(key: bytes, lineage: str, number: int) -> str:
     return hmac.new(key, f"check of a sealing key\n{lineage}\n{number}".encode(), hashlib.sha256).hexdigest()[
         :_CHECK_HEX
     ]
+
+
+def unnoted(folder: Path, notes: KeyNotes, *, before: float) -> list[Path]:
+    """The files of keys below a folder, written before a moment, that the notes do not name."""
+    found = []
+    for pattern in ("*/organisation/*.key", "*/digest/*.key", "*/subjects/*/*.key"):
+        for path in sorted((folder / "organisations").glob(pattern)):
+            if not path.stem.isdecimal() or path.with_suffix(".destroyed").exists():
+                continue
+            if notes.made.get(str(path.parent.relative_to(folder)), 0) >= int(path.stem):
+                continue
+            with contextlib.suppress(FileNotFoundError):  # It is destroyed at this moment.
+                if path.stat().st_mtime <= before:
+                    found.append(path)
+    return found

@@ -13,9 +13,10 @@ A key is written to a scratch file, synced and then linked to its name, so that 
 all, on disk before anything is sealed with it, and two processes agree on one. `<generation>.destroyed` stays
 where a key was: a destroyed key is told apart from a lost one, and a generation is never used twice. Nor is a key
 that `MADE` names made a second time: a new one would open nothing of what was sealed. Nobody makes one by sealing:
-`make_keys` alone does, whose caller has asked the record first (`gateway.writes.book`). That the whole folder was
-lost, `SEALING-KEYS` shows; that another organisation's key lies in a key's place, its check in `MADE`; that an older
-copy of the folder was put back, only what was sealed meanwhile can (`has_keys`).
+`make_keys` alone does, whose caller has asked the record first (`gateway.writes.book`). Nor does one seal that
+`MADE` does not name, before it has opened what it sealed: `MADE` was lost or cut, and nobody knows whose key it is.
+That the whole folder was lost, `SEALING-KEYS` shows; that another organisation's key lies in a key's place, its check
+in `MADE`; that an older copy of the folder was put back, only what was sealed meanwhile can (`has_keys`).
 What the storage keeps of an unlinked file (snapshots, backups of the folder) is beyond this module: see docs/adr/0006.
 """
 
@@ -33,24 +34,20 @@ from typing import TypeVar
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from chassis.clock import SystemClock
 from chassis.disk import SECONDS, Disk, DiskSilent
-from chassis.key_errors import KEY_BYTES, MADE, is_key, unreadable, unwritable
+from chassis.key_errors import KEY_BYTES, MADE, is_key, unknown_key, unreadable, unwritable
 from chassis.key_files import append, make_folders, read_regular, sync_folder, write_new
-from chassis.key_notes import KeyNotes, check_of, parse
-from contracts.errors import (
-    INVALID_FIELD,
-    KEYS_UNREACHABLE,
-    KEYS_UNUSABLE,
-    SEALING_KEY_MISSING,
-    PlatformError,
-)
+from chassis.key_names import bound_to, checked, name_of, parts_of
+from chassis.key_notes import MARK, MARK_TEXT, KeyNotes, check_of, parse, unnoted
+from contracts.errors import KEYS_UNREACHABLE, KEYS_UNUSABLE, SEALING_KEY_MISSING, PlatformError
 from contracts.sealed import Sealed
 
 T = TypeVar("T")
 
 NONCE_BYTES = 12
-_MARK = "SEALING-KEYS"
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
+SETTLED_SECONDS = 60.0
+"""A key of this age has its line in `MADE`, or has lost it: it gets one as soon as it is made."""
 _KEY_NAME = re.compile(r"([1-9][0-9]{0,8})\.(?:key|destroyed)", re.ASCII)
 """What else lies in a folder of keys (`1 (copy).key`) is no key, and is left alone."""
 
@@ -62,12 +59,12 @@ def prepare_keys_folder(path: Path) -> None:
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.chmod(0o700)
     with contextlib.suppress(FileExistsError):
-        write_new(path / _MARK, b"The keys of sealed fields. Back this folder up apart from the databases.\n")
+        write_new(path / MARK, MARK_TEXT)
 
 
 def is_prepared_keys_folder(path: Path) -> bool:
     """Whether a folder was prepared for keys."""
-    return (path / _MARK).is_file()
+    return (path / MARK).is_file()
 
 
 def normalised(text: str) -> str:
@@ -99,16 +96,27 @@ class Sealer:
     def unusable(self) -> list[str]:
         """The files, below the keys folder, of keys that were made, were not destroyed, and are missing or damaged.
 
-        So are those in the place of which another key lies. Raises KEYS_UNUSABLE where the folder is gone.
+        So are those in the place of which another key lies, and `MADE` itself where it lacks keys that are there.
+        Raises KEYS_UNUSABLE where the folder is gone.
         """
         self.check_folder()
         lineages = self._read_notes().made.items()
         keys = [(self.folder / lineage, number) for lineage, newest in lineages for number in range(1, newest + 1)]
-        return [
+        cut = self.unnoted(settled_for=SETTLED_SECONDS)
+        return ([MADE] if cut else []) + [
             self._name_in_folder(lineage / f"{number}.key")
             for lineage, number in keys
             if not (lineage / f"{number}.destroyed").exists() and not self._is_usable(lineage, number)
         ]
+
+    def unnoted(self, *, settled_for: float = 0.0) -> list[Path]:
+        """The keys that are there, for so many seconds, and that `MADE` does not name. Raises KEYS_UNUSABLE."""
+        return unnoted(self.folder, self._read_notes(), before=SystemClock().now().timestamp() - settled_for)
+
+    def note_found(self) -> None:
+        """Take the keys that are there for those that were made: for an operator who has no copy of `MADE`."""
+        for path in self.unnoted():
+            self._append(f"{self._name_in_folder(path.parent)} {path.stem}\n")
 
     def written_at(self) -> list[float]:
         """When the files of the newest keys that are there were written, in seconds since 1970."""
@@ -119,9 +127,13 @@ class Sealer:
         return times
 
     def has_keys(self, organisation: str) -> tuple[bool, bool]:
-        """Whether an organisation's own key, and the one of its digests, are there or were destroyed."""
+        """Whether an organisation's own key, and the one of its digests, are there or were destroyed.
+
+        One that `MADE` does not name counts as none: nobody knows whose it is, and the record is to be asked.
+        """
         folder = self._organisation_folder(organisation)
-        return bool(self._newest(folder / "organisation")), bool(self._newest(folder / "digest"))
+        own, digest = folder / "organisation", folder / "digest"
+        return self._is_known(own, self._newest(own)), self._is_known(digest, self._newest(digest))
 
     def make_keys(self, organisation: str) -> None:
         """Make an organisation's own key and the one of its digests, where there is none that was not destroyed.
@@ -141,20 +153,22 @@ class Sealer:
         """
         lineage = self._lineage(organisation, subject)
         generation, key = self._current(lineage)
-        name = _name_of(organisation, subject, generation)
+        if not self._is_known(lineage, generation):
+            raise unknown_key(self._name_in_folder(lineage / f"{generation}.key"))
+        name = name_of(organisation, subject, generation)
         nonce = os.urandom(NONCE_BYTES)
-        return Sealed(key=name, box=nonce + AESGCM(key).encrypt(nonce, text.encode(), _bound_to(name, field)))
+        return Sealed(key=name, box=nonce + AESGCM(key).encrypt(nonce, text.encode(), bound_to(name, field)))
 
     def open(self, organisation: str, field: str, sealed: Sealed) -> str:
         """Decrypt a field. Raises SEALING_KEY_MISSING where its key was destroyed, KEYS_UNUSABLE where it was altered.
 
         A box of another organisation or field does not open.
         """
-        subject, generation = _parts_of(sealed.key, organisation)
+        subject, generation = parts_of(sealed.key, organisation)
         key = self._read(self._lineage(organisation, subject), generation)
         nonce, ciphertext = sealed.box[:NONCE_BYTES], sealed.box[NONCE_BYTES:]
         try:
-            text = AESGCM(key).decrypt(nonce, ciphertext, _bound_to(sealed.key, field)).decode()
+            text = AESGCM(key).decrypt(nonce, ciphertext, bound_to(sealed.key, field)).decode()
         except (InvalidTag, ValueError) as error:
             raise PlatformError(
                 KEYS_UNUSABLE,
@@ -205,11 +219,11 @@ class Sealer:
             )
 
     def _organisation_folder(self, organisation: str) -> Path:
-        return self.folder / "organisations" / _checked(organisation, "organisation")
+        return self.folder / "organisations" / checked(organisation, "organisation")
 
     def _lineage(self, organisation: str, subject: str | None) -> Path:
         folder = self._organisation_folder(organisation)
-        return folder / "organisation" if subject is None else folder / "subjects" / _checked(subject, "subject")
+        return folder / "organisation" if subject is None else folder / "subjects" / checked(subject, "subject")
 
     def _current(self, lineage: Path) -> tuple[int, bytes]:
         """The newest generation and its key. Raises KEYS_UNUSABLE where there is none that was not destroyed."""
@@ -218,17 +232,28 @@ class Sealer:
             self.check_folder()
             raise self._missing(lineage, generation + 1)
         key = self._read(lineage, generation)
-        self._note_made(lineage, generation, key)
         if not self._is_its_own(lineage, generation, key):
             raise self._exchanged(lineage, generation)
         return generation, key
+
+    def _is_known(self, lineage: Path, generation: int) -> bool:
+        """Whether `MADE` names a key, or it was destroyed. That of digests, which opens nothing, lies beside one."""
+        made = self._read_notes().made
+        own = self._name_in_folder(lineage.with_name("organisation"))
+        return generation > 0 and (
+            made.get(self._name_in_folder(lineage), 0) >= generation
+            or (lineage.name == "digest" and own in made)
+            or (lineage / f"{generation}.destroyed").exists()
+        )
 
     def _make(self, lineage: Path) -> None:
         """Have a first key, or a next one after one that was destroyed."""
         for _ in range(8):
             generation = self._newest(lineage)
             if not self._needs_one(lineage, generation):
-                self._current(lineage)  # It is in `MADE` before anything is sealed with it.
+                # It is in `MADE` before anything is sealed with it.
+                self._note_made(lineage, generation, self._read(lineage, generation))
+                self._current(lineage)
                 return
             self.check_folder()
             self._check_never_made(lineage, generation)
@@ -269,11 +294,12 @@ class Sealer:
         self._append(f"{name} {generation}\n{name} {generation} {check_of(key, name, generation)}\n")
 
     def _note_check(self, lineage: Path, generation: int, key: bytes) -> None:
-        """Have the check of a key that has opened what was sealed under its name."""
-        name = self._name_in_folder(lineage)
+        """Have the check of a key that has opened what was sealed under its name, and the line that it was made."""
+        name, notes = self._name_in_folder(lineage), self._read_notes()
         check = check_of(key, name, generation)
-        if check not in self._read_notes().checks.get((name, generation), ()):
-            self._append(f"{name} {generation} {check}\n")
+        made = f"{name} {generation}\n" if notes.made.get(name, 0) < generation else ""
+        if made or check not in notes.checks.get((name, generation), ()):
+            self._append(f"{made}{name} {generation} {check}\n")
 
     def _append(self, lines: str) -> None:
         try:
@@ -369,32 +395,3 @@ async def asked(disk: Disk, question: Callable[[], T], *, seconds: float = SECON
         return await disk.ask(question, seconds=seconds)
     except DiskSilent as error:
         raise unreadable(error) from error
-
-
-def _name_of(organisation: str, subject: str | None, generation: int) -> str:
-    if subject is None:
-        return f"organisation/{organisation}/{generation}"
-    return f"subject/{organisation}/{subject}/{generation}"
-
-
-def _parts_of(name: str, organisation: str) -> tuple[str | None, int]:
-    match name.split("/"):
-        case ["organisation", owner, generation] if owner == organisation and generation.isdecimal():
-            return None, int(generation)
-        case ["subject", owner, subject, generation] if owner == organisation and generation.isdecimal():
-            return subject, int(generation)
-    raise PlatformError(KEYS_UNUSABLE, "a sealed field names a key that is not its organisation's", key=name)
-
-
-def _bound_to(name: str, field: str) -> bytes:
-    return f"{name}\n{field}".encode()
-
-
-def _checked(identifier: str, field: str) -> str:
-    if not _ID.fullmatch(identifier):
-        raise PlatformError(
-            INVALID_FIELD,
-            "an id has 1 to 128 letters, digits, '-' and '_', and begins with a letter or digit",
-            field=field,
-        )
-    return identifier

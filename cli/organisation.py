@@ -15,7 +15,7 @@ from cli.options import given, nearest
 from cli.output import columns, say, say_json
 
 if TYPE_CHECKING:
-    from deploy.locations.organisations import Organisation
+    from deploy.registered import Organisation
     from deploy.stack.layout import Layout
 
 

@@ -12,18 +12,19 @@ import stat
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 
 import msgspec
 
 from chassis.clock import SystemClock
 from chassis.ids import new_id
+from chassis.key_files import read_regular
 from chassis.sealing import Sealer
 from contracts import errors
 from contracts.errors import PlatformError
 from contracts.identifiers import ORGANISATION, ORGANISATION_RULE
 from deploy.locations.entry import invalid
 from deploy.misread import misread
+from deploy.registered import NAME, Organisation, Registry, organisations_of
 from deploy.stack.files import write_atomically
 from deploy.stack.layout import Layout
 from gateway.http.texts import unreadable_character
@@ -31,27 +32,12 @@ from gateway.http.texts import unreadable_character
 NAME_LENGTH_MAX = 200
 
 
-class Organisation(msgspec.Struct, frozen=True, kw_only=True):
-    """A tenant. `name`: what people call it; `added`: None where nobody has added it, and it is there all the same."""
-
-    id: str
-    name: str
-    added: datetime | None = None
-
-
-class _Registry(msgspec.Struct, forbid_unknown_fields=True):
-    organisations: list[Organisation] = []
-
-
-_REGISTRY = msgspec.json.Decoder(_Registry)
-
-
 def added(layout: Layout) -> list[Organisation]:
     """Those that were added. Raises HOME_UNUSABLE."""
-    path = layout.config / "organisations.json"
+    path = layout.config / NAME
     layout.require_list(path)
     try:
-        return _REGISTRY.decode(path.read_bytes()).organisations
+        return organisations_of(read_regular(path))
     except FileNotFoundError:
         return []
     except (OSError, msgspec.MsgspecError, ValueError, RecursionError) as error:
@@ -97,9 +83,9 @@ def add(layout: Layout, name: str, identity: str | None = None) -> Organisation:
         Sealer(layout.platform_keys).check_folder()
         for folder in (layout.credentials, layout.credentials / identity):
             folder.mkdir(mode=0o700, exist_ok=True)
-        path = layout.config / "organisations.json"
+        path = layout.config / NAME
         mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o600
-        body = msgspec.json.encode(_Registry([*before, organisation]))
+        body = msgspec.json.encode(Registry([*before, organisation]))
         write_atomically(path, msgspec.json.format(body, indent=2), mode=mode)
     return organisation
 

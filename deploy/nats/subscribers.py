@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from chassis.key_files import read_regular
 from contracts import errors
 from contracts.errors import PlatformError
 from contracts.event import pinned_events
@@ -76,15 +77,20 @@ _REGISTERED = msgspec.json.Decoder(_Registered)
 def load_subscribers(path: Path) -> tuple[Subscriber, ...]:
     """Read the file; none where it is not there. Raises PlatformError INVALID_SETTING, naming what is wrong."""
     try:
-        text = path.read_bytes()
+        text = read_regular(path)
     except FileNotFoundError:
         return ()
     except OSError as error:
-        raise PlatformError(errors.INVALID_SETTING, f"{path.name} cannot be read") from error
+        raise PlatformError(errors.INVALID_SETTING, f"{path.name} cannot be read: {misread(error)}") from error
     try:
-        registered = _REGISTERED.decode(text).subscribers
+        return subscribers_of(text)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise PlatformError(errors.INVALID_SETTING, f"{path.name}: {misread(error)}") from error
+
+
+def subscribers_of(body: bytes) -> tuple[Subscriber, ...]:
+    """Those of a file's bytes. Raises as `load_subscribers`, and what a decoder raises."""
+    registered = _REGISTERED.decode(body).subscribers
     taken = {identity.name for identity in identities()}
     for each in registered:
         _check(each, taken)

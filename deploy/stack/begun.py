@@ -13,7 +13,7 @@ writes are refused by its name, the others' go on, and `status` is degraded with
 repository's key a note beside it, the executor's record, and each tier that holds the repository.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -23,13 +23,17 @@ from contracts.errors import PlatformError
 
 IDENTITY = "keys/identity.pem"
 _KEYS = ("keys/secrets.json", IDENTITY, "keys/platform/SEALING-KEYS")
-_SEEDS = "keys/nats/*.seed"
+KEYS_MADE = "keys/platform/MADE"
+"""Which sealing keys were ever made; there from the first request of an organisation on."""
+SEEDS = "keys/nats/*.seed"
 CLUSTER = "data/postgres"
 DATA_SECONDS = 10.0
 """How long a disk may take to say whether data is there."""
 DATA = (CLUSTER, "data/nats/jetstream")
 LOCATIONS = "config/locations.json"
-LISTS = (LOCATIONS, "config/organisations.json", "config/subscribers.json")
+ORGANISATIONS = "config/organisations.json"
+SUBSCRIBERS = "config/subscribers.json"
+LISTS = (LOCATIONS, ORGANISATIONS, SUBSCRIBERS)
 """What an operator has registered."""
 LOCAL_TIER = "data/tiers/local"
 S3 = ("data/s3/cloud-primary", "data/s3/cloud-secondary", "data/s3/offsite")
@@ -38,16 +42,16 @@ STORES = (*S3, LOCAL_TIER)
 _LAST_LOG = "logs/gateway.log"
 """Of the part that is started last: all stores have been made by then."""
 LAYOUT = "layout.json"
-MAY_BE_BEGUN_ANEW = (*DATA, *S3, LOCAL_TIER, IDENTITY, *LISTS, LAYOUT)
+MAY_BE_BEGUN_ANEW = (*DATA, *S3, LOCAL_TIER, IDENTITY, KEYS_MADE, *LISTS, LAYOUT)
 """What can be made again when that is said (`wedsync-backup up --begin-anew`). Nothing is sealed under the key of the
-identity provider: a new one ends all tokens.
+identity provider: a new one ends all tokens. Of the sealing keys those that are there are taken for the right ones.
 """
 
 
 def begun_in(home: Path, *, known: Collection[str]) -> set[str]:
     """Which keys, lists, and data that nothing starts without, are there by now, beside what is known already."""
-    found = {name for name in (*_KEYS, *DATA, *LISTS) if name not in known and _is_there(home / name)}
-    return found | {str(path.relative_to(home)) for path in home.glob(_SEEDS)}
+    found = {name for name in (*_KEYS, KEYS_MADE, *DATA, *LISTS) if name not in known and _is_there(home / name)}
+    return found | {str(path.relative_to(home)) for path in home.glob(SEEDS)}
 
 
 def begun_unnoted(home: Path) -> set[str]:
@@ -110,4 +114,14 @@ def keys_missing(home: Path, names: Iterable[str]) -> PlatformError:
         f"{home} lacks keys that were made before: {', '.join(names)}",
         hint="Put the copy of the folder keys/ back, then start again: nothing was changed. New keys would open "
         "nothing of what is here; to begin with nothing, name a new home with --home.",
+    )
+
+
+def keys_damaged(home: Path, damaged: Mapping[str, str]) -> PlatformError:
+    """The refusal to go on with keys that are there and cannot be read; `damaged`: what is wrong with each."""
+    named = ", ".join(f"{name} ({what})" for name, what in damaged.items())
+    return PlatformError(
+        errors.KEYS_UNUSABLE,
+        f"{home} has keys that cannot be read: {named}",
+        hint="Put the copy of what is named back, then start again. It is not made anew.",
     )

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 import msgspec
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -21,14 +22,22 @@ from cryptography.hazmat.primitives.serialization import (
 
 from chassis.clock import Clock, SystemClock
 from chassis.ids import new_id
+from chassis.key_files import read_regular
 from contracts import errors
 from contracts.errors import PlatformError
+from deploy.misread import misread
+from deploy.stack.begun import IDENTITY
 from deploy.stack.files import write_atomically
 from deploy.stack.layout import Layout
 
 ALGORITHM = "ES256"
 ISSUER = "urn:wedsync-backup:embedded"
 AUDIENCE = "authenticated"
+_NEVER_MADE = "Start the platform once with wedsync-backup up, which makes it."
+_LOST = (
+    f"Put the copy of {IDENTITY} back. Without one: wedsync-backup down, move what lies there aside, then "
+    f"wedsync-backup up --begin-anew {IDENTITY}; tokens that were given before are refused then."
+)
 ROLES = ("viewer", "operator", "owner", "auditor")
 
 
@@ -43,16 +52,14 @@ class IdentityProvider:
     def of(cls, layout: Layout) -> "IdentityProvider":
         """The provider of a home. Raises HOME_UNUSABLE where its key is missing or cannot be read."""
         try:
-            key = load_pem_private_key(layout.identity_key.read_bytes(), password=None)
+            return cls(signing_key(read_regular(layout.identity_key)))
         except (OSError, ValueError) as error:
+            what = misread(error) if isinstance(error, OSError) else str(error)
             raise PlatformError(
                 errors.HOME_UNUSABLE,
-                f"the identity provider's key {layout.identity_key} cannot be read",
-                hint="Start the platform once with wedsync-backup up, or restore the keys folder from a copy.",
+                f"the identity provider's key {layout.identity_key} cannot be read: {what}",
+                hint=_NEVER_MADE if IDENTITY not in layout.remembered.begun else _LOST,
             ) from error
-        if not isinstance(key, ec.EllipticCurvePrivateKey):
-            raise PlatformError(errors.HOME_UNUSABLE, f"{layout.identity_key} holds another kind of key")
-        return cls(key)
 
     def jwks(self) -> bytes:
         """The public key as a JWKS document (RFC 7517)."""
@@ -107,6 +114,17 @@ class IdentityProvider:
             "x": _base64url(numbers.x.to_bytes(32, "big")),
             "y": _base64url(numbers.y.to_bytes(32, "big")),
         }
+
+
+def signing_key(content: bytes) -> ec.EllipticCurvePrivateKey:
+    """The private key that a file's bytes hold. Raises ValueError, in words."""
+    try:
+        key = load_pem_private_key(content, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise ValueError("it is no private key, or not the whole of one") from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise ValueError("it holds another kind of key")
+    return key
 
 
 def install_identity_provider(layout: Layout) -> IdentityProvider:

@@ -18,6 +18,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
+from chassis.key_files import read_regular
 from chassis.location import ANY_ORGANISATION, Faulty, Location, entries_of, twice
 from contracts import errors
 from contracts.errors import PlatformError
@@ -159,12 +160,12 @@ def faulty_entries(layout: Layout) -> list[Faulty]:
 def _read(layout: Layout, *, is_made: bool = False) -> tuple[list[Location], list[tuple[msgspec.Raw, Faulty]]]:
     """What can be used, and what cannot, with how it is written. `is_made`: nothing where there is no registry."""
     try:
-        raws, entries = entries_of(layout.locations_file.read_bytes())
+        raws, entries = entries_of(read_regular(layout.locations_file))
     except FileNotFoundError:
         if not is_made:
             layout.require_list(layout.locations_file)
         return [], []
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+    except (OSError, msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise PlatformError(
             errors.HOME_UNUSABLE,
             f"{layout.locations_file} cannot be understood: {misread(error)}",

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from chassis.key_files import read_regular
 from contracts import errors
 from contracts.errors import PlatformError
-from deploy.stack.begun import keys_missing
+from deploy.misread import misread
+from deploy.stack.begun import keys_damaged, keys_missing
 from deploy.stack.child import Launch
 from deploy.stack.files import write_atomically
 from deploy.stack.layout import Layout
@@ -155,10 +157,8 @@ async def apply_topology(layout: Layout, client: "Client") -> "list[Change]":
 def make_seeds(layout: Layout) -> dict[str, str]:
     """Make the nkeys that were never made; the public key of every identity by its name.
 
-    Raises KEYS_UNUSABLE where one is gone: whoever has the other half could not sign in any more.
+    Raises KEYS_UNUSABLE where one is gone or damaged: whoever has the other half could not sign in any more.
     """
-    import nkeys
-
     from deploy.nats.permissions import generate_keys
 
     public: dict[str, str] = {}
@@ -166,10 +166,25 @@ def make_seeds(layout: Layout) -> dict[str, str]:
         path = seed_file(layout, identity.name)
         if not path.exists():
             layout.make_key(path, generate_keys().seed)
-        pair = nkeys.from_seed(bytearray(path.read_bytes().strip()))
-        public[identity.name] = pair.public_key.decode()
-        pair.wipe()
+        try:
+            public[identity.name] = public_key(read_regular(path))
+        except (OSError, ValueError) as error:
+            what = misread(error) if isinstance(error, OSError) else str(error)
+            raise keys_damaged(layout.home, {str(path.relative_to(layout.home)): what}) from error
     layout.note_begun()
+    return public
+
+
+def public_key(seed: bytes) -> str:
+    """The public half of an nkey, of a seed file's bytes. Raises ValueError, in words."""
+    import nkeys
+
+    try:
+        pair = nkeys.from_seed(bytearray(seed.strip()))
+        public: str = pair.public_key.decode()
+    except Exception as error:  # whatever the library says of bytes that are none
+        raise ValueError("it is no nkey's seed, or not the whole of one") from error
+    pair.wipe()
     return public
 
 

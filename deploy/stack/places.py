@@ -9,6 +9,7 @@ from deploy.stack.begun import MAY_BE_BEGUN_ANEW, missing_of
 from deploy.stack.layout import Layout
 from deploy.stack.state import PlaceState
 from deploy.stack.stores import Store, StoreGone
+from deploy.stack.whole import Reader, anew, named
 
 HOME = "home"
 LOCAL_TIER = "local"
@@ -23,6 +24,7 @@ class Places:
         self._layout = layout
         self._home = Disk(layout.home)
         self._local_tier = Store(layout, layout.local_tier)
+        self._reader = Reader(layout.home)
         self._gone: str | None = None
 
     async def open(self) -> None:
@@ -40,10 +42,12 @@ class Places:
     async def look(self) -> list[PlaceState]:
         """How they are now."""
         missing: list[str] = []
+        damaged: dict[str, str] = {}
         with contextlib.suppress(OSError):
             # What an operator has registered meanwhile is noted as soon as it is there.
             self._layout.note_begun(await self._home.ask(self._layout.begun_now))
             missing = await self._home.ask(lambda: missing_of(self._layout.home, self._layout.remembered.begun))
+            damaged = await self._home.ask(self._reader.damaged)
         if self._gone is not None:
             await self.open()
         home = await _disk_of(HOME, self._home)
@@ -53,10 +57,10 @@ class Places:
             tier.reason = self._gone
         elif trouble is not None:
             tier.reason = f"{trouble.reason}. Nothing is made anew there; {self._local_tier.what_to_do}"
-        return [home, tier, *self._losses(missing)]
+        return [home, tier, *self._losses(missing, damaged)]
 
-    def _losses(self, missing: list[str]) -> list[PlaceState]:
-        """Of keys and of lists, what is gone."""
+    def _losses(self, missing: list[str], damaged: dict[str, str]) -> list[PlaceState]:
+        """Of keys and of lists, what is gone, and what is there and cannot be read."""
         found: list[PlaceState] = []
         for name, folder in (("keys", self._layout.keys), ("lists", self._layout.config)):
             gone = [each for each in missing if each.startswith(f"{folder.name}/")]
@@ -66,6 +70,12 @@ class Places:
                 reason = (
                     f"{self._layout.home} lacks what was made before: {', '.join(gone)}. Put the copy back, now: what "
                     "runs goes on without it, and the next start is refused" + (without if begin else "")
+                )
+                found.append(PlaceState(name=name, path=str(folder), reason=reason))
+            if unread := {each: what for each, what in damaged.items() if each.startswith(f"{folder.name}/")}:
+                reason = (
+                    f"{self._layout.home} has what cannot be read: {named(unread)}. Put the copy back, now, or correct "
+                    f"what you wrote there: the next start is refused.{anew(unread)}"
                 )
                 found.append(PlaceState(name=name, path=str(folder), reason=reason))
         return found

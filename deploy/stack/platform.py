@@ -13,12 +13,13 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from chassis.clock import SystemClock
-from chassis.sealing import prepare_keys_folder
+from chassis.sealing import Sealer, is_prepared_keys_folder, prepare_keys_folder
 from contracts import errors
 from contracts.errors import PlatformError
 from deploy.postgres.schemas import ROLES
 from deploy.stack import nats, postgres, s3, services
 from deploy.stack.account import Account, database_account
+from deploy.stack.begun import KEYS_MADE
 from deploy.stack.files import takes_nothing
 from deploy.stack.identity_provider import install_identity_provider
 from deploy.stack.install import install_steps
@@ -34,6 +35,7 @@ from deploy.stack.s3_regions import REGIONS
 from deploy.stack.secrets import Secrets, open_secrets
 from deploy.stack.state import Condition, HomeLock, StackState, read_state, write_state
 from deploy.stack.supervisor import Supervisor
+from deploy.stack.whole import require_readable
 
 SUPERVISOR = "supervisor"
 """The name of the supervisor's own log."""
@@ -65,6 +67,9 @@ async def run_platform(
     say = _noting(layout, say)
     signals = _Signals(stop or asyncio.Event(), say)
     try:
+        if KEYS_MADE in begin_anew and is_prepared_keys_folder(layout.platform_keys):
+            Sealer(layout.platform_keys).note_found()
+        require_readable(layout)
         with (
             signals,
             PostgresPrograms(database_account(os.environ), owner=layout.remembered.instance) as programs,

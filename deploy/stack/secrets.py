@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from chassis.key_files import read_regular
 from contracts import errors
 from contracts.errors import PlatformError
 from deploy.misread import misread
@@ -28,6 +29,11 @@ class Secrets(msgspec.Struct, kw_only=True, rename="camel", forbid_unknown_field
 
 
 _SECRETS = msgspec.json.Decoder(Secrets)
+
+
+def secrets_of(body: bytes) -> Secrets:
+    """What a file's bytes hold. Raises `MsgspecError`, ValueError or RecursionError."""
+    return _SECRETS.decode(body)
 
 
 def open_secrets(layout: Layout, *, roles: Sequence[str], regions: Sequence[str]) -> Secrets:
@@ -55,7 +61,7 @@ def read_secrets(layout: Layout) -> Secrets:
     """The secrets of a home that was started before. Raises HOME_UNUSABLE where they are missing or damaged."""
     path = layout.secrets_file
     try:
-        return _SECRETS.decode(path.read_bytes())
+        return secrets_of(read_regular(path))
     except (OSError, msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise PlatformError(
             errors.HOME_UNUSABLE,

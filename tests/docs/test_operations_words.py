@@ -111,7 +111,8 @@ WITH_VALUES = {
     "completionDetails.code": "class CompletionDetails",
     "gateway ended with exit code 78": "ended with {_exit_in_words(code)}",
     "pip ended with": "{name} ended with",
-    "secrets.json cannot be read": "{path} cannot be read",
+    "has keys that cannot be read": "that cannot be read: {named(found)}",
+    "has lists that cannot be read": "that cannot be read: {named(found)}",
     "the account nobody can run Postgres's programs in none of these places": "{who} can run Postgres's programs in",
 }
 """What the guide shows with a value in it, as the program has it."""

@@ -69,7 +69,10 @@ def test_box_does_not_open_elsewhere(sealer: Sealer) -> None:
     assert _refusal(sealer, of_subject, organisation=OTHER) is errors.KEYS_UNUSABLE
     assert _refusal(sealer, Sealed(key=sealed.key, box=other.box)) is errors.KEYS_UNUSABLE
     assert _refusal(sealer, Sealed(key=sealed.key, box=of_subject.box)) is errors.KEYS_UNUSABLE
-    assert _refusal(sealer, Sealed(key=sealed.key, box=sealed.box[:-1] + b"\0")) is errors.KEYS_UNUSABLE
+    assert (
+        _refusal(sealer, Sealed(key=sealed.key, box=sealed.box[:-1] + bytes([sealed.box[-1] ^ 1])))
+        is errors.KEYS_UNUSABLE
+    )
     assert _refusal(sealer, Sealed(key=sealed.key, box=b"")) is errors.KEYS_UNUSABLE
 
 
@@ -466,6 +469,35 @@ def test_another_organisations_next_key_is_not_taken_for_a_new_one(folder: Path,
     with pytest.raises(PlatformError) as refused:
         MakingSealer(folder).seal(OTHER, FIELD, "z")
     assert refused.value.code is errors.KEYS_UNUSABLE
+
+
+def test_key_of_a_lost_list_seals_nothing_before_it_has_opened_what_it_sealed(folder: Path, sealer: Sealer) -> None:
+    """Without `MADE` nobody would see that two organisations' folders were exchanged: old entries can tell."""
+    sealed = {each: sealer.seal(each, FIELD, each) for each in (ORGANISATION, OTHER)}
+    for each in sealed:
+        sealer.digest(each, "name", "x")
+    (folder / "MADE").write_bytes(b"")
+    _exchange(folder)
+    one = Sealer(folder)
+    assert one.unusable() == [], "a key that was made a moment ago is about to be noted"
+    _age(folder)
+    assert one.unusable() == ["MADE"]
+    assert one.has_keys(ORGANISATION) == (False, False), "so the record is asked, and the write refused"
+    with pytest.raises(PlatformError, match="MADE") as refused:
+        one.seal(ORGANISATION, FIELD, "y")
+    assert refused.value.code is errors.KEYS_UNUSABLE
+    assert len(one.digest(ORGANISATION, "name", "y")) == 64, "what only compares, a page's cursor say, goes on"
+    assert _refusal(one, sealed[ORGANISATION]) is errors.KEYS_UNUSABLE
+    assert (folder / "MADE").read_bytes() == b""
+    _exchange(folder)
+    assert [one.open(each, FIELD, box) for each, box in sealed.items()] == [ORGANISATION, OTHER]
+    assert one.has_keys(ORGANISATION) == (True, True)
+    assert one.open(OTHER, FIELD, one.seal(OTHER, FIELD, "z")) == "z"
+
+
+def _age(folder: Path) -> None:
+    for path in folder.rglob("*.key"):
+        os.utime(path, (0, 0))
 
 
 def _exchange(folder: Path) -> None:
