@@ -9,7 +9,7 @@ it is asked.
 import asyncio
 import errno
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Any, TypeVar
@@ -55,7 +55,7 @@ class Disk:
 
     async def ask(self, question: Callable[[], T], *, seconds: float = SECONDS) -> T:
         """The answer. Raises DiskSilent, and what the question raises. What is not waited for any more goes on."""
-        asked = asyncio.wrap_future(self._begin(question))
+        asked = asyncio.wrap_future(self.begin(question))
         try:
             await asyncio.wait({asked}, timeout=seconds)
             if not asked.done():
@@ -66,14 +66,14 @@ class Disk:
 
     def answer(self, question: Callable[[], T], *, seconds: float = SECONDS) -> T:
         """The same, for callers that have no event loop to keep running."""
-        asked = self._begin(question)
+        asked = self.begin(question)
         wait({asked}, timeout=seconds)
         if asked.cancel() or not asked.done():
             raise DiskSilent(self.folder, seconds)
         return asked.result()
 
-    def _begin(self, question: Callable[[], T]) -> "Future[T]":
-        """Have it asked after those that wait already, but for what nobody waits for any more."""
+    def begin(self, question: Callable[[], T]) -> "Future[T]":
+        """Have it asked after those that wait already, but for what nobody waits for any more (cancelled)."""
         asked: Future[T] = Future()
         with self._lock:
             self._waiting = [(each, what) for each, what in self._waiting if not each.cancelled()]
@@ -98,3 +98,23 @@ class Disk:
                 asked.set_exception(error)
             else:
                 asked.set_result(answer)
+
+
+def answers(asked: Sequence[tuple[Disk, Callable[[], T]]], *, seconds: float = SECONDS) -> list[T | OSError]:
+    """What several disks answer, all asked at once: as many as hang cost the time of one.
+
+    Of each its answer, or what it raised where that is an OSError: DiskSilent where none came. Raises what else a
+    question raises.
+    """
+    begun = [(disk, disk.begin(question)) for disk, question in asked]
+    wait([future for _, future in begun], timeout=seconds)
+    found: list[T | OSError] = []
+    for disk, future in begun:
+        if future.cancel() or not future.done():
+            found.append(DiskSilent(disk.folder, seconds))
+            continue
+        try:
+            found.append(future.result())
+        except OSError as error:
+            found.append(error)
+    return found

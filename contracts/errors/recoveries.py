@@ -39,6 +39,13 @@ TARGET_EXCLUDED = entered(
     "The target is in a folder that nothing is ever restored to",
     "Choose a folder outside the platform's own (keys, data, settings, logs) and outside every tier.",
 )
+LOCATION_SILENT = entered(
+    "location-silent",
+    503,
+    Retry.AFTER_OPERATOR,
+    "A tier or a source may lie in the target, or around it, and its disk does not answer",
+    "Bring it back, or choose a target on another disk to which no mount of it leads; then ask again.",
+)
 TARGET_NOT_EMPTY = entered(
     "target-not-empty",
     409,

@@ -10,6 +10,7 @@ _OPEN_HINTS = frozenset(
         errors.TARGET_NOT_EMPTY,
         errors.TARGET_EXCLUDED,
         errors.TARGET_FULL,
+        errors.LOCATION_SILENT,
         errors.RECOVERY_POINT_MISSING,
     }
 )

@@ -48,6 +48,7 @@ class InitiateRecovery(Write[NewRecovery]):
         errors.PATH_OUTSIDE_LOCATION,
         errors.TARGET_UNUSABLE,
         errors.TARGET_EXCLUDED,
+        errors.LOCATION_SILENT,
         errors.TARGET_NOT_EMPTY,
         errors.TARGET_BUSY,
         errors.TARGET_NEEDS_APPROVAL,

@@ -2,13 +2,12 @@
 
 import os
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
-from chassis.disk import Disk, says_nothing
+from chassis.disk import Disk
 from chassis.life.signs import Signs
 from chassis.locations import Locations
-from chassis.own_folders import OwnFolders, may_lead_to
+from chassis.own_folders import OwnFolders
 from chassis.sealing import Sealer
 from contracts import errors
 from contracts.configuration import EXCLUDE_FIELD, SOURCE_IDENTIFIER_FIELD, ConfigurationBody, SourceType
@@ -20,7 +19,8 @@ from sources.directory import DirectorySource
 from sources.patterns import Patterns
 from sources.postgres.source import PostgresSource
 from sources.s3.source import BucketSource
-from vault.stores import folder_of, source_bucket, source_database, source_folder
+from vault.neighbours import NeighbourSilent, answering, tiers_beside
+from vault.stores import source_bucket, source_database, source_folder
 from vault.translation import translated
 
 PROBE_SECONDS = 45.0
@@ -70,7 +70,7 @@ class RunSources:
         folder = source_folder(self._locations, organisation, body.source_location, relative)
         source = DirectorySource(
             folder,
-            excluded=[*self._own.places(), *self._tier_folders(folder.path)],
+            excluded=[*self._own.places(), *self._tier_folders(organisation, folder.path)],
             patterns=self._patterns(organisation, body),
         )
         source.require()
@@ -103,27 +103,21 @@ class RunSources:
         source.require()
         return source
 
-    def _tier_folders(self, source: bytes) -> list[bytes]:
-        """The folders of all tiers, whoever may use them: each holds what is other organisations' as well.
+    def _tier_folders(self, organisation: str, source: bytes) -> list[bytes]:
+        """The folders of all tiers, whoever may use them.
 
         One that does not answer is left out where no mount can lead from the source to it, and the run not held up by
         it. Raises SOURCE_UNREACHABLE where one may: it would be read as a source as soon as its disk answers; and
         LOCATIONS_UNREADABLE where it is not known where one lies.
         """
-        folders = [os.fsencode(folder) for folder in self._locations.faulty_tiers()]
-        for location in self._locations.tiers():
-            if location.kind == "directory":
-                folder = folder_of(location)
-                try:
-                    self._disk(folder).answer(partial(os.stat, folder))
-                    folders.append(folder)
-                except OSError as error:
-                    if says_nothing(error) and may_lead_to(source, folder):
-                        raise PlatformError(
-                            errors.SOURCE_UNREACHABLE,
-                            f"whether the tier {location.name} lies within the source cannot be told: its disk does"
-                            " not answer",
-                            hint="Look at the tier's disk or mount, then retry the run.",
-                            location=location.name,
-                        ) from error
-        return folders
+        tiers = tiers_beside(self._locations, organisation)
+        try:
+            return [each.folder for each, _ in answering(source, tiers, self._disk, os.stat)]
+        except NeighbourSilent as error:
+            name = error.neighbour.name
+            raise PlatformError(
+                errors.SOURCE_UNREACHABLE,
+                f"whether the tier {name} lies within the source cannot be told: its disk does not answer",
+                hint="Look at the tier's disk or mount, then retry the run.",
+                location=name,
+            ) from error

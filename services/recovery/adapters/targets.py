@@ -1,6 +1,7 @@
 """The target of a recovery, looked at by the deciding process and by the worker."""
 
 import logging
+import os
 from functools import partial
 from pathlib import Path
 
@@ -29,6 +30,7 @@ class LookedAtTargets:
         self._own = own
         self._sealer = sealer
         self._disks: dict[str, Disk] = {}
+        self._neighbours: dict[bytes, Disk] = {}
 
     def folder(self, organisation: str, order: Order) -> bytes:
         """Where to write. Blocks. Raises as `vault.targets.target_folder`, and KEYS_…."""
@@ -41,6 +43,7 @@ class LookedAtTargets:
             relative=relative,
             policy=order.conflict_policy,
             snapshot_id=order.snapshot_id,
+            disk=lambda folder: self._neighbours.setdefault(folder, Disk(Path(os.fsdecode(folder)))),
         )
 
     async def examined(self, organisation: str, order: Order) -> Objection | str | None:
