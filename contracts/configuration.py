@@ -18,6 +18,7 @@ NAME_FIELD = "configuration.name"
 SOURCE_IDENTIFIER_FIELD = "configuration.source-identifier"
 WEDDING_DATE_FIELD = "configuration.wedding-date"
 EXCLUDE_FIELD = "configuration.exclude"
+PURPOSE_FIELD = "configuration.purpose"
 NAME_DIGEST = "configuration.name"
 
 
@@ -97,7 +98,8 @@ class ConfigurationBody(Value, frozen=True, kw_only=True):
 
     `exclude`: what is left out of the source, patterns as in a `.gitignore`, one a line. `exclude_caches`: so is what
     is in folders that say that they are caches (CACHEDIR.TAG).
-    `retention_policy_id`: how long what it saves is to be kept; None for all of it, for ever.
+    `retention_policy_id`: how long what it saves is to be kept; None for all of it, for ever. `purpose`,
+    `data_categories`: what for, and which data it is; for the record of processing.
 
     `name_digest` is a keyed digest (hex) of the normalised name under the organisation's key: it
     lets the record keep names unique without knowing them.
@@ -118,3 +120,5 @@ class ConfigurationBody(Value, frozen=True, kw_only=True):
     exclude: Sealed | None = None
     exclude_caches: bool = False
     retention_policy_id: str | None = None
+    purpose: Sealed | None = None
+    data_categories: tuple[Annotated[str, Meta(max_length=63)], ...] = ()

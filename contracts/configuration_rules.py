@@ -33,7 +33,7 @@ a run reads back what it has written, and each later one reads the repository's 
 NAME_BYTES_MAX = 255
 """The longest name that a file system keeps."""
 
-_KIND_OF_SOURCE = {SourceType.DIRECTORY: DIRECTORY, SourceType.S3: S3, SourceType.POSTGRES: POSTGRES}
+KIND_OF_SOURCE = {SourceType.DIRECTORY: DIRECTORY, SourceType.S3: S3, SourceType.POSTGRES: POSTGRES}
 _PARENT = re.compile(r"(?:^|/)\.\.(?:/|\Z)")
 
 
@@ -82,11 +82,11 @@ def objections(
     source = find(source_location)
     if source is None:
         yield objection(errors.UNKNOWN_LOCATION, "sourceLocation")
-    elif SOURCE not in source.roles or source.kind != _KIND_OF_SOURCE[source_type]:
+    elif SOURCE not in source.roles or source.kind != KIND_OF_SOURCE[source_type]:
         yield objection(
             errors.LOCATION_KIND_MISMATCH,
             "sourceLocation",
-            f"Use a location of the kind {_KIND_OF_SOURCE[source_type]} that has the role {SOURCE}.",
+            f"Use a location of the kind {KIND_OF_SOURCE[source_type]} that has the role {SOURCE}.",
         )
     elif source.against_source is not None:
         yield source.against_source

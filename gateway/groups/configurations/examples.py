@@ -56,6 +56,8 @@ NEW_CONFIGURATION = NewConfiguration(
     wedding_date=date(2027, 6, 12),
     tags=("photos", "2027"),
     exclude=("*.tmp", "/previews/"),
+    purpose="Delivery of the wedding album",
+    data_categories=("photos",),
 )
 
 
@@ -126,6 +128,8 @@ CONFIGURATION = Configuration(
     exclude=["*.tmp", "/previews/"],
     exclude_caches=False,
     retention_policy_id=None,
+    purpose=NEW_CONFIGURATION.purpose,
+    data_categories=["photos"],
 )
 
 
@@ -177,6 +181,8 @@ TESTED = ConfigurationTest(
 
 _LOCATIONS = {
     "demo-photos": KnownLocation(name="demo-photos", kind="directory", roles=("source",)),
+    "demo-bucket": KnownLocation(name="demo-bucket", kind="s3", roles=("source",)),
+    "demo-database": KnownLocation(name="demo-database", kind="postgres", roles=("source",)),
     "local": KnownLocation(name="local", kind="directory", roles=("tier",)),
     **{
         name: KnownLocation(name=name, kind="s3", roles=("tier",), lock=True)

@@ -13,6 +13,7 @@ from contracts import errors
 from contracts.configuration import (
     EXCLUDE_FIELD,
     NAME_FIELD,
+    PURPOSE_FIELD,
     SOURCE_IDENTIFIER_FIELD,
     WEDDING_DATE_FIELD,
     ConfigurationBody,
@@ -67,6 +68,7 @@ _NAME_OF_FIELD = {
     SOURCE_IDENTIFIER_FIELD: "sourceIdentifier",
     WEDDING_DATE_FIELD: "weddingDate",
     EXCLUDE_FIELD: "exclude",
+    PURPOSE_FIELD: "purpose",
 }
 
 
@@ -213,6 +215,8 @@ class ConfigurationQueries:
             exclude=[] if body.exclude is None else None if exclude is None else exclude.split("\n"),
             exclude_caches=body.exclude_caches,
             retention_policy_id=body.retention_policy_id,
+            purpose=self._opened(organisation, PURPOSE_FIELD, body.purpose, unreadable),
+            data_categories=list(body.data_categories),
         )
 
     def _opened(self, organisation: str, field: str, sealed: Sealed | None, unreadable: list[str]) -> str | None:

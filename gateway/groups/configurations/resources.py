@@ -17,6 +17,7 @@ from contracts.configuration import (
     Tier,
 )
 from contracts.executor_events import ExecutionState
+from contracts.retention import CategoryName
 from contracts.schedule import Schedule
 from gateway.http.fields import PatternText, Printable, SourcePath, TagText, Timestamp, Uuid
 from gateway.http.resources import Body, Resource
@@ -31,7 +32,8 @@ class NewConfiguration(Body, frozen=True, kw_only=True):
     `schedule`: when runs are due by themselves; around the date of a critical wedding each hour, and before others.
     `exclude`: what is left out, patterns as in a `.gitignore`, the last that matches decides; sealed as well.
     `excludeCaches`: leave out what is in folders with a CACHEDIR.TAG. `retentionPolicyId`: a retention policy, by which
-    nothing is removed yet; null keeps everything.
+    nothing is removed yet; null keeps everything. `purpose` (sealed) and `dataCategories`: for the record of
+    processing.
     """
 
     name: Printable
@@ -48,6 +50,8 @@ class NewConfiguration(Body, frozen=True, kw_only=True):
     exclude: Annotated[tuple[PatternText, ...], Meta(max_length=100)] = ()
     exclude_caches: bool = False
     retention_policy_id: Uuid | None = None
+    purpose: Printable | None = None
+    data_categories: Annotated[tuple[CategoryName, ...], Meta(max_length=50)] = ()
 
 
 class NewConfigurations(Body, frozen=True, kw_only=True):
@@ -138,6 +142,8 @@ class ConfigurationContent(Resource, frozen=True, kw_only=True):
     exclude: list[str] | None
     exclude_caches: bool
     retention_policy_id: str | None
+    purpose: str | None = None
+    data_categories: list[str] = msgspec.field(default_factory=list)
 
 
 class Configuration(ConfigurationContent, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from contracts.configuration import (
     EXCLUDE_FIELD,
     NAME_DIGEST,
     NAME_FIELD,
+    PURPOSE_FIELD,
     SOURCE_IDENTIFIER_FIELD,
     WEDDING_DATE_FIELD,
     ConfigurationBody,
@@ -25,9 +26,10 @@ def sealed_body(
     What is the same as `before` stays in its box, so that whoever opens nothing sees that it is.
     """
     wedding, exclude = data.wedding_date, "\n".join(data.exclude)
-    path_before = exclude_before = wedding_before = None
+    path_before = exclude_before = wedding_before = purpose_before = None
     if before is not None:
         path_before, exclude_before, wedding_before = before.source_identifier, before.exclude, before.wedding_date
+        purpose_before = before.purpose
     kept = partial(_kept_box, sealer, organisation)
     return ConfigurationBody(
         name=sealer.seal(organisation, NAME_FIELD, data.name),
@@ -45,6 +47,8 @@ def sealed_body(
         exclude=kept(EXCLUDE_FIELD, exclude, exclude_before) if exclude else None,
         exclude_caches=data.exclude_caches,
         retention_policy_id=data.retention_policy_id,
+        purpose=kept(PURPOSE_FIELD, data.purpose, purpose_before) if data.purpose else None,
+        data_categories=data.data_categories,
     )
 
 

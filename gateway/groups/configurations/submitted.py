@@ -25,7 +25,9 @@ _WILD = re.compile(r"\*+")
 
 def as_kept(data: NewConfiguration) -> NewConfiguration:
     """A configuration with its texts as they are kept."""
-    return msgspec.structs.replace(data, name=kept(data.name), tags=tuple(kept(tag) for tag in data.tags))
+    purpose = None if data.purpose is None else kept(data.purpose)
+    tags = tuple(kept(tag) for tag in data.tags)
+    return msgspec.structs.replace(data, name=kept(data.name), tags=tags, purpose=purpose)
 
 
 async def wrong_fields(data: NewConfiguration, locations: Locations, organisation: str) -> list[PlatformError]:
@@ -50,6 +52,11 @@ def wrong_with(data: NewConfiguration, find: Find) -> list[PlatformError]:
 
 def _wrong_texts(data: NewConfiguration) -> Iterator[PlatformError]:
     yield from wrong_texts(("name", data.name), *((f"tags[{place}]", tag) for place, tag in enumerate(data.tags)))
+    if data.purpose is not None:
+        yield from wrong_texts(("purpose", data.purpose))
+    for place, category in enumerate(data.data_categories):
+        # The schema's `$` lets a line break through at the end.
+        yield from unreadable(f"dataCategories[{place}]", category)
     for place, pattern in enumerate(data.exclude):
         yield from _wrong_pattern(f"exclude[{place}]", pattern)
     path = data.source_identifier

@@ -11,7 +11,8 @@ from datetime import date
 import msgspec
 
 from contracts.configuration import BackupType, Destination, SourceType, StorageDestinations, Tier
-from contracts.configuration_rules import DIRECTORY, SOURCE, TIER, KnownLocation, objections
+from contracts.configuration_rules import DIRECTORY, KIND_OF_SOURCE, SOURCE, TIER, KnownLocation, objections
+from contracts.schedule import Schedule
 from gateway.groups.configurations.resources import NewConfiguration
 from gateway.http.resources import Resource
 
@@ -68,6 +69,8 @@ FIELDS = [
             "retentionPolicyId",
             "How long what is saved is to be kept: a retention policy. Nothing is removed by it yet.",
         ),
+        ("purpose", "What it is saved for, in the record of processing; kept encrypted."),
+        ("dataCategories", "Which data it is, in the record of processing: words such as photos or contracts."),
     )
 ]
 
@@ -127,6 +130,37 @@ TEMPLATES = (
         tiers=_everywhere(365),
     ),
     BuiltIn(
+        id="wedding-photo-bucket",
+        title="A bucket of wedding photos",
+        description="All objects of a bucket, or below a prefix of it, with their tags: four tiers, a year under lock.",
+        configuration=NewConfiguration(
+            name="Photos in a bucket",
+            source_type=SourceType.S3,
+            source_location=_NOWHERE,
+            backup_type=BackupType.INCREMENTAL,
+            storage_destinations=StorageDestinations(),
+            compression_enabled=False,
+            tags=("photos",),
+        ),
+        tiers=_everywhere(365),
+    ),
+    BuiltIn(
+        id="supabase-project",
+        title="The database of a Supabase project",
+        description="The whole Postgres database each night, four tiers, three months under lock. The files of its "
+        "storage lie in buckets: each is a configuration of its own.",
+        configuration=NewConfiguration(
+            name="Supabase project",
+            source_type=SourceType.POSTGRES,
+            source_location=_NOWHERE,
+            backup_type=BackupType.FULL,
+            storage_destinations=StorageDestinations(),
+            schedule=Schedule(cron="30 2 * * *", time_zone="Europe/Berlin"),
+            tags=("database",),
+        ),
+        tiers=_everywhere(90),
+    ),
+    BuiltIn(
         id="contracts-directory",
         title="Contracts",
         description="Documents that must be kept: four tiers, ten years under object lock, compressed.",
@@ -176,7 +210,8 @@ def fitted(template: BuiltIn, known: Mapping[str, KnownLocation]) -> Template:
     unmet: list[FieldHelp] = []
     source = next((name for name in sorted(known) if _takes_source(template, known, name)), None)
     if source is None:
-        unmet.append(_unmet("sourceLocation", f"a location of the kind {DIRECTORY} with the role {SOURCE}"))
+        kind = KIND_OF_SOURCE[template.configuration.source_type]
+        unmet.append(_unmet("sourceLocation", f"a location of the kind {kind} with the role {SOURCE}"))
     chosen: dict[Tier, Destination] = {}
     for wanted in sorted(template.tiers, key=lambda each: _CHOSEN_FIRST.index(each.tier)):
         place = f"storageDestinations.{wanted.tier.value}"

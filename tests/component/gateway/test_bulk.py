@@ -21,7 +21,7 @@ UNREADABLE = {**NEW_CONFIGURATION, "surprise": 1, "name": 7}
 
 def named(name: str) -> dict[str, Any]:
     """A configuration that nothing speaks against."""
-    return {**NEW_CONFIGURATION, "name": name}
+    return {**NEW_CONFIGURATION, "name": name, "purpose": "Album of Ada", "dataCategories": ["photos"]}
 
 
 async def send(http: httpx.AsyncClient, items: list[Any], *, key: str = "", **more: Any) -> httpx.Response:
@@ -53,6 +53,10 @@ async def test_each_item_has_its_result_in_order(gateway: RunningGateway) -> Non
         for name, item in (("one", told["items"][1]), ("two", told["items"][3])):
             shown = (await http.get(item["resource"])).json()
             assert (shown["id"], shown["name"], shown["createdBy"]) == (item["id"], name, "user:someone")
+            assert (shown["purpose"], shown["dataCategories"]) == ("Album of Ada", ["photos"])
+        assert not any(
+            b"Ada" in bytes(envelope.data) for _, envelope in await gateway.process.gateway.book._store.events()
+        )
 
         assert answer.headers["location"] == told["resource"]
         assert (await http.get(told["resource"])).json() == told

@@ -16,8 +16,8 @@ def _known(*names: str, lock: bool = True) -> dict[str, KnownLocation]:
         is_directory = name.startswith(("photos", "local", "disk"))
         made[name] = KnownLocation(
             name=name,
-            kind="directory" if is_directory else "s3",
-            roles=("source",) if name.startswith("photos") else ("tier",),
+            kind="directory" if is_directory else "postgres" if name == "database" else "s3",
+            roles=("source",) if name.startswith("photos") or name in ("album", "database") else ("tier",),
             lock=lock and not is_directory,
         )
     return made
@@ -37,16 +37,16 @@ def _places(template: Template) -> dict[str, str]:
 @pytest.mark.parametrize(
     "names",
     [
-        ("photos", "local", "cloud-primary", "cloud-secondary", "offsite"),
-        ("photos-a", "photos-b", "disk-a", "disk-b", "bucket-a", "bucket-b"),
-        ("photos", "disk"),
-        ("photos", "bucket"),
-        ("photos", "offsite", "local"),
+        ("local", "cloud-primary", "cloud-secondary", "offsite"),
+        ("photos-b", "disk-a", "disk-b", "bucket-a", "bucket-b"),
+        ("disk",),
+        ("bucket",),
+        ("offsite", "local"),
     ],
 )
 def test_template_can_be_sent_as_it_is(template: BuiltIn, names: tuple[str, ...]) -> None:
     """Whatever locations there are: no rule speaks against it, every field is explained, some tier is required."""
-    known = _known(*names)
+    known = _known("photos", "album", "database", *names)
     told = fitted(template, known)
     body = told.configuration
     assert body is not None
