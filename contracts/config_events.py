@@ -164,12 +164,12 @@ class RetentionPolicyRefusal(Refusal, frozen=True, kw_only=True):
     retention_policy_id: str
 
 
-@pinned("config.retention-policy-created.v1")
+@pinned("config.retention-policy-created.v1", taken_by=("executor--replicate-retention-policy",))
 class RetentionPolicyCreated(RetentionPolicyFact, frozen=True, kw_only=True):
     """There is a retention policy. Version 1 of it."""
 
 
-@pinned("config.retention-policy-updated.v1")
+@pinned("config.retention-policy-updated.v1", taken_by=("executor--replicate-policy-change",))
 class RetentionPolicyUpdated(RetentionPolicyFact, frozen=True, kw_only=True):
     """A retention policy says something else from now on; `before` is what it said."""
 

@@ -208,6 +208,20 @@ class BackupRetryRequested(BackupRequested, frozen=True, kw_only=True):
     retry_of: str
 
 
+@pinned("gateway.retention-cleanup-requested.v1", taken_by=("executor--accept-cleanup",))
+class RetentionCleanupRequested(Event, frozen=True, kw_only=True):
+    """An owner asked for what retention policies let go to go. `configuration_ids`: of these alone; none: of all.
+
+    `dry_run`: to be told what would.
+    """
+
+    request_id: str
+    cleanup_id: str
+    evidence: Evidence
+    dry_run: bool = False
+    configuration_ids: tuple[str, ...] = ()
+
+
 @pinned("gateway.recovery-requested.v1", taken_by=("recovery--accept-recovery",))
 class RecoveryRequested(Event, frozen=True, kw_only=True):
     """An owner asked for a recovery point, or what of it matches `scope`, to be restored to a folder of a location.

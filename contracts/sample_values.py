@@ -1,7 +1,9 @@
 """The ids and values that the examples of events share (`contracts.samples`)."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
+from contracts import cleanup_events as cleanup
+from contracts import errors
 from contracts import gateway_events as gateway
 from contracts.configuration import BackupType, ConfigurationBody, Destination, SourceType, StorageDestinations
 from contracts.notifications import ChannelBody, ChannelKind, NotificationEvent
@@ -12,6 +14,7 @@ ORGANISATION = "0199a0f2-0000-7000-8000-0000000000a1"
 RETENTION_POLICY = "0199a0f2-0000-7000-8000-0000000000f1"
 CONFIGURATION = "0199a0f2-0000-7000-8000-0000000000c1"
 EXECUTION = "0199a0f2-0000-7000-8000-0000000000e1"
+CLEANUP = "0199a0f2-0000-7000-8000-0000000000d2"
 OPERATION = "0199a0f2-0000-7000-8000-0000000000f1"
 CHANNEL = "0199a0f2-0000-7000-8000-0000000000f2"
 NOTIFICATION = "0199a0f2-0000-7000-8000-0000000000f3"
@@ -69,3 +72,19 @@ EVIDENCE = gateway.Evidence(
     token_id="jti-0199a0f2",  # noqa: S106  # an id
     second_factor=True,
 )
+_LATER = BEGIN + timedelta(days=30)
+_GOING = cleanup.GoingPoint(recovery_point_id=EXECUTION, configuration_id=CONFIGURATION, rules=("not-kept",))
+CLEANED_UP: dict[str, object] = {
+    "cleanup_id": CLEANUP,
+    "configuration_ids": (CONFIGURATION,),
+    "points": (_GOING,),
+    "going": (_GOING,),
+    "waits": (cleanup.WaitingPoint(recovery_point_id=EXECUTION, configuration_id=CONFIGURATION, until=_LATER),),
+    "locations": ("local", "offsite"),
+    "places": (
+        cleanup.PlaceCleaned(location="local", freed_bytes=9_663_676_416),
+        cleanup.PlaceCleaned(location="offsite", locked_bytes=4_294_967_296, locked_until=_LATER),
+        cleanup.PlaceCleaned(location="second", code=errors.TIER_UNREACHABLE.code, hint=errors.TIER_UNREACHABLE.hint),
+    ),
+}
+"""What the fields of cleanups' events hold, by their names."""

@@ -31,6 +31,8 @@ from contracts.sample_values import (
     BODY,
     CHANNEL,
     CHANNEL_BODY,
+    CLEANED_UP,
+    CLEANUP,
     CONFIGURATION,
     CONFIGURATION_REQUEST,
     EVIDENCE,
@@ -258,6 +260,7 @@ _USUAL: dict[str, object] = {
     "notification_id": NOTIFICATION,
     "event": NotificationEvent.FAILED,
     "attempts": 1,
+    **CLEANED_UP,
     "fence": 1,
     "totals": recovery.RecoveryTotals(
         files=48_211,
@@ -307,7 +310,8 @@ def _usual(cls: type[Any]) -> tuple[str, str, int, Event]:
         "config": of_config,
         "recovery": f"recovery-operation/{OPERATION}",
     }
-    return request, subjects.get(event.NAME.partition(".")[0], _RUN), 2, event
+    of_executor = f"retention-cleanup/{CLEANUP}" if "cleanup_id" in needed | usual else _RUN
+    return request, subjects.get(event.NAME.partition(".")[0], of_executor), 2, event
 
 
 def _envelope(request: str, subject: str, version: int, event: Event) -> Envelope:

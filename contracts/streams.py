@@ -7,7 +7,7 @@ the last value per run and may lose the latest when the server crashes. A dead l
 
 import msgspec
 
-from contracts import config_events, executor_events, gateway_events, recovery_events  # noqa: F401  # they declare who takes them
+from contracts import cleanup_events, config_events, executor_events, gateway_events, recovery_events  # noqa: F401  # they declare who takes them
 from contracts.event import pinned_events
 from contracts.subjects import DEAD_LETTERS, PROGRESS, SERVICES, events_named, events_of, once_stored
 
@@ -99,10 +99,11 @@ CONSUMERS: tuple[ConsumerSpec, ...] = tuple(
 
 WAKE_WORKERS = once_stored(events_named(executor_events.BackupAccepted.NAME))
 STOP_WORKERS = once_stored(events_named(executor_events.BackupCancelled.NAME))
+WAKE_CLEANUPS = once_stored(events_named(cleanup_events.RetentionCleanupAccepted.NAME))
 WAKE_RECOVERIES = once_stored(events_named(recovery_events.RecoveryAccepted.NAME))
 STOP_RECOVERIES = once_stored(events_named(recovery_events.RecoveryCancelled.NAME))
 WORKERS_HEAR = {
-    "executor": (WAKE_WORKERS, STOP_WORKERS),
+    "executor": (WAKE_WORKERS, STOP_WORKERS, WAKE_CLEANUPS),
     "recovery": (WAKE_RECOVERIES, STOP_RECOVERIES),
 }
 """What the workers of a service hear, whose identity is `<service>-worker`."""

@@ -30,4 +30,17 @@ STATEMENTS: tuple[LiteralString, ...] = (
             fact json NOT NULL)"""
         for suffix in ("", "_shadow")
     ),
+    # Cleanups, and which recovery points have gone by one.
+    *(
+        statement
+        for suffix in ("", "_shadow")
+        for statement in (
+            f"""CREATE TABLE retention_cleanups{suffix} (
+                cleanup_id text PRIMARY KEY, organisation text NOT NULL, request_id text NOT NULL, state text NOT NULL,
+                accepted_at timestamptz NOT NULL, view json NOT NULL)""",
+            f"""CREATE INDEX retention_cleanups{suffix}_by_time
+                ON retention_cleanups{suffix} (organisation, accepted_at DESC, cleanup_id DESC)""",
+            f"ALTER TABLE recovery_points{suffix} ADD COLUMN gone_at timestamptz, ADD COLUMN gone json",
+        )
+    ),
 )

@@ -53,8 +53,6 @@ class ClaimLoop:
     to be taken, or that some was cancelled. `require_means` raises what keeps this worker from doing any work.
     """
 
-    name = "claim-loop"
-
     def __init__(
         self,
         *,
@@ -68,9 +66,11 @@ class ClaimLoop:
         slots: int,
         beat_seconds: float,
         set_aside: SetAside,
+        name: str = "claim-loop",
         require_means: Callable[[], Awaitable[None]] | None = None,
         telemetry: Telemetry | None = None,
     ) -> None:
+        self.name = name
         self._noun, self._id = noun, f"{noun}_id"
         self._set_aside = set_aside
         self._require_means = require_means

@@ -58,12 +58,13 @@ class UnclaimedWork(Supervised):
         teller: Teller,
         *,
         bound_seconds: float,
+        name: str = "unclaimed-work",
         look_seconds: float = LOOK_SECONDS,
         told_seconds: float = TOLD_SECONDS,
         telemetry: Telemetry | None = None,
     ) -> None:
         """`bound_seconds`: so long after it was told, work ends."""
-        super().__init__("unclaimed-work", self._look, telemetry=telemetry, every_seconds=look_seconds)
+        super().__init__(name, self._look, telemetry=telemetry, every_seconds=look_seconds)
         self._work = work
         self._pool = pool
         self._teller = teller

@@ -9,6 +9,14 @@ RECOVERY_POINT_UNKNOWN = entered(
     "There is no such recovery point",
     "Choose one of GET /api/backup/recovery-points.",
 )
+RECOVERY_POINT_GONE = entered(
+    "recovery-point-gone",
+    409,
+    Retry.NEVER,
+    "The recovery point is gone",
+    "A cleanup has let it go by its retention policy (goneAt, goneBecause of GET /api/backup/recovery-points/ID). "
+    "Choose another one.",
+)
 RECOVERY_POINT_NOT_SEEN_YET = entered(
     "recovery-point-not-seen-yet",
     503,

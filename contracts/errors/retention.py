@@ -30,6 +30,20 @@ RETENTION_PREVIEW_TOO_LARGE = entered(
     "Too many recovery points are to be judged at once",
     "Name fewer configurations in configurationIds.",
 )
+RETENTION_CLEANUP_OPEN = entered(
+    "retention-cleanup-open",
+    409,
+    Retry.LATER,
+    "The organisation has a cleanup that has not ended",
+    "Wait for its end (GET /api/backup/retention/cleanups), then ask again with a new Idempotency-Key.",
+)
+RETENTION_CLEANUP_ABANDONED = entered(
+    "retention-cleanup-abandoned",
+    500,
+    Retry.AFTER_OPERATOR,
+    "The cleanup was given up after too many workers fell silent over it",
+    "Look at the workers' logs (wedsync-backup logs executor-worker), then ask for another cleanup: it goes on.",
+)
 RETENTION_CLOCK_IN_DOUBT = entered(
     "retention-clock-in-doubt",
     503,

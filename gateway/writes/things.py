@@ -8,6 +8,7 @@ from contracts.errors import ErrorCode, PlatformError
 from gateway.projections.applied import Database
 from gateway.runs.examples import (
     CHANNEL_ID,
+    CLEANUP_ID,
     CONFIGURATION_ID,
     EXECUTION_ID,
     OPERATION_ID,
@@ -38,6 +39,7 @@ class Thing:
 
 RUN = Thing("execution_id", "executions", "/executions/{}", errors.NOT_FOUND, EXECUTION_ID)
 RECOVERY = Thing("operation_id", "recovery_operations", "/recovery/operations/{}", errors.NOT_FOUND, OPERATION_ID)
+CLEANUP = Thing("cleanup_id", "retention_cleanups", "/retention/cleanups/{}", errors.NOT_FOUND, CLEANUP_ID)
 CONFIGURATION = Thing(
     "configuration_id", "configurations", "/configurations/{}", errors.CONFIGURATION_UNKNOWN, CONFIGURATION_ID
 )

@@ -38,6 +38,7 @@ from chassis.settings import ServiceSettings, variable_of
 from chassis.telemetry.certificates import add_certificate_figures
 from chassis.telemetry.figures import DiskSpace
 from chassis.telemetry.instruments import Telemetry
+from contracts.cleanup_events import RetentionCleanupRefused
 from contracts.config_events import BackupFellDue, ConfigurationFact
 from contracts.errors import INVALID_SETTING, PlatformError
 from contracts.event import Event, pinned_kinds
@@ -47,12 +48,16 @@ from contracts.gateway_events import (
     BackupRequested,
     BackupRetryRequested,
     ConfigurationTestRequested,
+    RetentionCleanupRequested,
 )
 from contracts.streams import STOP_WORKERS, WAKE_WORKERS
 from repository.tiers.local_cache import LocalCache
 from services.executor.adapters.begun import BegunRepositories
+from services.executor.adapters.cleanup_plane import RepositoryCleanups
+from services.executor.adapters.cleanups import RecordedCleanups
 from services.executor.adapters.data_plane import RepositoryDataPlane
 from services.executor.adapters.looking.places import LookedAt
+from services.executor.adapters.points import KnownToTheRecord
 from services.executor.adapters.registry import RegisteredLocations
 from services.executor.adapters.run_sources import RunSources
 from services.executor.adapters.runs import RUNS, RecordedRuns
@@ -60,10 +65,13 @@ from services.executor.adapters.tables import ReplicaTable, SealedReports
 from services.executor.adapters.tier_watch import TierWatch, tier_folders
 from services.executor.adapters.trials import TRIALS, RecordedTrials, TrialTeller
 from services.executor.application import BackupDecisions, ConfigurationCopies, TestDecisions
+from services.executor.cleaning import cleanup_cases, cleanup_loop, unclaimed_cleanups
 from services.executor.domain import BackupRun, ConfigurationTest
 from services.executor.failures import told_code
 from services.executor.performance import RunPerformance
 from services.executor.ports import Configurations, Registry, Runs, Trials
+from services.executor.retention.domain import RetentionCleanup
+from services.executor.retention.ports import Cleanups, Knowing
 from services.executor.settings import ExecutorSettings, WorkerSettings
 from services.executor.trials import TrialPerformance
 from vault.key_files import RepositoryKeys
@@ -78,6 +86,7 @@ REFUSED: dict[type[Event], RefusedAs] = {
     BackupFellDue: RefusedAs(BackupRefused, "execution_id"),
     BackupCancellationRequested: RefusedAs(BackupCancellationRefused),
     ConfigurationTestRequested: RefusedAs(ConfigurationTestRefused, kind=ConfigurationTest),
+    RetentionCleanupRequested: RefusedAs(RetentionCleanupRefused, "cleanup_id", kind=RetentionCleanup),
 }
 """What each request is refused with where its message is given up; a run of a schedule is missed by that."""
 
@@ -113,6 +122,8 @@ def use_cases(
     limits: QueueLimits,
     trials: Trials,
     tests: Queue,
+    cleanups: Cleanups,
+    knowing: Knowing,
 ) -> dict[type[Event], UseCase]:
     """What deals with each event that the executor takes."""
     decisions = BackupDecisions(runs, configurations, registry, queue, limits, SystemClock())
@@ -125,6 +136,7 @@ def use_cases(
         ConfigurationTestRequested: TestDecisions(trials, configurations, tests).decide,
         BackupCancellationRequested: of_runs.by(BackupRun.cancel, BackupCancellationRefused),
         **dict.fromkeys(pinned_kinds(ConfigurationFact), copies.remember),
+        **cleanup_cases(cleanups, knowing),
     }
 
 
@@ -150,7 +162,17 @@ async def run(settings: ExecutorSettings) -> int:
     telemetry.figures.add("queue", queue.read)
     Gauge("wedsync_queue_limit_runs", "Runs that may wait in all.", registry=telemetry.registry).set(limits.in_all)
     trials = RecordedTrials(store)
-    answering = use_cases(RecordedRuns(store), replicas, registry, queue, limits, trials, ClaimQueue(TRIALS, pool))
+    answering = use_cases(
+        RecordedRuns(store),
+        replicas,
+        registry,
+        queue,
+        limits,
+        trials,
+        ClaimQueue(TRIALS, pool),
+        RecordedCleanups(store),
+        KnownToTheRecord(pool, store),
+    )
     for each in handlers_of(SERVICE, answering, Unanswered(store, SERVICE, BackupRun, REFUSED)):
         bus.handle(*each)
     topology = TopologyCheck(connection, SERVICE)
@@ -169,8 +191,9 @@ async def run(settings: ExecutorSettings) -> int:
         telemetry=telemetry,
     )
     untested.name = "unclaimed-tests"
+    forlorn = unclaimed_cleanups(store, pool, bound_seconds=settings.run_unclaimed_seconds, telemetry=telemetry)
     server = HealthServer(health, telemetry, port=settings.health_port)
-    parts: list[Part] = [server, store, PoolPart(pool), connection, topology, relay, unclaimed, untested, bus]
+    parts: list[Part] = [server, store, PoolPart(pool), connection, topology, relay, unclaimed, untested, forlorn, bus]
     return await run_service(parts, health=health)
 
 
@@ -258,6 +281,7 @@ async def run_worker(settings: WorkerSettings) -> int:
     health.add("tiers-of-organisations", begun.check_tiers, worst=DEGRADED)
     add_key_figures(telemetry, sealer)
     telemetry.figures.add("disks", DiskSpace(lambda: {"keys": settings.keys_dir, **tier_folders(locations)}).read)
+    progress = NatsProgress(connection, SERVICE, SystemClock())
     performance = RunPerformance(
         runs=RecordedRuns(store),
         configurations=ReplicaTable(pool, store),
@@ -273,7 +297,7 @@ async def run_worker(settings: WorkerSettings) -> int:
             cache=cache,
         ),
         reports=SealedReports(sealer),
-        progress=NatsProgress(connection, SERVICE, SystemClock()),
+        progress=progress,
         standstills=Standstills(health),
         leave_seconds=settings.run_standstill_seconds,
     )
@@ -335,6 +359,19 @@ async def run_worker(settings: WorkerSettings) -> int:
         telemetry=telemetry,
     )
     tests.name = "test-loop"
+    cleaning = cleanup_loop(
+        worker=settings.worker_name or f"{socket.gethostname()}:{os.getpid()}",
+        store=store,
+        pool=pool,
+        beats=beats,
+        connection=connection,
+        plane=RepositoryCleanups(locations=locations, sealer=sealer, keys_dir=settings.keys_dir, begun=begun),
+        progress=progress,
+        health=health,
+        telemetry=telemetry,
+        leave_seconds=settings.run_standstill_seconds,
+        require_means=require_means,
+    )
     server = HealthServer(health, telemetry, port=settings.health_port)
     parts: list[Part] = [
         server,
@@ -345,5 +382,6 @@ async def run_worker(settings: WorkerSettings) -> int:
         watch,
         loop,
         tests,
+        cleaning,
     ]
     return await run_service(parts, health=health)

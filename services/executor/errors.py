@@ -42,3 +42,10 @@ class ConfigurationNotSeenYet(PlatformError):
             version=version,
             seen=seen,
         )
+
+
+class CleanupBusy(PlatformError):
+    """The organisation has a cleanup that has not ended: there is one at a time."""
+
+    def __init__(self) -> None:
+        super().__init__(errors.RETENTION_CLEANUP_OPEN, "the organisation has an open cleanup")

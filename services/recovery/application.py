@@ -2,6 +2,7 @@
 
 from chassis.handling import Handling
 from contracts import errors
+from contracts.cleanup_events import RecoveryPointsForgotten
 from contracts.config_events import ConfigurationFact
 from contracts.executor_events import BackupCompleted
 from contracts.gateway_events import RecoveryRequested
@@ -69,6 +70,10 @@ class Catalogue:
     async def remember(self, completed: BackupCompleted, handling: Handling) -> None:
         """Take note of what a run has made."""
         await self._points.remember(completed, handling)
+
+    async def forget(self, gone: RecoveryPointsForgotten, handling: Handling) -> None:
+        """Take note of what a cleanup has let go."""
+        await self._points.forget(gone, handling)
 
     async def remember_places(self, fact: ConfigurationFact, handling: Handling) -> None:
         """Take note of where a configuration puts its tiers."""

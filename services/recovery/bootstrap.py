@@ -31,6 +31,7 @@ from chassis.sealing import Sealer
 from chassis.settings import ServiceSettings
 from chassis.telemetry.certificates import add_certificate_figures
 from chassis.telemetry.instruments import Telemetry
+from contracts.cleanup_events import RecoveryPointsForgotten
 from contracts.config_events import ConfigurationCreated, ConfigurationUpdated
 from contracts.event import Event
 from contracts.executor_events import BackupCompleted
@@ -70,6 +71,7 @@ def use_cases(operations: Operations, points: Points, targets: Targets) -> dict[
         RecoveryRequested: decisions.decide,
         RecoveryCancellationRequested: of_operations.by(RecoveryOperation.cancel, RecoveryCancellationRefused),
         BackupCompleted: catalogue.remember,
+        RecoveryPointsForgotten: catalogue.forget,
         ConfigurationCreated: catalogue.remember_places,
         ConfigurationUpdated: catalogue.remember_places,
     }

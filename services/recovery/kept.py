@@ -14,13 +14,17 @@ class KeptPlace(msgspec.Struct, frozen=True):
 
 
 class KeptPoint(msgspec.Struct, frozen=True, kw_only=True):
-    """A recovery point. `places`: of its configuration, in all versions that have arrived, the newest first."""
+    """A recovery point. `places`: of its configuration, in all versions that have arrived, the newest first.
+
+    `is_gone`: a cleanup has let it go.
+    """
 
     recovery_point_id: str
     organisation: str
     configuration_id: str
     snapshot_id: str
     places: tuple[KeptPlace, ...]
+    is_gone: bool = False
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):

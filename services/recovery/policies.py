@@ -16,6 +16,8 @@ def when_recovery_requested(
     """What speaks against a recovery, apart from its target; NOT_SEEN_YET to be asked again."""
     if not request.evidence.second_factor:
         return Objection(errors.SECOND_FACTOR_NEEDED, hint=errors.SECOND_FACTOR_NEEDED.hint)
+    if point is not None and point.is_gone:
+        return Objection(errors.RECOVERY_POINT_GONE, "recoveryPointId", errors.RECOVERY_POINT_GONE.hint)
     if point is None or not point.places:
         late = deliveries >= DELIVERIES_BEFORE_REFUSAL
         code = errors.RECOVERY_POINT_UNKNOWN if late else errors.RECOVERY_POINT_NOT_SEEN_YET

@@ -13,6 +13,7 @@ from chassis.context import Context
 from chassis.deciding import Things
 from chassis.handling import Handling
 from chassis.life.signs import Signs
+from contracts.cleanup_events import RecoveryPointsForgotten
 from contracts.config_events import ConfigurationFact
 from contracts.executor_events import BackupCompleted
 from contracts.recovery_events import RecoveryTotals
@@ -47,6 +48,10 @@ class Points(Protocol):
 
     async def remember(self, completed: BackupCompleted, handling: Handling) -> None:
         """Keep what a run has made. Durable, once per message."""
+        ...
+
+    async def forget(self, gone: RecoveryPointsForgotten, handling: Handling) -> None:
+        """Keep that these cannot be restored any more. Durable, in any order, once per message."""
         ...
 
     async def remember_places(self, fact: ConfigurationFact, handling: Handling) -> None:

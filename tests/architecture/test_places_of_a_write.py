@@ -60,13 +60,18 @@ def test_what_the_recipe_shows_lies_where_it_says() -> None:
     assert seen > 12
 
 
+OF_A_SUBJECT = {"clean-up-retention": Path("contracts/cleanup_events.py")}
+"""Whose answers are of a subject that has a module of its own, since its owner has several."""
+
+
 @pytest.mark.parametrize("name", declared())
 def test_declared_write_has_its_lines_where_the_recipe_says(name: str) -> None:
     """Request, facts, codes, table of use cases, declaration, documents and a test of its own."""
     write: Write[Any] = declared()[name]
     owner = write.ACCEPTED.NAME.partition(".")[0]
     assert _source_of(write.REQUEST) == Path("contracts/gateway_events.py")
-    assert {_source_of(answer) for answer in (write.ACCEPTED, write.REFUSED)} == {Path(f"contracts/{owner}_events.py")}
+    (answers,) = {_source_of(answer) for answer in (write.ACCEPTED, write.REFUSED)}
+    assert answers in {Path(f"contracts/{owner}_events.py"), OF_A_SUBJECT.get(name)}
     assert {taker.partition("--")[0] for taker in write.REQUEST.TAKEN_BY} == {owner}
     assert re.search(rf"\b{write.REQUEST.__name__}: ", (ROOT / f"services/{owner}/bootstrap.py").read_text())
     assert re.fullmatch(r"gateway/groups/\w+/writes\.py", str(_source_of(type(write))))

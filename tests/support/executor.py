@@ -45,7 +45,9 @@ from contracts.executor_events import BackupRefused
 from contracts.gateway_events import BackupCancellationRequested, BackupRequested, BackupRetryRequested, Evidence
 from contracts.streams import STOP_WORKERS, WAKE_WORKERS
 from services.executor.adapters.begun import BegunRepositories
+from services.executor.adapters.cleanups import RecordedCleanups
 from services.executor.adapters.data_plane import RepositoryDataPlane
+from services.executor.adapters.points import KnownToTheRecord
 from services.executor.adapters.registry import RegisteredLocations
 from services.executor.adapters.runs import RUNS, RecordedRuns
 from services.executor.adapters.schema import STATEMENTS
@@ -166,6 +168,7 @@ class ExecutorBench:
         database: str | None = None,
         exclude: str | None = None,
         is_wedding_critical: bool = False,
+        retention_policy_id: str | None = None,
         **destinations: Destination,
     ) -> None:
         """Make a configuration known: of a folder, or a bucket's or database's location, at a path or all of it."""
@@ -180,6 +183,7 @@ class ExecutorBench:
             exclude=self.sealer.seal(ORGANISATION, EXCLUDE_FIELD, exclude) if exclude is not None else None,
             exclude_caches=exclude is not None,
             is_wedding_critical=is_wedding_critical,
+            retention_policy_id=retention_policy_id,
         )
         fact: ConfigurationFact = ConfigurationCreated(
             request_id="r", configuration_id=configuration_id, version=version, body=body
@@ -229,7 +233,9 @@ class ExecutorBench:
         replicas, queue = ReplicaTable(self.pool, self.store), ClaimQueue(RUNS, self.pool)
         registry = RegisteredLocations(self.locations)
         trials, tests = RecordedTrials(self.store), ClaimQueue(TRIALS, self.pool)
-        use_case = use_cases(RecordedRuns(self.store), replicas, registry, queue, limits, trials, tests)[type(event)]
+        cleanups, knowing = RecordedCleanups(self.store), KnownToTheRecord(self.pool, self.store)
+        cases = use_cases(RecordedRuns(self.store), replicas, registry, queue, limits, trials, tests, cleanups, knowing)
+        use_case = cases[type(event)]
         handling = Handling(
             context=msgspec.structs.replace(self.context(), organisation=organisation),
             handled=Handled(event.TAKEN_BY[0], event_id or new_id()),

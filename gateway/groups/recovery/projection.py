@@ -4,6 +4,7 @@ from datetime import datetime
 
 import msgspec
 
+from contracts.cleanup_events import RecoveryPointsForgotten
 from contracts.envelope import Envelope
 from contracts.event import Event
 from contracts.executor_events import BackupCompleted
@@ -32,6 +33,12 @@ _KEEP_POINTS = """
     SELECT recovery_point_id, organisation, configuration_id, completed_at, fact
     FROM json_populate_recordset(NULL::{recovery_points}, %s) ON CONFLICT (recovery_point_id) DO NOTHING
 """
+_GONE = """
+    UPDATE {recovery_points} kept SET gone_at = told.gone_at, gone = told.gone
+    FROM json_populate_recordset(NULL::{recovery_points}, %s) told
+    WHERE kept.recovery_point_id = told.recovery_point_id AND kept.organisation = told.organisation
+        AND kept.gone_at IS NULL
+"""
 _LOAD = "SELECT operation_id, view::text FROM {recovery_operations} WHERE operation_id = ANY(%s)"
 _STORE = """
     INSERT INTO {recovery_operations}
@@ -43,23 +50,35 @@ _STORE = """
 
 
 class RecoveryPoints(Projection):
-    """What can be restored: one for each run that has completed, but for one whose source was empty."""
+    """What can be restored, and what could be: one for each run that has completed, but for one of an empty source."""
 
     NAME = "recovery-points"
-    VERSION = 1
-    EVENTS = (BackupCompleted,)
+    VERSION = 2
+    EVENTS = (BackupCompleted, RecoveryPointsForgotten)
     TABLES = ("recovery_points",)
 
     def __init__(self, side: Side) -> None:
         super().__init__(side)
-        self._keep = self.sql(_KEEP_POINTS)
+        self._keep, self._let_go = self.sql(_KEEP_POINTS), self.sql(_GONE)
 
     async def project(self, database: Database, batch: Batch) -> None:
         """Take what has completed over, in the caller's transaction."""
         rows: dict[str, Row] = {}
+        gone: dict[str, Row] = {}
         for applied in batch.events:
             event = applied.event
-            if isinstance(event, BackupCompleted) and event.is_recovery_point:
+            if isinstance(event, RecoveryPointsForgotten):
+                for each in event.points:
+                    gone.setdefault(
+                        each.recovery_point_id,
+                        {
+                            "recovery_point_id": each.recovery_point_id,
+                            "organisation": applied.envelope.organisation,
+                            "gone_at": applied.envelope.time,
+                            "gone": GoneView(event.cleanup_id, each.rules),
+                        },
+                    )
+            elif isinstance(event, BackupCompleted) and event.is_recovery_point:
                 rows[event.execution_id] = {
                     "recovery_point_id": event.execution_id,
                     "organisation": applied.envelope.organisation,
@@ -68,6 +87,14 @@ class RecoveryPoints(Projection):
                     "fact": event,
                 }
         await upsert(database, self._keep, list(rows.values()))
+        await upsert(database, self._let_go, list(gone.values()))
+
+
+class GoneView(msgspec.Struct, frozen=True):
+    """By which cleanup a point went, and by which rules it was allowed to."""
+
+    cleanup_id: str
+    rules: tuple[str, ...]
 
 
 class OperationView(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -165,6 +192,7 @@ class OperationView(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 _VIEW = msgspec.json.Decoder(OperationView)
 _FACT = msgspec.json.Decoder(BackupCompleted)
+_GONE_VIEW = msgspec.json.Decoder(GoneView)
 
 
 class RecoveryOperations(Projection):
@@ -207,6 +235,11 @@ def operation_view(stored: str) -> OperationView:
 def point_fact(stored: str) -> BackupCompleted:
     """What is stored of a recovery point. Raises ViewUnreadable."""
     return read_view(stored, _FACT, RecoveryPoints.NAME)
+
+
+def gone_view(stored: str) -> GoneView:
+    """What is stored of how a point went. Raises ViewUnreadable."""
+    return read_view(stored, _GONE_VIEW, RecoveryPoints.NAME)
 
 
 def _row(view: OperationView) -> Row:

@@ -20,7 +20,7 @@ from contracts.recovery_events import (
     RecoveryType,
 )
 from contracts.sealed import Sealed
-from gateway.groups.recovery.projection import OperationView, operation_view, point_fact
+from gateway.groups.recovery.projection import OperationView, gone_view, operation_view, point_fact
 from gateway.groups.recovery.resources import (
     RecoveryError,
     RecoveryOperation,
@@ -37,7 +37,7 @@ from gateway.runs.resources import VerificationStatus
 
 _POINTS: LiteralString = """
     SELECT p.fact::text, p.completed_at, c.version, coalesce(c.is_wedding_critical, false), c.body ->> 'sourceType',
-        c.body ->> 'sourceLocation'
+        c.body ->> 'sourceLocation', p.gone_at, p.gone::text
     FROM recovery_points p LEFT JOIN configurations c USING (configuration_id) WHERE p.organisation = %s
 """
 # The latest of each configuration up to a moment.
@@ -45,7 +45,7 @@ _LATEST_UP_TO: LiteralString = """
     AND p.recovery_point_id = (
         SELECT latest.recovery_point_id FROM recovery_points latest
         WHERE latest.organisation = p.organisation AND latest.configuration_id = p.configuration_id
-            AND latest.completed_at <= %s
+            AND latest.completed_at <= %s AND latest.gone_at IS NULL
         ORDER BY latest.completed_at DESC, latest.recovery_point_id DESC LIMIT 1
     )
 """
@@ -53,6 +53,8 @@ _OPERATIONS: LiteralString = """
     SELECT o.view::text, q.actor FROM recovery_operations o LEFT JOIN requests q USING (request_id)
     WHERE o.organisation = %s
 """
+GONE_VERSION = 500_000_000
+"""What is added to the version of a point that is gone: its ETag is another one."""
 _NAMES = {TARGET_PATH_FIELD: "targetPath", SCOPE_FIELD: "scope"}
 
 
@@ -64,6 +66,7 @@ class PointFilter(msgspec.Struct, frozen=True, kw_only=True):
     completed_from: datetime | None = None
     completed_before: datetime | None = None
     at: datetime | None = None
+    is_gone: bool | None = None
 
 
 class OperationFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,6 +89,7 @@ async def points(
         (" AND p.completed_at >= %s", wanted.completed_from),
         (" AND p.completed_at < %s", wanted.completed_before),
         (_LATEST_UP_TO, wanted.at),
+        (" AND (p.gone_at IS NOT NULL) = %s", wanted.is_gone),
     ]
     return await page_of(
         reading,
@@ -111,8 +115,9 @@ async def point(database: Database, organisation: str, recovery_point_id: str) -
 
 
 def _point(row: tuple[Any, ...]) -> tuple[RecoveryPoint, int]:
-    stored, completed_at, version, is_critical, source_type, source_location = row
+    stored, completed_at, version, is_critical, source_type, source_location, gone_at, how = row
     fact = point_fact(stored)
+    gone = None if how is None else gone_view(how)
     shown = RecoveryPoint(
         id=fact.execution_id,
         configuration_id=fact.configuration_id,
@@ -126,8 +131,11 @@ def _point(row: tuple[Any, ...]) -> tuple[RecoveryPoint, int]:
         files=fact.totals.files,
         source_bytes=fact.totals.source_bytes,
         unreadable_files=fact.totals.unreadable_files,
+        gone_at=gone_at,
+        gone_by=None if gone is None else gone.cleanup_id,
+        gone_because=[] if gone is None else list(gone.rules),
     )
-    return shown, version or 0
+    return shown, (version or 0) + (GONE_VERSION if gone_at is not None else 0)
 
 
 class OperationQueries:

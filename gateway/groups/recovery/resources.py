@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+import msgspec
 from msgspec import Meta
 
 from contracts.configuration import LocationName, SourceType, Tier
@@ -35,7 +36,8 @@ class RecoveryPoint(Resource, frozen=True, kw_only=True):
 
     `sourceType`, `sourceLocation`: of the configuration as it is now. `tiers`: hold all of it, and a sample was read
     back from each when it was made; `lacking`: did not take it then. `unreadableFiles`: entries of the source that are
-    missing in it.
+    missing in it. `goneAt`: since when it cannot be restored any more; `goneBy`: the cleanup that let it go, by the
+    rules in `goneBecause`.
     """
 
     id: str
@@ -50,6 +52,9 @@ class RecoveryPoint(Resource, frozen=True, kw_only=True):
     files: int
     source_bytes: int
     unreadable_files: int
+    gone_at: Timestamp | None = None
+    gone_by: str | None = None
+    gone_because: list[str] = msgspec.field(default_factory=list)
 
 
 class RecoveryPhase(Resource, frozen=True, kw_only=True):

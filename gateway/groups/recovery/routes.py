@@ -41,6 +41,10 @@ At = Annotated[
     datetime | None,
     QueryParameter(name="at", description="What there was at this time: of each configuration the latest up to then"),
 ]
+IsGone = Annotated[
+    bool | None,
+    QueryParameter(name="gone", description="Those that a cleanup has let go, or those that can be restored"),
+]
 States = Annotated[
     list[RecoveryState] | None, QueryParameter(name="status", description="States; several may be given")
 ]
@@ -54,10 +58,11 @@ async def list_recovery_points(
     configuration_id: OfConfiguration = None,
     source: OfSource = None,
     at: At = None,
+    gone: IsGone = None,
     completed_from: From = None,
     completed_before: Before = None,
 ) -> ListPage[RecoveryPoint]:
-    """What can be restored, the latest first."""
+    """What can be restored, and what a cleanup has let go (`goneAt`), the latest first."""
     gateway, principal = parts_of(request), principal_of(request)
     if configuration_id is not None:
         checked_id(configuration_id, code=errors.CONFIGURATION_UNKNOWN)
@@ -68,6 +73,7 @@ async def list_recovery_points(
         completed_from=start,
         completed_before=before,
         at=checked_time(at, "at"),
+        is_gone=gone,
     )
     return await queries.points(
         gateway.reading, gateway.sealer, principal.organisation, wanted, limit=limit, cursor=cursor

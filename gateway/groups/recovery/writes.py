@@ -42,6 +42,7 @@ class InitiateRecovery(Write[NewRecovery]):
     OF = RECOVERY
     REFUSALS = (
         errors.RECOVERY_POINT_UNKNOWN,
+        errors.RECOVERY_POINT_GONE,
         errors.UNKNOWN_LOCATION,
         errors.LOCATION_KIND_MISMATCH,
         errors.LOCATIONS_UNREADABLE,
@@ -60,9 +61,11 @@ class InitiateRecovery(Write[NewRecovery]):
         wrong = await wrong_fields(asked.body, asked.gateway.locations, asked.organisation)
         try:
             async with asked.gateway.reading(asked.organisation) as database:
-                await queries.point(database, asked.organisation, data.recovery_point_id)
+                found, _ = await queries.point(database, asked.organisation, data.recovery_point_id)
+            if found.gone_at is not None:
+                raise PlatformError(errors.RECOVERY_POINT_GONE, "a cleanup has let the recovery point go")
         except PlatformError as error:
-            if error.code is not errors.RECOVERY_POINT_UNKNOWN:
+            if error.code not in (errors.RECOVERY_POINT_UNKNOWN, errors.RECOVERY_POINT_GONE):
                 raise
             wrong.insert(0, PlatformError(error.code, error.message, field="recoveryPointId"))
 

@@ -1,18 +1,31 @@
 """Examples of the group's requests and answers: typed, so that they cannot drift from what the API takes and gives."""
 
 from chassis.retention.points import Reason, Rule, Verdict
+from contracts import errors
+from contracts.cleanup_events import CleanupState, GoingPoint, PlaceCleaned, WaitingPoint
 from contracts.retention import LegalBasis
 from gateway.groups.retention.preview import UNKNOWN
 from gateway.groups.retention.resources import (
+    CleanupResult,
     JudgedPoint,
     JudgedReason,
+    NewCleanup,
     NewPreview,
     NewRetentionPolicy,
+    RetentionCleanup,
     RetentionPolicy,
     RetentionPreview,
 )
 from gateway.http.resources import ListPage
-from gateway.runs.examples import ACTOR, CONFIGURATION_ID, EXECUTION_ID, RETENTION_POLICY_ID, at
+from gateway.runs.examples import (
+    ACTOR,
+    CLEANUP_ID,
+    CONFIGURATION_ID,
+    EXECUTION_ID,
+    REQUEST_ID,
+    RETENTION_POLICY_ID,
+    at,
+)
 
 NEW_RETENTION_POLICY = NewRetentionPolicy(
     name="Photos of weddings",
@@ -75,3 +88,52 @@ PREVIEW = RetentionPreview(
         )
     ],
 )
+
+NEW_CLEANUP = NewCleanup(configuration_ids=(CONFIGURATION_ID,))
+
+_WENT = GoingPoint(recovery_point_id=EXECUTION_ID, configuration_id=CONFIGURATION_ID, rules=(Rule.NOT_KEPT.value,))
+
+CLEANUP = RetentionCleanup(
+    id=CLEANUP_ID,
+    version=5,
+    request_id=REQUEST_ID,
+    initiated_by=ACTOR,
+    dry_run=False,
+    configuration_ids=[CONFIGURATION_ID],
+    state=CleanupState.COMPLETED,
+    degraded=True,
+    started_at=at(86_400 * 400),
+    finished_at=at(86_400 * 400 + 12),
+    attempts=1,
+    gone=1,
+    went=[_WENT],
+    result=CleanupResult(
+        gone=1,
+        kept=51,
+        waiting=1,
+        overdue=0,
+        unseen=0,
+        waits=[
+            WaitingPoint(
+                recovery_point_id="019ab4d3-1f2a-7c44-8e21-6a7b8c9d0e20",
+                configuration_id=CONFIGURATION_ID,
+                until=at(86_400 * 410),
+            )
+        ],
+        going=[],
+        places=[
+            PlaceCleaned(location="local", freed_bytes=61_403_136),
+            PlaceCleaned(location="offsite", locked_bytes=61_403_136, locked_until=at(86_400 * 410)),
+            PlaceCleaned(
+                location="cloud-primary", code=errors.TIER_UNREACHABLE.code, hint=errors.TIER_UNREACHABLE.hint
+            ),
+        ],
+        freed_bytes=61_403_136,
+        is_partial_measure=False,
+        seconds=11.4,
+    ),
+    error=None,
+    waiting=None,
+)
+
+CLEANUPS = ListPage[RetentionCleanup](items=[CLEANUP])

@@ -1,8 +1,15 @@
 """What each operation of the group takes and gives, by the name of its handler."""
 
 from contracts import errors
-from gateway.groups.retention.examples import NEW_PREVIEW, PREVIEW, RETENTION_POLICIES, RETENTION_POLICY
-from gateway.groups.retention.resources import NewPreview, RetentionPolicy, RetentionPreview
+from gateway.groups.retention.examples import (
+    CLEANUP,
+    CLEANUPS,
+    NEW_PREVIEW,
+    PREVIEW,
+    RETENTION_POLICIES,
+    RETENTION_POLICY,
+)
+from gateway.groups.retention.resources import NewPreview, RetentionCleanup, RetentionPolicy, RetentionPreview
 from gateway.http.resources import ListPage
 from gateway.openapi.operation import ETAG, Answer, Operation
 
@@ -18,6 +25,20 @@ OPERATIONS = {
             ),
         ),
         errors=(errors.INVALID_CURSOR, errors.KEYS_UNUSABLE, errors.KEYS_UNREACHABLE),
+    ),
+    "list_cleanups": Operation(
+        group="Retention",
+        answers=(
+            Answer(status=200, description="A page", body=ListPage[RetentionCleanup], examples={"one": CLEANUPS}),
+        ),
+        errors=(errors.INVALID_CURSOR, errors.KEYS_UNUSABLE, errors.KEYS_UNREACHABLE),
+    ),
+    "show_cleanup": Operation(
+        group="Retention",
+        answers=(
+            Answer(status=200, description="The cleanup", body=RetentionCleanup, examples={"completed": CLEANUP}),
+        ),
+        errors=(errors.NOT_FOUND,),
     ),
     "preview_retention": Operation(
         group="Retention",

@@ -6,15 +6,15 @@ much space would come free. A cleanup asks them, also one with `dryRun`.
 
 import asyncio
 import heapq
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta, tzinfo
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, LiteralString
 
 import msgspec
 
-from chassis.calendar.plan import UnknownZone, zone_named
 from chassis.retention.planner import judge, require_clock
-from chassis.retention.points import Judgement, Point, Source, Verdict
+from chassis.retention.points import Judgement, Point, Verdict
+from chassis.retention.sources import source_of, wedding_of
 from chassis.sealing import Sealer
 from contracts import errors
 from contracts.configuration import WEDDING_DATE_FIELD, ConfigurationBody
@@ -22,6 +22,7 @@ from contracts.errors import PlatformError
 from contracts.executor_events import BackupCompleted
 from contracts.recovery_events import RECOVERY_ENDED
 from contracts.retention import RetentionRules
+from contracts.sealed import Sealed
 from gateway.groups.retention.projection import policy_body
 from gateway.groups.retention.resources import JudgedPoint, JudgedReason, NewPreview, RetentionPreview
 from gateway.projections.applied import Database, read_view
@@ -49,7 +50,7 @@ _POINTS: LiteralString = """
         SELECT body FROM configuration_history h
         WHERE h.configuration_id = p.configuration_id AND h.version = (e.view ->> 'configuration_version')::bigint
     ) h ON true
-    WHERE p.organisation = %(organisation)s AND p.configuration_id = ANY(%(of)s)
+    WHERE p.organisation = %(organisation)s AND p.configuration_id = ANY(%(of)s) AND p.gone_at IS NULL
     LIMIT %(most)s
 """
 _READERS: LiteralString = """
@@ -101,15 +102,9 @@ async def preview(
     judged: list[Judgement] = []
     configuration_of: dict[str, str] = {}
     for configuration_id, body in found.configurations.items():
-        is_known, wedding = weddings.get(configuration_id, (True, None))
-        source = Source(
-            id=configuration_id,
-            points=points.get(configuration_id, []),
-            rules=instead if instead is not None else found.policies.get(body.retention_policy_id or ""),
-            zone=_zone(body),
-            wedding=wedding,
-            is_wedding_unknown=not is_known,
-        )
+        of_policy = instead if instead is not None else found.policies.get(body.retention_policy_id or "")
+        wedding = weddings.get(configuration_id, (True, None))
+        source = source_of(configuration_id, body, points.get(configuration_id, []), of_policy, wedding)
         judged += judge(source, now)
         configuration_of.update((point.id, configuration_id) for point in source.points)
         await asyncio.sleep(0)  # Others have their turn.
@@ -224,26 +219,12 @@ def _point(fact: BackupCompleted, at: datetime, body: ConfigurationBody | None, 
 async def _weddings(
     sealer: Sealer, organisation: str, bodies: Mapping[str, ConfigurationBody]
 ) -> dict[str, tuple[bool, date | None]]:
-    """Of critical configurations: whether the date is known, and the date. One that was erased is none."""
-    critical = {
-        each: body.wedding_date for each, body in bodies.items() if body.is_wedding_critical and body.wedding_date
-    }
+    """Of critical configurations, beside the event loop: what opens the dates lies on a disk."""
+    critical = {each: body for each, body in bodies.items() if body.is_wedding_critical and body.wedding_date}
 
-    def opened() -> Iterator[tuple[str, tuple[bool, date | None]]]:
-        for each, sealed in critical.items():
-            try:
-                yield each, (True, date.fromisoformat(sealer.open(organisation, WEDDING_DATE_FIELD, sealed)))
-            except PlatformError as error:
-                yield each, (error.code is errors.SEALING_KEY_MISSING, None)
+    def opened(sealed: Sealed) -> str:
+        return sealer.open(organisation, WEDDING_DATE_FIELD, sealed)
 
-    return await sealer.ask(lambda: dict(opened())) if critical else {}
-
-
-def _zone(body: ConfigurationBody) -> tzinfo:
-    """That of its schedule, else UTC."""
-    if body.schedule is None:
-        return UTC
-    try:
-        return zone_named(body.schedule.time_zone)
-    except UnknownZone:
-        return UTC
+    if not critical:
+        return {}
+    return await sealer.ask(lambda: {each: wedding_of(body, opened) for each, body in critical.items()})

@@ -6,13 +6,15 @@ import msgspec
 from msgspec import Meta
 
 from chassis.retention.points import Rule, Verdict
+from contracts.cleanup_events import CleanupState, GoingPoint, PlaceCleaned, WaitingPoint
 from contracts.retention import CategoryName, Count, Days, LegalBasis, SpanText
 from gateway.http.fields import Printable, TagText, Timestamp, Uuid
 from gateway.http.resources import Body, Resource
+from gateway.runs.resources import Waiting
 
 
 class NewRetentionPolicy(Body, frozen=True, kw_only=True):
-    """How long what is saved is to be kept. Nothing is removed by it yet: it is kept, shown and named.
+    """How long what is saved is to be kept. A cleanup lets go what it does not keep.
 
     `keepLast`: the newest so many; `keepHourly`, `keepDaily`, `keepWeekly`, `keepMonthly`, `keepYearly`: the newest of
     each of so many hours, days, ISO weeks, months, years that have one; `keepWithin`: what is at most so much older
@@ -118,3 +120,66 @@ class RetentionPreview(Resource, frozen=True, kw_only=True):
     unknown: list[str]
     items: list[JudgedPoint]
     next_cursor: str | None = None
+
+
+class NewCleanup(Body, frozen=True, kw_only=True):
+    """A cleanup: what the policies of these configurations let go goes; without any, of all that name a policy.
+
+    `dryRun`: it is looked at on the tiers and told, and nothing is done.
+    """
+
+    dry_run: bool = False
+    configuration_ids: Annotated[tuple[Uuid, ...], Meta(max_length=200)] = ()
+
+
+class CleanupResult(Resource, frozen=True, kw_only=True):
+    """What a cleanup has done, or with `dryRun` would. `gone`, `kept`, `waiting`, `overdue`: how many points.
+
+    `waits`: those that a lock keeps, and until when; `going`: with `dryRun`, those that would go; a thousand of each
+    at most. `unseen`: points that no tier that answers has. `places`: what each location gave back, as measured; `code`
+    says why not all was done there. `isPartialMeasure`: a worker died over it, and may have freed more.
+    """
+
+    gone: int
+    kept: int
+    waiting: int
+    overdue: int
+    unseen: int
+    waits: list[WaitingPoint]
+    going: list[GoingPoint]
+    places: list[PlaceCleaned]
+    freed_bytes: int
+    is_partial_measure: bool
+    seconds: float
+
+
+class CleanupError(Resource, frozen=True, kw_only=True):
+    """Why a cleanup failed."""
+
+    code: str
+    title: str
+    hint: str
+
+
+class RetentionCleanup(Resource, frozen=True, kw_only=True):
+    """One cleanup. `degraded`: some place was not cleaned. `gone`: points that have gone so far, also of a failed one.
+
+    `went`: the first thousand of them, each with the rules by which it was allowed to.
+    """
+
+    id: str
+    version: int
+    request_id: str
+    initiated_by: str
+    dry_run: bool
+    configuration_ids: list[str]
+    state: CleanupState
+    degraded: bool
+    started_at: Timestamp
+    finished_at: Timestamp | None
+    attempts: int
+    gone: int
+    went: list[GoingPoint]
+    result: CleanupResult | None
+    error: CleanupError | None
+    waiting: Waiting | None

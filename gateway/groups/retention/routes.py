@@ -1,4 +1,4 @@
-"""Retention policies: list, show, and try one on what is kept."""
+"""Retention: list and show policies and cleanups, and try a policy on what is kept."""
 
 from typing import Any
 
@@ -10,9 +10,10 @@ from contracts import errors
 from contracts.errors import PlatformError
 from gateway.auth.guards import ROLES, requires
 from gateway.auth.principal import READERS
+from gateway.groups.retention import cleanups
 from gateway.groups.retention.preview import preview
 from gateway.groups.retention.queries import RetentionPolicyQueries
-from gateway.groups.retention.resources import NewPreview, RetentionPolicy, RetentionPreview
+from gateway.groups.retention.resources import NewPreview, RetentionCleanup, RetentionPolicy, RetentionPreview
 from gateway.groups.retention.submitted import rules_of, wrong_fields
 from gateway.http.parameters import LIMIT_DEFAULT, CursorText, Id, Limit, checked_id
 from gateway.http.problems import WrongFields
@@ -24,7 +25,7 @@ from gateway.parts import parts_of, principal_of
 async def list_retention_policies(
     request: Request[Any, Any, Any], limit: Limit = LIMIT_DEFAULT, cursor: CursorText = None
 ) -> ListPage[RetentionPolicy]:
-    """Retention policies of the organisation, the latest first. Nothing is removed by them yet."""
+    """Retention policies of the organisation, the latest first."""
     gateway, principal = parts_of(request), principal_of(request)
     return await RetentionPolicyQueries(gateway.sealer).page(
         gateway.reading, principal.organisation, limit=limit, cursor=cursor
@@ -77,7 +78,25 @@ async def preview_retention(
     )
 
 
+@get("/retention/cleanups", guards=[requires(READERS)], opt={ROLES: READERS}, summary="List cleanups")
+async def list_cleanups(
+    request: Request[Any, Any, Any], limit: Limit = LIMIT_DEFAULT, cursor: CursorText = None
+) -> ListPage[RetentionCleanup]:
+    """Cleanups of the organisation, the latest first."""
+    gateway, principal = parts_of(request), principal_of(request)
+    return await cleanups.page(gateway.reading, gateway.sealer, principal.organisation, limit=limit, cursor=cursor)
+
+
+@get("/retention/cleanups/{cleanup_id:str}", guards=[requires(READERS)], opt={ROLES: READERS}, summary="Show a cleanup")
+async def show_cleanup(request: Request[Any, Any, Any], cleanup_id: Id) -> RetentionCleanup:
+    """One cleanup: what went and why, what waits for a lock until when, and what each place gave back."""
+    gateway, principal = parts_of(request), principal_of(request)
+    identity = checked_id(cleanup_id)
+    async with gateway.reading(principal.organisation) as database:
+        return await cleanups.one(database, principal.organisation, identity)
+
+
 HANDLERS = [
     Router("/retention/policies", route_handlers=[list_retention_policies, show_retention_policy]),
-    Router("/", route_handlers=[preview_retention]),
+    Router("/", route_handlers=[preview_retention, list_cleanups, show_cleanup]),
 ]

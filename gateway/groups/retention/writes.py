@@ -6,26 +6,27 @@ import msgspec
 from litestar import Response
 from litestar.status_codes import HTTP_200_OK, HTTP_201_CREATED
 
+from contracts import cleanup_events as cleanups
 from contracts import config_events as facts
 from contracts import errors
 from contracts import gateway_events as requests
-from contracts.errors import ErrorCode
+from contracts.errors import ErrorCode, PlatformError
 from contracts.event import Event
 from contracts.refusal import Refusal
 from contracts.retention import POLICY_NAME_FIELD, RetentionPolicyBody, RetentionRules
 from gateway.auth.principal import OWNERS
 from gateway.groups.retention import examples
 from gateway.groups.retention.queries import RetentionPolicyQueries
-from gateway.groups.retention.resources import NewRetentionPolicy, RetentionPolicy
+from gateway.groups.retention.resources import NewCleanup, NewRetentionPolicy, RetentionPolicy
 from gateway.groups.retention.submitted import rules_of, wrong_fields
 from gateway.http.texts import kept
 from gateway.openapi.operation import ETAG, LOCATION, Answer
 from gateway.writes.declaration import Asked, Draft, Superseded, Write
-from gateway.writes.things import RETENTION_POLICY
+from gateway.writes.things import CLEANUP, CONFIGURATION, RETENTION_POLICY
 
 
 class CreateRetentionPolicy(Write[NewRetentionPolicy]):
-    """Say how long what is saved is to be kept. Configurations name it; nothing is removed by it yet.
+    """Say how long what is saved is to be kept. Configurations name it; a cleanup lets go what it does not keep.
 
     What contradicts itself is refused: longer kept or locked than `maximumDays`, or nothing kept at all.
     """
@@ -114,3 +115,51 @@ class UpdateRetentionPolicy(CreateRetentionPolicy):
             headers={**LOCATION, **ETAG},
         ),
     )
+
+
+class CleanUpRetention(Write[NewCleanup]):
+    """Let go what the retention policies of configurations do not keep, on every tier, and free what nothing needs.
+
+    202 with the request, whose `resource` is the cleanup once it is accepted: a worker plans it over what the tiers
+    have, tells each point before it goes, and what each place gave back. What is held, locked, read, or the last of its
+    kind stays, whatever a policy says. One cleanup of an organisation at a time.
+    """
+
+    NAME = "clean-up-retention"
+    SUMMARY = "Let go what retention policies do not keep"
+    PATH = "/retention/cleanup"
+    ROLES = OWNERS
+    SECOND_FACTOR = True
+    BODY = NewCleanup
+    EXAMPLE = ("one configuration", examples.NEW_CLEANUP)
+    REQUEST, ACCEPTED, REFUSED = (
+        requests.RetentionCleanupRequested,
+        cleanups.RetentionCleanupAccepted,
+        cleanups.RetentionCleanupRefused,
+    )
+    OF = CLEANUP
+    REFUSALS = (errors.CONFIGURATION_UNKNOWN, errors.RETENTION_CLEANUP_OPEN)
+
+    async def draft(self, asked: Asked[NewCleanup]) -> Draft:
+        """Of configurations that are there."""
+        data = msgspec.structs.replace(asked.body, configuration_ids=tuple(dict.fromkeys(asked.body.configuration_ids)))
+        wrong: list[PlatformError] = []
+        async with asked.gateway.reading(asked.organisation) as database:
+            for place, each in enumerate(asked.body.configuration_ids):
+                try:
+                    await CONFIGURATION.check(database, asked.organisation, each)
+                except PlatformError as error:
+                    if error.code is not errors.CONFIGURATION_UNKNOWN:
+                        raise
+                    wrong.append(PlatformError(error.code, error.message, field=f"configurationIds[{place}]"))
+        return Draft(
+            lambda new: requests.RetentionCleanupRequested(
+                request_id=new.request_id,
+                cleanup_id=new.resource_id,
+                evidence=new.evidence,
+                dry_run=data.dry_run,
+                configuration_ids=data.configuration_ids,
+            ),
+            body=data,
+            wrong=wrong,
+        )

@@ -12,6 +12,7 @@ from chassis.handling import Handling
 from chassis.record.eventstore import Statement, StatementRefused
 from contracts.configuration import SourceType
 from contracts.executor_events import BackupCancelled
+from services.executor.adapters.points import kept_points
 from services.executor.domain import BackupRun
 from services.executor.errors import ConfigurationBusy
 from services.executor.kept import Replica
@@ -70,8 +71,8 @@ class RecordedRuns(RecordedWork[BackupRun]):
     async def record_end(
         self, run: BackupRun, *, claim: Claim, context: Context, report: SealedReport | None = None
     ) -> None:
-        """Record the end of a run, keep its report and close its claim in one transaction."""
-        also = [RUNS.closed(claim)]
+        """Record the end of a run, keep its report and its recovery point, and close its claim in one transaction."""
+        also = [RUNS.closed(claim), *kept_points(run.pending, context.organisation)]
         if report is not None:
             also.append(Statement(_KEEP_REPORT, (run.id, context.organisation, report.digest, report.body)))
         await self.save_of(run, claim, context, also)

@@ -8,6 +8,8 @@ table is that of `chassis.claims.work`, under names of its own; `configuration_v
 
 from typing import LiteralString
 
+from services.executor.adapters.cleanups import CLEANUPS
+from services.executor.adapters.points import SCHEMA as POINTS
 from services.executor.adapters.trials import TRIALS
 
 STATEMENTS: tuple[LiteralString, ...] = (
@@ -103,4 +105,7 @@ STATEMENTS: tuple[LiteralString, ...] = (
     "ALTER TABLE run_claims ADD COLUMN place text",
     # Tests of configurations, which wait for no run.
     *TRIALS.schema(),
+    # Cleanups, and what they plan with.
+    *POINTS,
+    *CLEANUPS.schema(),
 )

@@ -4,13 +4,17 @@ from chassis.handling import Handling
 from chassis.postgres.database import translated
 from chassis.postgres.pool import Pool
 from chassis.record.eventstore import EventStore, Statement
+from contracts.cleanup_events import RecoveryPointsForgotten
 from contracts.config_events import ConfigurationFact
 from contracts.executor_events import BackupCompleted
 from contracts.reading import written_as
 from services.recovery.kept import KeptPlace, KeptPoint
 
 _FIND = """
-    SELECT configuration_id, snapshot_id FROM recovery_points WHERE recovery_point_id = %s AND organisation = %s
+    SELECT configuration_id, snapshot_id, EXISTS (
+        SELECT FROM gone_points gone WHERE gone.recovery_point_id = kept.recovery_point_id
+            AND gone.organisation = kept.organisation
+    ) FROM recovery_points kept WHERE recovery_point_id = %s AND organisation = %s
 """
 _PLACES = """
     SELECT tier, location FROM configuration_places WHERE configuration_id = %s AND organisation = %s
@@ -19,6 +23,9 @@ _PLACES = """
 _KEEP = """
     INSERT INTO recovery_points (recovery_point_id, organisation, configuration_id, snapshot_id)
     VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING
+"""
+_GONE = """
+    INSERT INTO gone_points (recovery_point_id, organisation) SELECT unnest(%s::text[]), %s ON CONFLICT DO NOTHING
 """
 _KEEP_PLACE = """
     INSERT INTO configuration_places (configuration_id, tier, location, organisation, version)
@@ -42,7 +49,7 @@ class PointTable:
                 row = await found.fetchone()
                 if row is None:
                     return None
-                configuration_id, snapshot_id = row
+                configuration_id, snapshot_id, is_gone = row
                 places = await (await connection.execute(_PLACES, (configuration_id, organisation))).fetchall()
         return KeptPoint(
             recovery_point_id=recovery_point_id,
@@ -50,6 +57,7 @@ class PointTable:
             configuration_id=configuration_id,
             snapshot_id=snapshot_id,
             places=tuple(KeptPlace(*place) for place in places),
+            is_gone=is_gone,
         )
 
     async def remember(self, completed: BackupCompleted, handling: Handling) -> None:
@@ -61,6 +69,12 @@ class PointTable:
             completed.snapshot_id,
         )
         also = [Statement(_KEEP, values, name="keep-point")] if completed.is_recovery_point else []
+        await self._store.save(context=handling.context, handled=handling.handled, also=also)
+
+    async def forget(self, gone: RecoveryPointsForgotten, handling: Handling) -> None:
+        """Keep that these are gone with the inbox row of the fact that told of it."""
+        ids = [each.recovery_point_id for each in gone.points]
+        also = [Statement(_GONE, (ids, handling.context.organisation), name="points-gone")]
         await self._store.save(context=handling.context, handled=handling.handled, also=also)
 
     async def remember_places(self, fact: ConfigurationFact, handling: Handling) -> None:

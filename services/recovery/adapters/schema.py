@@ -24,4 +24,10 @@ STATEMENTS: tuple[LiteralString, ...] = (
         PRIMARY KEY (configuration_id, tier, location)
     )""",
     *RECOVERIES.schema(),
+    # What a cleanup of the executor's has let go. Apart from the points: the one may be told before the other.
+    """CREATE TABLE gone_points (
+        organisation text NOT NULL,
+        recovery_point_id text NOT NULL,
+        PRIMARY KEY (organisation, recovery_point_id)
+    )""",
 )

@@ -51,7 +51,7 @@ class Client:
     write: Write[Any]
     http: httpx.AsyncClient
     target: str
-    there: dict[str, str]
+    there: dict[str, Any]
 
     async def send(self, key: str | None, *, target: str = "", seen: str = '"1"', **changes: Any) -> httpx.Response:
         """Send it under a key, to its own target or to another one, as it was `seen`."""
@@ -108,7 +108,8 @@ async def test_declared_write_keeps_what_every_write_keeps(gateway: RunningGatew
     async with gateway.http("owner") as http:
         configuration = (await gateway.create_configuration(http, name="There before"))["id"]
         another = (await gateway.create_configuration(http, name="Another one"))["id"]
-    there, other_there = {"configurationId": configuration}, {"configurationId": another}
+    there: dict[str, Any] = {"configurationId": configuration, "configurationIds": [configuration]}
+    other_there: dict[str, Any] = {"configurationId": another, "configurationIds": [another]}
     if write.NAME == "initiate-recovery":
         there["recoveryPointId"] = await _point(gateway, configuration)
         other_there["recoveryPointId"] = await _point(gateway, configuration)
@@ -307,7 +308,7 @@ async def _proves_who_asked(gateway: RunningGateway, event: Any) -> None:
     assert sealer.open(ORGANISATION, AGENT_FIELD, evidence.agent) == "studio/1.0"
 
 
-def _body(write: Write[Any], there: Mapping[str, str]) -> Any:
+def _body(write: Write[Any], there: Mapping[str, Any]) -> Any:
     body = BODIES.get(write.NAME) or (write.EXAMPLE and msgspec.to_builtins(write.EXAMPLE[1]))
     return body and {**body, **{name: identity for name, identity in there.items() if name in body}}
 
@@ -320,10 +321,10 @@ def _key() -> dict[str, str]:
     return {"Idempotency-Key": new_id(), "Content-Type": "application/json"}
 
 
-def _other(write: Write[Any], there: Mapping[str, str], others: Mapping[str, str]) -> dict[str, Any]:
+def _other(write: Write[Any], there: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
     """What makes another body of a write's own: another thing, or another text in its first field that has one."""
     body = _body(write, there)
     if write.ITEMS is not None:
         return {"mode": "partial"}
-    field = next(field for field, value in body.items() if isinstance(value, str))
+    field = next(field for field, value in body.items() if isinstance(value, str | list))
     return {field: others.get(field, others["configurationId"])}

@@ -10,9 +10,17 @@ import pytest
 from chassis.clock import SystemClock
 from chassis.ids import new_id
 from contracts import errors
+from contracts.cleanup_events import (
+    GoingPoint,
+    RecoveryPointsForgotten,
+    RecoveryPointsGoing,
+    RetentionCleanedUp,
+    RetentionCleanupPreparing,
+)
 from contracts.configuration import Tier
 from contracts.errors import PlatformError
 from contracts.executor_events import BackupCompleted
+from contracts.samples import sample_event
 from gateway.groups.retention.preview import preview
 from gateway.groups.retention.resources import NewPreview
 from tests.support.gateway import NEW_CONFIGURATION, RunningGateway, problem_code, whole_run
@@ -194,3 +202,55 @@ async def test_preview_judges_nothing_by_a_clock_that_jumped(gateway: RunningGat
                 cursor=None,
             )
         assert doubted.value.code is errors.RETENTION_CLOCK_IN_DOUBT
+
+
+async def test_cleanup_is_shown_from_its_beginning_to_its_end_and_what_went_as_gone(gateway: RunningGateway) -> None:
+    """What went, and why, by the cleanup and by the point; it is no point for a preview, nor for a recovery."""
+    elsewhere = gateway.http("owner", organisation="another")
+    async with gateway.http("owner", second_factor=True) as http, elsewhere as other:
+        configuration = (await gateway.create_configuration(http))["id"]
+        old = await _point(gateway, configuration, SystemClock().now() - timedelta(days=9))
+        new = await _point(gateway, configuration, SystemClock().now() - timedelta(days=8))
+        await gateway.shows(f"/api/backup/recovery-points/{new}", lambda _: True)
+        before = await http.get(f"/api/backup/recovery-points/{old}")
+        assert (before.json()["goneAt"], before.json()["goneBecause"]) == (None, [])
+        unknown = await _send(http, "POST", "/api/backup/retention/cleanup", {"configurationIds": [new_id()]})
+        assert (problem_code(unknown), unknown.json()["field"]) == ("configuration-unknown", "configurationIds[0]")
+        asked = await _send(http, "POST", "/api/backup/retention/cleanup", {"configurationIds": [configuration]})
+        assert (asked.status_code, asked.json()["state"]) == (202, "accepted"), asked.text
+        path = asked.json()["resource"]
+        cleanup = path.rpartition("/")[2]
+
+        went = GoingPoint(recovery_point_id=old, configuration_id=configuration, rules=("not-kept",))
+        strange = msgspec.structs.replace(went, recovery_point_id=new)
+        cleaned = msgspec.structs.replace(sample_event(RetentionCleanedUp), cleanup_id=cleanup, gone=1)
+        for fact in (
+            RetentionCleanupPreparing(cleanup_id=cleanup, fence=1, worker="w"),
+            RecoveryPointsGoing(cleanup_id=cleanup, points=(went,)),
+            RecoveryPointsForgotten(cleanup_id=cleanup, points=(went,), locations=("local",)),
+            cleaned,
+        ):
+            await gateway.facts.publish(fact)
+        # What another organisation's cleanup says of this one's points says nothing.
+        foreign = RecoveryPointsForgotten(cleanup_id=new_id(), points=(strange,))
+        await gateway.facts.publish(foreign, organisation="another")
+        shown = await gateway.shows(path, lambda shown: shown["state"] == "completed")
+        assert (shown["gone"], [each["recoveryPointId"] for each in shown["went"]]) == (1, [old])
+        assert next(each["freedBytes"] for each in shown["result"]["places"]) == shown["result"]["freedBytes"] > 0
+        assert (await http.get("/api/backup/retention/cleanups")).json()["items"] == [shown]
+        assert (await other.get(path)).status_code == 404
+        assert (await other.get("/api/backup/retention/cleanups")).json()["items"] == []
+
+        gone = await gateway.shows(f"/api/backup/recovery-points/{old}", lambda shown: shown["goneAt"])
+        assert (gone["goneBy"], gone["goneBecause"]) == (cleanup, ["not-kept"])
+        known = {"If-None-Match": before.headers["etag"]}
+        assert (await http.get(f"/api/backup/recovery-points/{old}", headers=known)).status_code == 200
+        for wanted, found in (({}, [new, old]), ({"gone": True}, [old]), ({"gone": False}, [new])):
+            listed = await http.get("/api/backup/recovery-points", params=wanted)
+            assert [each["id"] for each in listed.json()["items"]] == found
+        judged = (await http.post("/api/backup/retention/preview", json={})).json()["items"]
+        assert [each["recoveryPointId"] for each in judged] == [new]
+        restored = await _send(
+            http, "POST", "/api/backup/recovery/initiate", {"recoveryPointId": old, "targetLocation": "restored"}
+        )
+        assert (problem_code(restored), restored.json()["field"]) == ("recovery-point-gone", "recoveryPointId")

@@ -12,11 +12,13 @@ import pytest
 from chassis.claims.port import Claim, ProgressReport
 from chassis.life.signs import Signs
 from contracts import errors
+from contracts.cleanup_events import GoingPoint, RecoveryPointsForgotten
 from contracts.errors import PlatformError
 from contracts.gateway_events import Evidence
 from contracts.recovery_events import (
     UNMATCHED,
     ConflictPolicy,
+    RecoveryAccepted,
     RecoveryCompleted,
     RecoveryFailed,
     RecoveryRefused,
@@ -30,7 +32,7 @@ from tests.support.file_trees import differences, seen
 from tests.support.mounted import mounted
 from tests.support.nats_server import NatsServer
 from tests.support.postgres_server import PostgresServer
-from tests.support.recovery import RecoveryBench, recovery_bench
+from tests.support.recovery import CONFIGURATION, POINT, RecoveryBench, recovery_bench
 
 pytestmark = pytest.mark.stack
 pytest_plugins = ["tests.support.nats_server", "tests.support.postgres_server"]
@@ -254,6 +256,20 @@ async def test_recovery_that_cannot_be_is_refused_with_its_field(
     assert isinstance(refused, RecoveryRefused)
     assert (refused.code, refused.field) == (code.code, field)
     assert [each.name for each in (bench.restored / "full").iterdir()] == ["file"]
+
+
+async def test_point_that_a_cleanup_has_let_go_is_refused_by_its_own_code(bench: RecoveryBench) -> None:
+    """By its organisation's word alone."""
+    gone = GoingPoint(recovery_point_id=POINT, configuration_id=CONFIGURATION, rules=("not-kept",))
+    told = RecoveryPointsForgotten(cleanup_id="cleanup-1", points=(gone,))
+    await bench.hear(told, organisation="org-b")
+    await bench.request("op-1")
+    assert isinstance((await bench.told("op-1"))[0], RecoveryAccepted)
+    await bench.hear(told)
+    await bench.request("op-2", "elsewhere")
+    (refused,) = await bench.told("op-2")
+    assert isinstance(refused, RecoveryRefused)
+    assert (refused.code, refused.field) == (errors.RECOVERY_POINT_GONE.code, "recoveryPointId")
 
 
 async def test_point_that_has_not_arrived_is_waited_for(bench: RecoveryBench) -> None:

@@ -1,0 +1,40 @@
+"""The record of cleanups, in the executor's event store."""
+
+from collections.abc import Sequence
+
+from chassis.claims.port import Claim
+from chassis.claims.record import RecordedWork
+from chassis.claims.work import Work
+from chassis.context import Context
+from chassis.handling import Handling
+from chassis.record.eventstore import StatementRefused
+from contracts.cleanup_events import GoingPoint
+from services.executor.adapters.points import gone_points
+from services.executor.errors import CleanupBusy
+from services.executor.retention.domain import RetentionCleanup
+
+CLEANUPS = Work(noun="cleanup", claims="cleanup_claims", turns="cleanup_turns", workers="cleanup_workers")
+"""The claims of cleanups: of an organisation at most one is open."""
+
+
+class RecordedCleanups(RecordedWork[RetentionCleanup]):
+    """`Cleanups` on an event store."""
+
+    KIND = RetentionCleanup
+    WORK = CLEANUPS
+
+    async def record_accepted(self, cleanup: RetentionCleanup, handling: Handling) -> None:
+        """Record that one is taken on with the inbox row and its claim."""
+        claim = CLEANUPS.asked(cleanup.id, context=handling.context, subject=handling.context.organisation)
+        try:
+            await self._store.save(cleanup, context=handling.context, handled=handling.handled, also=[claim])
+        except StatementRefused as error:
+            raise CleanupBusy from error
+
+    async def record_gone(self, thing: RetentionCleanup, points: Sequence[GoingPoint], *, context: Context) -> None:
+        """Record that points are gone, and mark them, in one transaction."""
+        await self._store.save(thing, context=context, also=[gone_points(points, context.organisation)])
+
+    async def record_end(self, thing: RetentionCleanup, *, claim: Claim, context: Context) -> None:
+        """Record the end and close the claim in one transaction."""
+        await self.save_of(thing, claim, context, [CLEANUPS.closed(claim)])

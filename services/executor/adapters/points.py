@@ -1,0 +1,161 @@
+"""Recovery points and retention policies, in the executor's own tables: what a cleanup plans with.
+
+A point is written in the transaction that ends its run, so that no plan lacks what the record has; it is marked as gone
+in the transaction that tells so. Policies follow the config service's facts.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import LiteralString
+
+import msgspec
+
+from chassis.handling import Handling
+from chassis.postgres.database import translated
+from chassis.postgres.pool import Pool
+from chassis.record.eventstore import EventStore, Statement
+from contracts import errors
+from contracts.cleanup_events import GoingPoint
+from contracts.config_events import RetentionPolicyFact
+from contracts.errors import PlatformError
+from contracts.event import Event
+from contracts.executor_events import BackupCompleted
+from contracts.retention import RetentionPolicyBody, RetentionRules
+from services.executor.kept import KeptConfiguration
+from services.executor.retention.plans import Knowledge, KnownPoint
+
+SCHEMA: tuple[LiteralString, ...] = (
+    # What runs have made that can be restored; `gone_at`: since when it cannot any more, by a cleanup.
+    """CREATE TABLE recovery_points (
+        recovery_point_id text PRIMARY KEY,
+        organisation text NOT NULL,
+        configuration_id text NOT NULL,
+        snapshot_id text NOT NULL,
+        at timestamptz NOT NULL,
+        is_proven boolean NOT NULL,
+        gone_at timestamptz
+    )""",
+    "CREATE INDEX recovery_points_there ON recovery_points (organisation, configuration_id) WHERE gone_at IS NULL",
+    # Those of runs that ended before there was this table, from the record.
+    """INSERT INTO recovery_points (recovery_point_id, organisation, configuration_id, snapshot_id, at, is_proven)
+        SELECT fact #>> '{data,executionId}', fact ->> 'organisation', fact #>> '{data,configurationId}',
+            fact #>> '{data,snapshotId}', (fact ->> 'time')::timestamptz,
+            fact #>> '{data,code}' IS NULL AND coalesce((fact #>> '{data,totals,unreadableFiles}')::bigint, 0) = 0
+                AND coalesce(fact #> '{data,verified}', '[]') <> '[]'
+        FROM (SELECT convert_from(state, 'UTF8')::jsonb AS fact FROM stored_events
+              WHERE topic = 'executor.backup-completed.v1') AS told
+        WHERE fact #>> '{data,code}' IS DISTINCT FROM 'source-emptied'
+        ON CONFLICT DO NOTHING""",
+    """CREATE TABLE retention_policy_replicas (
+        retention_policy_id text PRIMARY KEY,
+        organisation text NOT NULL,
+        version integer NOT NULL,
+        body bytea NOT NULL
+    )""",
+)
+_KEEP: LiteralString = """
+    INSERT INTO recovery_points (recovery_point_id, organisation, configuration_id, snapshot_id, at, is_proven)
+    VALUES (%s, %s, %s, %s, now(), %s) ON CONFLICT DO NOTHING
+"""
+_GONE: LiteralString = """
+    UPDATE recovery_points SET gone_at = now()
+    WHERE organisation = %s AND recovery_point_id = ANY(%s) AND gone_at IS NULL
+"""
+_KEEP_POLICY: LiteralString = """
+    INSERT INTO retention_policy_replicas (retention_policy_id, organisation, version, body) VALUES (%s, %s, %s, %s)
+    ON CONFLICT (retention_policy_id) DO UPDATE SET version = excluded.version, body = excluded.body
+    WHERE retention_policy_replicas.version < excluded.version
+"""
+_POINTS: LiteralString = """
+    SELECT recovery_point_id, configuration_id, snapshot_id, at, is_proven FROM recovery_points
+    WHERE organisation = %(organisation)s AND gone_at IS NULL
+        AND (%(of)s::text[] IS NULL OR configuration_id = ANY(%(of)s))
+"""
+_CONFIGURATIONS: LiteralString = """
+    SELECT configuration_id, version, body FROM configuration_replicas
+    WHERE organisation = %(organisation)s AND (%(of)s::text[] IS NULL OR configuration_id = ANY(%(of)s))
+"""
+_POLICIES = "SELECT retention_policy_id, body FROM retention_policy_replicas WHERE organisation = %s"
+_NOW = "SELECT now(), (SELECT max(at) FROM recovery_points WHERE organisation = %s)"
+_KNOWN = "SELECT configuration_id FROM configuration_replicas WHERE organisation = %s AND configuration_id = ANY(%s)"
+_BODY = msgspec.json.Decoder(RetentionPolicyBody)
+
+
+def kept_points(events: Iterable[Event], organisation: str) -> list[Statement]:
+    """What is written beside these events of a run: the point that it has made, if any."""
+    return [
+        Statement(
+            _KEEP,
+            (each.execution_id, organisation, each.configuration_id, each.snapshot_id, _is_proven(each)),
+            name="keep-point",
+        )
+        for each in events
+        if isinstance(each, BackupCompleted) and each.is_recovery_point
+    ]
+
+
+def gone_points(points: Sequence[GoingPoint], organisation: str) -> Statement:
+    """Lets no plan see these points again."""
+    return Statement(_GONE, (organisation, [each.recovery_point_id for each in points]), name="points-gone")
+
+
+def _is_proven(completed: BackupCompleted) -> bool:
+    return bool(completed.verified) and completed.code is None and not completed.totals.unreadable_files
+
+
+class KnownToTheRecord:
+    """`Knowing` in Postgres."""
+
+    def __init__(self, pool: Pool, store: EventStore) -> None:
+        self._pool = pool
+        self._store = store
+
+    async def of(self, organisation: str, configuration_ids: Sequence[str]) -> Knowledge:
+        """See `Knowing.of`."""
+        asked = {"organisation": organisation, "of": list(configuration_ids) or None}
+        with translated():
+            async with self._pool.connection() as connection:
+                # In this order: what is known of a policy is never older than the configuration that names it.
+                points = await (await connection.execute(_POINTS, asked)).fetchall()
+                configurations = await (await connection.execute(_CONFIGURATIONS, asked)).fetchall()
+                policies = await (await connection.execute(_POLICIES, (organisation,))).fetchall()
+                ((now, newest),) = await (await connection.execute(_NOW, (organisation,))).fetchall()
+        bodies = {
+            each: KeptConfiguration(
+                configuration_id=each, organisation=organisation, version=version, body=bytes(body)
+            ).read()
+            for each, version, body in configurations
+        }
+        rules: dict[str, RetentionRules] = {each: _BODY.decode(body) for each, body in policies}
+        for replica in bodies.values():
+            if (named := replica.body.retention_policy_id) is not None and named not in rules:
+                message = f"the retention policy {named} has not arrived here yet"
+                raise PlatformError(errors.CONCURRENT_CHANGE, message, retention_policy_id=named)
+        return Knowledge(
+            now=now,
+            newest=newest,
+            points=[
+                KnownPoint(id=each, configuration_id=of, snapshot_id=snapshot, at=at, is_proven=is_proven)
+                for each, of, snapshot, at, is_proven in points
+            ],
+            configurations={each: replica.body for each, replica in bodies.items()},
+            rules=rules,
+        )
+
+    async def lacking(self, organisation: str, configuration_ids: Sequence[str]) -> str | None:
+        """See `Knowing.lacking`."""
+        with translated():
+            async with self._pool.connection() as connection:
+                found = await connection.execute(_KNOWN, (organisation, list(configuration_ids)))
+                known = {each for (each,) in await found.fetchall()}
+        return next((each for each in configuration_ids if each not in known), None)
+
+    async def remember_policy(self, fact: RetentionPolicyFact, handling: Handling) -> None:
+        """Keep a version, unless a newer one is here, with the inbox row of the fact that told of it."""
+        values = (
+            fact.retention_policy_id,
+            handling.context.organisation,
+            fact.version,
+            msgspec.json.encode(fact.body),
+        )
+        also = [Statement(_KEEP_POLICY, values, name="keep-policy")]
+        await self._store.save(context=handling.context, handled=handling.handled, also=also)

@@ -1,0 +1,93 @@
+"""Where cleanups are put together: what decides about them, and a worker's loop of them."""
+
+from collections.abc import Awaitable, Callable
+
+from chassis.bus.connection import Connection
+from chassis.claims.aside import SetAside
+from chassis.claims.loop import ClaimLoop
+from chassis.claims.port import ProgressFeed
+from chassis.claims.table import BEAT_SECONDS, ClaimTable
+from chassis.claims.unclaimed import UnclaimedWork
+from chassis.claims.unclaimed_teller import UnclaimedTeller
+from chassis.clock import SystemClock
+from chassis.handling import UseCase
+from chassis.life.health import Health
+from chassis.life.standstills import Standstills
+from chassis.postgres.pool import Pool
+from chassis.record.eventstore import EventStore
+from chassis.telemetry.instruments import Telemetry
+from contracts.config_events import RetentionPolicyFact
+from contracts.event import Event, pinned_kinds
+from contracts.gateway_events import RetentionCleanupRequested
+from contracts.streams import STOP_WORKERS, WAKE_CLEANUPS
+from services.executor.adapters.cleanup_plane import RepositoryCleanups
+from services.executor.adapters.cleanups import CLEANUPS, RecordedCleanups
+from services.executor.adapters.points import KnownToTheRecord
+from services.executor.failures import told_code
+from services.executor.retention.decisions import CleanupDecisions
+from services.executor.retention.performance import CleanupPerformance
+from services.executor.retention.ports import Cleanups, Knowing
+
+
+def cleanup_cases(cleanups: Cleanups, knowing: Knowing) -> dict[type[Event], UseCase]:
+    """What deals with the events that cleanups are about."""
+    cleaning = CleanupDecisions(cleanups, knowing)
+    return {
+        RetentionCleanupRequested: cleaning.decide,
+        **dict.fromkeys(pinned_kinds(RetentionPolicyFact), cleaning.remember_policy),
+    }
+
+
+def unclaimed_cleanups(store: EventStore, pool: Pool, *, bound_seconds: float, telemetry: Telemetry) -> UnclaimedWork:
+    """What tells of cleanups that no worker can take."""
+    return UnclaimedWork(
+        CLEANUPS,
+        pool,
+        UnclaimedTeller(RecordedCleanups(store), told_code, actor="service:executor"),
+        bound_seconds=bound_seconds,
+        name="unclaimed-cleanups",
+        telemetry=telemetry,
+    )
+
+
+def cleanup_loop(
+    *,
+    worker: str,
+    store: EventStore,
+    pool: Pool,
+    beats: Pool,
+    connection: Connection,
+    plane: RepositoryCleanups,
+    progress: ProgressFeed,
+    health: Health,
+    telemetry: Telemetry,
+    leave_seconds: float,
+    require_means: Callable[[], Awaitable[None]],
+) -> ClaimLoop:
+    """A worker's loop of cleanups: one at a time."""
+    claims = ClaimTable(CLEANUPS, pool, beats)
+    performance = CleanupPerformance(
+        cleanups=RecordedCleanups(store),
+        knowing=KnownToTheRecord(pool, store),
+        claims=claims,
+        plane=plane,
+        progress=progress,
+        standstills=Standstills(health, noun=CLEANUPS.noun),
+        clock=SystemClock(),
+        leave_seconds=leave_seconds,
+    )
+    return ClaimLoop(
+        noun=CLEANUPS.noun,
+        claims=claims,
+        performer=performance,
+        connection=connection,
+        wake=WAKE_CLEANUPS,
+        stop=STOP_WORKERS,  # No cleanup is cancelled, and no run has the id of one.
+        worker=worker,
+        slots=1,
+        beat_seconds=BEAT_SECONDS,
+        set_aside=SetAside(health, noun=CLEANUPS.noun),
+        name="cleanup-loop",
+        require_means=require_means,
+        telemetry=telemetry,
+    )

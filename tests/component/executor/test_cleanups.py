@@ -1,0 +1,298 @@
+"""Cleanups over real repositories: what goes by a policy, what protects, and what a crash at any step leaves."""
+
+import shutil
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from chassis.claims.progress import NatsProgress
+from chassis.claims.table import ClaimTable
+from chassis.clock import SystemClock
+from chassis.ids import new_id
+from chassis.life.health import Health
+from chassis.life.standstills import Standstills
+from contracts import errors
+from contracts.cleanup_events import (
+    RecoveryPointsForgotten,
+    RetentionCleanedUp,
+    RetentionCleanupFailed,
+    RetentionCleanupRefused,
+)
+from contracts.config_events import RetentionPolicyCreated
+from contracts.configuration import Destination
+from contracts.gateway_events import Evidence, RetentionCleanupRequested
+from contracts.retention import RetentionPolicyBody
+from repository.keys.key_file import KeyFile
+from repository.opened.repository import Repository
+from repository.retention.orders import forget, place_hold
+from repository.retention.pins import pinned
+from repository.tiers.location import open_tier
+from services.executor.adapters.begun import BegunRepositories
+from services.executor.adapters.cleanup_plane import RepositoryCleanups
+from services.executor.adapters.cleanups import CLEANUPS, RecordedCleanups
+from services.executor.adapters.points import SCHEMA, KnownToTheRecord
+from services.executor.retention.performance import CleanupPerformance
+from tests.component.executor.test_runs import perform_next
+from tests.support.executor import CONFIGURATION, ORGANISATION, SILENCE_SECONDS, ExecutorBench, executor_bench
+from tests.support.nats_server import NatsServer
+from tests.support.postgres_server import PostgresServer
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(180)]
+
+PROVEN = Evidence(assurance="aal2", second_factor=True)
+BOTH: dict[str, Any] = {"local": Destination(location="local"), "cloud_primary": Destination(location="second")}
+
+
+class Died(BaseException):
+    """What is raised where a worker is killed: nothing of it is recorded."""
+
+
+@pytest.fixture
+async def bench(tmp_path: Path, postgres: PostgresServer, nats_server: NatsServer) -> AsyncIterator[ExecutorBench]:
+    """Three points of a configuration that keeps the last one, on two tiers; each has a file of its own."""
+    async with executor_bench(tmp_path, postgres, nats_server) as bench:
+        await _policy(bench, keep_last=1)
+        await bench.configure(retention_policy_id="policy", **BOTH)
+        for run in ("run-1", "run-2", "run-3"):
+            await _back_up(bench, run)
+        yield bench
+
+
+async def _policy(bench: ExecutorBench, **rules: Any) -> None:
+    body = RetentionPolicyBody(name=bench.sealer.seal(ORGANISATION, "retention-policy.name", "p"), **rules)
+    await bench.hear(RetentionPolicyCreated(request_id=new_id(), retention_policy_id="policy", version=1, body=body))
+
+
+async def _back_up(bench: ExecutorBench, run: str) -> None:
+    for old in bench.source.iterdir():
+        old.unlink()
+    (bench.source / run).write_bytes(run.encode() * 50_000)
+    await bench.request(run)
+    await perform_next(bench)
+
+
+async def _ask(bench: ExecutorBench, cleanup: str, *, evidence: Evidence = PROVEN, **said: Any) -> None:
+    request = RetentionCleanupRequested(
+        request_id=f"request of {cleanup}", cleanup_id=cleanup, evidence=evidence, **said
+    )
+    await bench.hear(request)
+
+
+async def _clean(bench: ExecutorBench, cleanup: str, *, plane: Any = None, portion: int = 500, **said: Any) -> Any:
+    """A cleanup from its request to its end; the end."""
+    await _ask(bench, cleanup, **said)
+    await _perform(bench, plane=plane, portion=portion)
+    return (await bench.told(cleanup))[-1]
+
+
+async def _perform(bench: ExecutorBench, *, plane: Any = None, portion: int = 500, worker: str = "w1") -> None:
+    claims = ClaimTable(CLEANUPS, bench.pool, bench.beats, silence_seconds=SILENCE_SECONDS)
+    claim = None
+    while claim is None:  # A worker that died is taken for that after its silence.
+        claim = await claims.take(worker)
+    performance = CleanupPerformance(
+        cleanups=RecordedCleanups(bench.store),
+        knowing=KnownToTheRecord(bench.pool, bench.store),
+        claims=claims,
+        plane=plane or _plane(bench),
+        progress=NatsProgress(bench.connection, "executor", SystemClock()),
+        standstills=Standstills(Health("worker"), noun="cleanup"),
+        clock=SystemClock(),
+        portion=portion,
+    )
+    await performance.perform(claim, lambda: False)
+
+
+def _plane(bench: ExecutorBench) -> RepositoryCleanups:
+    return RepositoryCleanups(
+        locations=bench.locations, sealer=bench.sealer, keys_dir=bench.keys, begun=BegunRepositories(bench.pool)
+    )
+
+
+def _opened(bench: ExecutorBench, *names: str) -> Repository:
+    key = KeyFile.load(bench.keys / "repositories" / f"{ORGANISATION}.key")
+    return Repository.open([open_tier(f"file://{bench.tier(name)}", name=name) for name in names], key)
+
+
+def _snapshots(bench: ExecutorBench, name: str) -> int:
+    with _opened(bench, name) as repository:
+        return len(repository.snapshots(CONFIGURATION))
+
+
+def _packs(bench: ExecutorBench, name: str) -> int:
+    return sum(each.stat().st_size for each in (bench.tier(name) / "packs").rglob("*") if each.is_file())
+
+
+async def _gone(bench: ExecutorBench) -> list[str]:
+    async with bench.pool.connection() as connection:
+        query = "SELECT recovery_point_id FROM recovery_points WHERE gone_at IS NOT NULL ORDER BY 1"
+        return [each for (each,) in await (await connection.execute(query)).fetchall()]
+
+
+async def test_what_no_rule_keeps_goes_from_every_tier_and_what_it_freed_is_measured(bench: ExecutorBench) -> None:
+    """First told, then done, then nothing is left to be done."""
+    before = _packs(bench, "second")
+    told = await _clean(bench, "dry", dry_run=True)
+    assert isinstance(told, RetentionCleanedUp)
+    assert (told.gone, told.kept, told.places, told.dry_run) == (2, 1, (), True)
+    assert [(each.recovery_point_id, each.rules) for each in told.going] == [
+        ("run-2", ("not-kept",)),
+        ("run-1", ("not-kept",)),
+    ]
+    assert (_snapshots(bench, "local"), await _gone(bench), _packs(bench, "second")) == (3, [], before)
+
+    done = await _clean(bench, "first", portion=1)
+    assert isinstance(done, RetentionCleanedUp)
+    assert (done.gone, done.kept, done.degraded, done.is_partial_measure) == (2, 1, False, False)
+    assert [event.NAME.split(".")[1] for event in await bench.told("first")] == [
+        "retention-cleanup-accepted",
+        "retention-cleanup-preparing",
+        *["recovery-points-going", "recovery-points-forgotten"] * 2,
+        "retention-cleaned-up",
+    ]
+    assert (_snapshots(bench, "local"), _snapshots(bench, "second"), await _gone(bench)) == (1, 1, ["run-1", "run-2"])
+    assert {each.location: each.freed_bytes for each in done.places} == {
+        "local": before - _packs(bench, "local"),
+        "second": before - _packs(bench, "second"),
+    }
+    assert before > _packs(bench, "second") > 0
+
+    again = await _clean(bench, "second")
+    assert (again.gone, again.kept, [each.freed_bytes for each in again.places]) == (0, 1, [0, 0])
+    await _back_up(bench, "run-4")  # Runs go on over what a cleanup has left.
+    assert (await bench.names("run-4"))[-1] == "backup-completed"
+
+
+async def test_points_of_runs_that_ended_before_there_was_a_plan_are_taken_from_the_record(
+    bench: ExecutorBench,
+) -> None:
+    """An upgraded home has all of its points, as its runs have made them."""
+    query = (
+        "SELECT recovery_point_id, organisation, configuration_id, snapshot_id, is_proven, gone_at FROM recovery_points"
+    )
+    async with bench.pool.connection() as connection:
+        before = sorted(await (await connection.execute(query)).fetchall())
+        await connection.execute("DELETE FROM recovery_points")
+        (filled,) = (statement for statement in SCHEMA if "stored_events" in statement)
+        await connection.execute(filled)
+        assert sorted(await (await connection.execute(query)).fetchall()) == before
+        assert [is_proven for *_, is_proven, _ in before] == [True] * 3
+
+
+async def test_what_is_held_or_read_stays_and_what_somebody_forgot_is_told(bench: ExecutorBench) -> None:
+    """Holds and pins of the command line count; so does `repo forget`."""
+    with _opened(bench, "local", "second") as repository:
+        by_token = {each.manifest.run_token: each for each in repository.snapshots(CONFIGURATION)}
+        place_hold(repository, "court", [by_token["run-1"].id])
+        with pinned(repository, "a restore", [by_token["run-2"].id]):
+            stayed = await _clean(bench, "first")
+            assert (stayed.gone, stayed.kept) == (0, 3)
+    with _opened(bench, "local", "second") as repository:
+        forget(repository, [by_token["run-2"].id])
+    done = await _clean(bench, "second")
+    assert (done.gone, done.kept) == (1, 2)
+    told = [event for event in await bench.told("second") if isinstance(event, RecoveryPointsForgotten)]
+    assert [(each.recovery_point_id, each.rules) for event in told for each in event.points] == [
+        ("run-2", ("forgotten-elsewhere",))
+    ]
+
+
+async def test_a_tier_that_is_away_is_told_as_not_cleaned_and_follows_when_it_is_back(bench: ExecutorBench) -> None:
+    """It comes back with everything, and nothing of that is a point again."""
+    shutil.move(bench.tier("second"), bench.home / "away")
+    done = await _clean(bench, "first")
+    assert (done.gone, done.degraded) == (2, True)
+    assert {each.location: (each.code, bool(each.freed_bytes)) for each in done.places} == {
+        "local": (None, True),
+        "second": (errors.TIER_VANISHED.code, False),
+    }
+    shutil.move(bench.home / "away", bench.tier("second"))
+    assert _snapshots(bench, "second") == 3
+    back = await _clean(bench, "second")
+    assert (back.gone, back.degraded, [bool(each.freed_bytes) for each in back.places]) == (0, False, [False, True])
+    assert _snapshots(bench, "second") == 1
+
+
+@pytest.mark.parametrize("step", ["before forgetting", "after forgetting", "before pruning", "after pruning"])
+async def test_killed_at_any_step_the_next_worker_goes_on_and_says_why_each_went(
+    bench: ExecutorBench, step: str
+) -> None:
+    plane = _plane(bench)
+    await _ask(bench, "killed")
+    with pytest.raises(Died):
+        await _perform(bench, plane=_Dying(plane, step), portion=1)
+    await _perform(bench, plane=plane, worker="w2")
+    told = await bench.told("killed")
+    done = told[-1]
+    assert isinstance(done, RetentionCleanedUp)
+    assert (done.gone, done.kept, done.is_partial_measure) == (2, 1, True)
+    forgotten = [each for event in told if isinstance(event, RecoveryPointsForgotten) for each in event.points]
+    assert sorted((each.recovery_point_id, each.rules) for each in forgotten) == [
+        ("run-1", ("not-kept",)),
+        ("run-2", ("not-kept",)),
+    ]
+    assert (_snapshots(bench, "local"), await _gone(bench)) == (1, ["run-1", "run-2"])
+    with _opened(bench, "local") as repository:
+        (left,) = repository.snapshots(CONFIGURATION)
+        assert left.manifest.run_token == "run-3"  # an id
+
+
+class _Dying:
+    """A plane whose cleanup dies at a step."""
+
+    def __init__(self, plane: RepositoryCleanups, step: str) -> None:
+        self._plane = plane
+        self._step = step
+
+    def open(self, *arguments: Any) -> Any:
+        """Open the real one, to die."""
+        opened: Any = self._plane.open(*arguments)
+        when, _, name = self._step.partition(" ")
+        method = {"forgetting": "forget", "pruning": "prune"}[name]
+        real: Callable[..., Any] = getattr(opened, method)
+
+        def dying(*given: Any) -> Any:
+            if when == "after":
+                real(*given)
+            raise Died
+
+        setattr(opened, method, dying)
+        return opened
+
+
+async def test_a_clock_that_jumped_lets_nothing_go_and_is_told(bench: ExecutorBench) -> None:
+    """A point of tomorrow: the run's clock was ahead, or ours is behind."""
+    async with bench.pool.connection() as connection:
+        await connection.execute(
+            "UPDATE recovery_points SET at = at + interval '1 day' WHERE recovery_point_id = 'run-3'"
+        )
+    failed = await _clean(bench, "first")
+    assert isinstance(failed, RetentionCleanupFailed)
+    assert (failed.code, failed.gone, _snapshots(bench, "local")) == (errors.RETENTION_CLOCK_IN_DOUBT.code, 0, 3)
+
+
+async def test_one_cleanup_at_a_time_with_a_second_factor_and_of_known_configurations(bench: ExecutorBench) -> None:
+    await _ask(bench, "unproven", evidence=Evidence(assurance="aal1"))
+    await _ask(bench, "open")
+    await _ask(bench, "open")  # The same message once more.
+    await _ask(bench, "second")
+    for cleanup, code in (("unproven", errors.SECOND_FACTOR_NEEDED), ("second", errors.RETENTION_CLEANUP_OPEN)):
+        (refused,) = await bench.told(cleanup)
+        assert isinstance(refused, RetentionCleanupRefused)
+        assert refused.code == code.code
+    assert len(await bench.told("open")) == 1
+    await _perform(bench)
+    request = RetentionCleanupRequested(
+        request_id="r", cleanup_id="strange", evidence=PROVEN, configuration_ids=(CONFIGURATION, "of-nobody")
+    )
+    await bench.hear(request, deliveries=8)
+    (unknown,) = await bench.told("strange")
+    assert isinstance(unknown, RetentionCleanupRefused)
+    assert (unknown.code, unknown.field) == (errors.CONFIGURATION_UNKNOWN.code, "configurationIds[1]")
+    of_another = msgspec.structs.replace(request, cleanup_id="another", configuration_ids=(CONFIGURATION,))
+    await bench.hear(of_another, organisation="org-b", deliveries=8)
+    (unknown,) = await bench.told("another")
+    assert isinstance(unknown, RetentionCleanupRefused)
