@@ -47,6 +47,11 @@ REPLACED_MAX: Final = 16_384
 a prune may delete an object, and whether another tier's segment is news."""
 
 
+FORGOTTEN_MAX: Final = 131_072
+"""Forgotten snapshots that a state remembers, the last ones: some MiB of a checkpoint, which each opening reads. A tier
+that was away for more of them shows what it has of the older ones again."""
+
+
 class Head(NamedTuple):
     """The last entry of a log: its number (0: none) and the SHA-256 of its bytes."""
 
@@ -71,16 +76,15 @@ class LogState:
     entries that a bridge stands for. `tier_id`: names this tier among all, and survives its being restored to an older
     state. `snapshot_count`: how many were committed ever, as the last entry's header says. `snapshots`: by id (hex), in
     the order of their entries. `by_token`: run token → snapshot id, of forgotten ones, too (of several under one token
-    the first that is live). `forgotten`: id → run token, in the order in which they were. `twins`: run token → ids,
-    where two writers, each on a tier of its own, committed under one token. `locked_until`: by snapshot id, seconds of
-    Unix time. `segments`: names (hex) of the live index segments, with the number of the entry that
-    brought them. `replaced_segments`: the last
-    `REPLACED_MAX` that left the index. `holds`: by name, the snapshots that are kept (none named: all);
-    `released_holds`: the names of those
-    that are over. `streams`: by name, up to where this tier is known to have each. `tags`: by snapshot id, where they
-    were changed. `entry_of`: snapshot id → its entry. `checkpoint`: the newest that an entry names. `past_tier_ids`:
-    that the log had since `base`. `root`: which is in force after the last entry.
-    `ends_in_consequence`: whether the last entry is of consequence, as far as is known.
+    the first that is live). `forgotten`: id → run token, the last `FORGOTTEN_MAX` in their order. `twins`: run
+    token → ids, where two writers, each on a tier of its own, committed under one token. `locked_until`: by
+    snapshot id, seconds of Unix time. `segments`: names (hex) of the live index segments, with the number of the
+    entry that brought them. `replaced_segments`: the last `REPLACED_MAX` that left the index. `holds`: by name, the
+    snapshots that are kept (none named: all); `released_holds`: the names of those that are over. `streams`: by
+    name, up to where this tier is known to have each. `tags`: by snapshot id, where they were changed. `entry_of`:
+    snapshot id → its entry. `checkpoint`: the newest that an entry names. `past_tier_ids`: that the log had since
+    `base`. `root`: which is in force after the last entry. `ends_in_consequence`: whether the last entry is of
+    consequence, as far as is known.
     """
 
     repository_id: bytes
@@ -317,6 +321,14 @@ class LogState:
             self.witnesses[bytes.fromhex(tier_id)] = max(head, self.witnesses.get(bytes.fromhex(tier_id), head))
 
     def _forget(self, identity: str) -> None:
+        self._drop(identity)
+        beyond = len(self.forgotten) - FORGOTTEN_MAX
+        for old in list(islice(self.forgotten, max(beyond, 0))):
+            token = self.forgotten.pop(old)
+            if self.by_token.get(token) == old:
+                del self.by_token[token]
+
+    def _drop(self, identity: str) -> None:
         snapshot = self.snapshots.pop(identity, None)
         self.entry_of.pop(identity, None)
         self.locked_until.pop(identity, None)

@@ -6,12 +6,14 @@ left that died before its entry.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from enum import Enum, auto
 
 from repository.errors import RepositoryError
 from repository.index.pack_catalog import is_fault_of_object
 from repository.log.commit_log import LogFault, LogState, SecondCopy
+from repository.log.state import FORGOTTEN_MAX
 from repository.opened.open_tier import OpenTier
 from repository.stored.log_entry import Entry, SnapshotCommitted, entry_object_key
 from repository.stored.manifest_object import MANIFEST_PREFIX, manifest_id, manifest_object_key
@@ -63,10 +65,29 @@ def unclaimed(tier: OpenTier, state: LogState | None = None) -> list[SecondCopy]
         is_done = copy.snapshot.manifest.run_token in state.by_token
         if is_done and fate_of(copy, state, tier) is Fate.NEVER_MADE:
             continue  # its run came to a snapshot in another try
-        # What another writer committed since the log was read is no loss.
-        if copy.entry.number <= state.head.number or not _is_made(tier, copy):
+        # What another writer committed since the log was read is no loss, nor what was forgotten too long ago for the
+        # state to remember.
+        if not _is_made(tier, copy):
             found.append(copy)
     return sorted(found, key=lambda copy: (copy.entry.number, copy.snapshot.id))
+
+
+def of_forgotten(tier: OpenTier) -> Iterator[str]:
+    """The forgotten snapshots (ids) of which the second copy is there. Raises the store's errors."""
+    state = tier.log.state
+    is_full = len(state.forgotten) >= FORGOTTEN_MAX
+    for info in tier.store.list(MANIFEST_PREFIX):
+        identity = manifest_id(info.key)
+        if identity is None or identity in state.entry_of:
+            continue
+        if identity in state.forgotten:
+            yield identity
+        elif is_full:
+            # What was committed, not since the log was read, and is not live, was forgotten too long ago to be
+            # remembered.
+            copy = _whole_copy(tier, identity)
+            if copy is not None and copy.entry.number <= state.head.number and _is_made(tier, copy):
+                yield identity
 
 
 def _whole_copy(tier: OpenTier, identity: str) -> SecondCopy | None:

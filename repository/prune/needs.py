@@ -25,7 +25,7 @@ from repository.opened.key_change import destroyed_keys
 from repository.opened.open_tier import OpenTier
 from repository.opened.pack_access import ChunkReader, nearest_first
 from repository.opened.repository import Repository
-from repository.stored.manifest_object import MANIFEST_PREFIX, manifest_id
+from repository.opened.second_copies import of_forgotten
 from repository.stored.object_reading import read_object
 from repository.stored.part import PENDING_PREFIX, PartMade, decode_left
 from repository.stored.snapshot import Snapshot
@@ -92,9 +92,7 @@ class Trees:
         """Take in what forgotten snapshots referenced, after all live ones."""
         seen = set[str]()
         for tier in tiers:
-            forgotten = tier.log.state.forgotten
-            ids = (manifest_id(info.key) for info in tier.store.list(MANIFEST_PREFIX))
-            for identity in [each for each in ids if each is not None and each in forgotten and each not in seen]:
+            for identity in [each for each in of_forgotten(tier) if each not in seen]:
                 with suppress(RepositoryError):
                     snapshot = tier.log.second_copy(identity).snapshot
                     seen.add(identity)

@@ -15,19 +15,23 @@ from repository.errors import AccessDenied, Locked, LogContended, RepositoryErro
 from repository.format import pack_object_key
 from repository.index.pack_catalog import stored_packs
 from repository.index.segments import INDEX_PREFIX, segment_object_key
-from repository.log.state import LogState
+from repository.log.state import REPLACED_MAX, LogState
 from repository.opened.open_tier import OpenTier
 from repository.opened.repository import Repository
+from repository.opened.second_copies import of_forgotten
 from repository.prune.needs import Needs, Trees
 from repository.prune.pinned import Kept, Pinned
 from repository.stored.index_segment import Segment, without_packs
-from repository.stored.log_entry import Body, PacksMarked, PacksSwept, SweepBegun
-from repository.stored.manifest_object import MANIFEST_PREFIX, manifest_id
+from repository.stored.log_entry import Body, Entry, IndexChanged, PacksMarked, PacksSwept, SweepBegun
+from repository.stored.manifest_object import manifest_object_key
 
 PACKS_AN_ENTRY: Final = 5000
 DELETED_AT_ONCE: Final = 64
 """Packs between two looks at the log: whether another prune has ended the matter meanwhile."""
 PARALLEL: Final = 16
+ENTRIES_AT_ONCE: Final = 1000
+UNKNOWN_MANY: Final = 1000
+"""Segments of which the state knows nothing, from which on the whole log is asked for them."""
 ATTEMPTS_MAX: Final = 20
 
 
@@ -115,15 +119,36 @@ class Sweep:
         copies of forgotten snapshots' entries, which say whose the packs are.
         """
         tier, state = self._tier, self._tier.log.state
-        needless = {segment_object_key(each) for each in state.replaced_segments if each not in state.segments}
-        keys = [info.key for info in tier.store.list(INDEX_PREFIX) if info.key in needless] if needless else []
+        keys = [segment_object_key(each) for each in sorted(self._replaced())]
         if with_manifests and state.forgotten:
-            ids = {info.key: manifest_id(info.key) for info in tier.store.list(MANIFEST_PREFIX)}
-            keys += [key for key, identity in ids.items() if identity in state.forgotten]
+            keys += map(manifest_object_key, of_forgotten(tier))
         for key in keys:
             self._check_cancelled()
             with suppress(Locked, AccessDenied):
                 tier.store.delete(key)
+
+    def _replaced(self) -> set[str]:
+        """The segments that lie there and that others have taken the place of."""
+        tier, state = self._tier, self._tier.log.state
+        if not state.replaced_segments:
+            return set()
+        there = {info.key.removeprefix(INDEX_PREFIX) for info in tier.store.list(INDEX_PREFIX)} - state.segments.keys()
+        found = there & state.replaced_segments.keys()
+        unknown = there - found
+        # A writer puts its segments before an entry names them. More of them than writers leave are old ones that the
+        # state does not remember: then the log says which.
+        if len(state.replaced_segments) >= REPLACED_MAX and len(unknown) >= UNKNOWN_MANY:
+            for entry in self._entries(state.head.number):
+                if isinstance(entry.body, IndexChanged):
+                    found |= unknown.intersection(entry.body.replaced)
+        return found
+
+    def _entries(self, last: int) -> Iterator[Entry]:
+        with ThreadPoolExecutor(PARALLEL, thread_name_prefix="prune-log") as pool:
+            for start in range(1, last + 1, ENTRIES_AT_ONCE):
+                self._check_cancelled()
+                found = pool.map(self._tier.log.entry, range(start, min(start + ENTRIES_AT_ONCE, last + 1)))
+                yield from (each for each in found if isinstance(each, Entry))
 
     def _delete(self, packs: Sequence[bytes], sizes: Mapping[bytes, int]) -> set[bytes]:
         store, gone = self._tier.store, set[bytes]()

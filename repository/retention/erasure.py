@@ -27,10 +27,10 @@ from repository.opened.erased import Erased
 from repository.opened.open_tier import OpenTier
 from repository.opened.pack_access import ChunkReader, nearest_first
 from repository.opened.repository import Repository
+from repository.opened.second_copies import of_forgotten
 from repository.opened.wrappings import QUARANTINE_PREFIX, KeyCopy, delete_copy, locked_until
 from repository.retention.orders import AT_ONCE, holds_of, take_over
 from repository.stored.log_entry import Body, KeysDestroyed, SnapshotsForgotten
-from repository.stored.manifest_object import MANIFEST_PREFIX, manifest_id
 from repository.stored.snapshot import Snapshot
 
 
@@ -128,12 +128,10 @@ def is_ordered(repository: Repository, key_ids: Collection[str]) -> bool:
 def _forgotten_of(repository: Repository, identities: Collection[str]) -> Iterator[str]:
     """The snapshots (ids) of a domain that were forgotten with it, as far as their second copies are there."""
     for tier in repository.ready_tiers():
-        there = {manifest_id(info.key) for info in tier.store.list(MANIFEST_PREFIX)}
-        for identity in tier.log.state.forgotten:
-            if identity in there:
-                with suppress(RepositoryError):
-                    if tier.log.second_copy(identity).snapshot.brief.domain in identities:
-                        yield identity
+        for identity in of_forgotten(tier):
+            with suppress(RepositoryError):
+                if tier.log.second_copy(identity).snapshot.brief.domain in identities:
+                    yield identity
 
 
 def erase(repository: Repository, name: str, word: str) -> Erasure:

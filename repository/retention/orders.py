@@ -22,7 +22,7 @@ from repository.errors import (
     SnapshotHeld,
     SnapshotNotFound,
 )
-from repository.log.state import LogState, holding, joint_holds
+from repository.log.state import FORGOTTEN_MAX, LogState, holding, joint_holds
 from repository.opened.open_tier import OpenTier
 from repository.opened.repository import Repository
 from repository.retention import held_objects
@@ -218,6 +218,9 @@ def _owed(state: LogState, others: Sequence[LogState], now_ns: int = 0, kept: Co
     if destroyed:
         yield KeysDestroyed(time_ns=now_ns, key_ids=tuple(sorted(destroyed)))
     gone = {identity for other in others for identity in other.forgotten if identity not in state.forgotten}
+    if len(state.forgotten) >= FORGOTTEN_MAX:
+        # It may have been told, and remember it no more: without the snapshot nothing is owed, or it were for ever.
+        gone &= state.snapshots.keys()
     yield from owed_tags(state, others, now_ns)
     free = sorted(identity for identity in gone if not holding(identity, holds))
     for start in range(0, len(free), AT_ONCE):

@@ -482,3 +482,22 @@ def test_what_two_prunes_wrote_again_is_freed_but_for_one() -> None:
         assert all(plan.is_complete for plan in prune(scene.reopen()).values())
     assert [len(_packs(scene, name)) for name in "ab"] == [2, 2]
     _expect_whole(scene.reopen(), {"kept": (kept, left)})
+
+
+def test_segments_that_were_replaced_too_long_ago_for_the_state_to_remember_go_as_well(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The log says which they are. What a writer has put that did not come to its entry stays."""
+    for module in ("log.state", "prune.sweep"):
+        monkeypatch.setattr(f"repository.{module}.REPLACED_MAX", 3)
+    monkeypatch.setattr("repository.prune.sweep.UNKNOWN_MANY", 4)
+    monkeypatch.setattr("repository.prune.sweep.ENTRIES_AT_ONCE", 7)
+    scene = Scene()
+    for number in range(24):
+        scene.backup(photos(1, number), f"run {number}")
+    store, tier = scene.store("a"), scene.reopen().tier("a")
+    store.put(f"index/{'ab' * 32}", b"of a writer")
+    assert len(list(store.list("index/"))) > len(tier.log.state.segments) + 8
+    prune(scene.repository)
+    there = {info.key.removeprefix("index/") for info in store.list("index/")}
+    assert there == {*scene.reopen().tier("a").log.state.segments, "ab" * 32}

@@ -5,6 +5,7 @@ import pytest
 from repository.errors import HoldNotFound, HoldTaken, LimitExceeded, SnapshotHeld, SnapshotNotFound, TierUnreachable
 from repository.log.checkpoints import checkpoint_from, state_from
 from repository.opened.repository import Repository
+from repository.prune.prune import prune
 from repository.retention.orders import forget, holds_of, place_hold, release_hold
 from repository.stored.log_entry import HoldPlaced
 from repository.stored.snapshot import Snapshot
@@ -193,3 +194,46 @@ def test_orders_survive_a_checkpoint() -> None:
         {"over"},
         {"court": (second.id,)},
     )
+
+
+@pytest.fixture
+def _few_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("log.state", "retention.orders", "opened.second_copies"):
+        monkeypatch.setattr(f"repository.{module}.FORGOTTEN_MAX", 3)
+
+
+@pytest.mark.usefixtures("_few_are_remembered")
+def test_of_forgotten_snapshots_the_last_ones_are_remembered_and_all_are_freed() -> None:
+    """The log knows of the older ones: they are no loss, nor is anybody owed them, and a prune frees what they held."""
+    scene = Scene(("a", "b"))
+    made = [scene.backup(photos(1, number), f"run {number}") for number in range(7)]
+    ids = [each.id for each in made if each is not None]
+    for each in ids[:6]:
+        forget(scene.reopen(), [each])
+    repository = scene.reopen()
+    for tier in repository.tiers:
+        assert list(tier.log.state.forgotten) == ids[3:6]
+        assert len(tier.log.state.by_token) == 4
+        assert not lag(repository, tier).is_behind
+    assert check(repository, read_percent=100).findings == []
+    prune(repository)
+    for store in scene.stores:
+        assert [info.key for info in store.list("snapshots/")] == [f"snapshots/{ids[6]}"]
+        assert len(list(store.list("packs/"))) == 2
+    assert check(scene.reopen(), read_percent=100).findings == []
+
+
+@pytest.mark.usefixtures("_few_are_remembered")
+def test_tiers_that_remember_others_do_not_tell_each_other_for_ever() -> None:
+    """Two of them know of more than one remembers: what is older than that may be there again."""
+    scene = Scene("abc")
+    made = [scene.backup(photos(1, number), f"run {number}") for number in range(10)]
+    ids = [each.id for each in made if each is not None]
+    for number, store in enumerate(scene.stores):
+        forget(scene.reopen(stores=[store]), ids[3 * number : 3 * number + 3])
+    for _ in range(2):
+        for tier in scene.reopen().tiers:
+            catch_up(scene.repository, tier)
+    for tier in scene.reopen().tiers:
+        assert not lag(scene.repository, tier).is_behind
+        assert ids[9] in tier.snapshots()
