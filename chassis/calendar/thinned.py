@@ -1,7 +1,8 @@
 """What a change of a schedule takes away: runs that would have been, and will not be. Pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from itertools import pairwise
 
 import msgspec
@@ -14,26 +15,75 @@ _FROM, _UNTIL = datetime(2001, 1, 1, tzinfo=UTC), datetime(2005, 1, 1, tzinfo=UT
 _FEWER = 0.98
 """A Sunday more or less in those years is no run less."""
 _DAY = timedelta(days=1)
+_MEASURED = 4096
+"""So many schedules are not measured twice: a history has each of its own."""
 _WIDER = 1.5
 """Who moves a run by an hour or two takes none away; who moves all of a day's together does."""
 _SPARED = (MissedRuns.RUN_ONCE, MissedRuns.WITHIN_WINDOW, MissedRuns.SKIP)
 """What makes up for missed runs, the most first."""
 
 
-def thinned(before: Schedule | None, after: Schedule | None) -> Iterator[str]:
+class Measure(msgspec.Struct, frozen=True):
+    """How often a schedule has a run: times of a day, the widest gap between them; days, the longest without one."""
+
+    times: int
+    widest: timedelta
+    days: int
+    longest: timedelta
+
+    def has_less_than(self, other: "Measure") -> bool:
+        """Whether it is less often."""
+        return (
+            self.times < other.times
+            or self.widest > _WIDER * other.widest
+            or self.days < _FEWER * other.days
+            or self.longest > other.longest + _DAY
+        )
+
+    def best_of(self, other: "Measure") -> "Measure":
+        """The more often of two, each by itself."""
+        return Measure(
+            max(self.times, other.times),
+            min(self.widest, other.widest),
+            max(self.days, other.days),
+            min(self.longest, other.longest),
+        )
+
+
+def reached(history: Iterable[Schedule | None]) -> Measure | None:
+    """What a configuration has of runs by what was proven, from the schedules that it has had, one after the other.
+
+    What is less often than what was reached before, and is in the history all the same, was proven, and counts from
+    there. Otherwise the best counts that there was: many small steps would else lead where none alone may.
+    """
+    best: Measure | None = None
+    for schedule in history:
+        measure = None if schedule is None else measure_of(schedule)
+        is_proven = best is None or measure is None or measure.has_less_than(best)
+        best = measure if is_proven or measure is None or best is None else measure.best_of(best)
+    return best
+
+
+def thinned(
+    before: Schedule | None, after: Schedule | None, *, best: Measure | None = None, is_later: bool = False
+) -> Iterator[str]:
     """The fields by which there are fewer runs than before: none at all, less often, more blackouts, less made up for.
 
-    Both are schedules that were found right. Less often: at fewer times of a day, with much longer between
-    two of them, on fewer days, or with more days between two of them.
+    Both are schedules that were found right. Less often: at fewer times of a day, with much longer between two of them,
+    on fewer days, or with more days between two of them, than `best` (`reached`) or else `before`. `is_later`: whether
+    the next run comes much later (`is_put_off`).
     """
     if before is None:
         return
     if after is None:
         yield "schedule"
         return
-    if _is_less_often(before, after):
+    best = best or measure_of(before)
+    if _is_less_often(best, after) or is_later:
         by = "cron" if after.cron is not None else "frequency"
-        is_by_window = not _is_less_often(before, msgspec.structs.replace(after, window=before.window))
+        is_by_window = _is_less_often(best, after) and not _is_less_often(
+            best, msgspec.structs.replace(after, window=before.window)
+        )
         yield "schedule.window" if is_by_window else f"schedule.{by}"
     if not set(after.blackouts) <= set(before.blackouts):
         yield "schedule.blackouts"
@@ -41,21 +91,32 @@ def thinned(before: Schedule | None, after: Schedule | None) -> Iterator[str]:
         yield "schedule.missedRuns"
 
 
-def _is_less_often(before: Schedule, after: Schedule) -> bool:
-    was, becomes = (
-        Plan(msgspec.structs.replace(each, blackouts=(), jitter_minutes=0), seed="") for each in (before, after)
-    )
-    if not was.times:
-        return False  # Of an older build: such a one is due by its jitter alone, or never.
-    if becomes.times < was.times or becomes.widest > _WIDER * was.widest:
-        return True
-    if was.of_days == becomes.of_days:
-        return False
-    days, others = (each.days(_FROM, _UNTIL) for each in (was, becomes))
-    return len(others) < _FEWER * len(days) or _longest(others) > _longest(days) + _DAY
+def is_put_off(was: datetime | None, becomes: datetime | None) -> bool:
+    """Whether the next run comes more than a day later than it would have: of a rare schedule that is the only one."""
+    return was is not None and (becomes is None or becomes > was + _DAY)
 
 
-def _longest(days: Sequence[datetime]) -> timedelta:
-    """The longest time without any."""
-    ends = [_FROM, *days, _UNTIL]
-    return max(later - earlier for earlier, later in pairwise(ends))
+def _is_less_often(best: Measure | None, schedule: Schedule) -> bool:
+    measure = measure_of(schedule)
+    return best is not None and (measure is None or measure.has_less_than(best))
+
+
+def measure_of(schedule: Schedule) -> Measure | None:
+    """How often it has a run, blackouts aside; None of one of an older build, which is due by chance, if at all."""
+    return _measured(msgspec.structs.replace(schedule, blackouts=(), jitter_minutes=0))
+
+
+@lru_cache(maxsize=_MEASURED)
+def _measured(schedule: Schedule) -> Measure | None:
+    try:
+        plan = Plan(schedule, seed="")
+        return Measure(plan.times, plan.widest, *_of_days(" ".join(plan.of_days))) if plan.times else None
+    except ValueError:
+        return None
+
+
+@lru_cache(maxsize=_MEASURED)
+def _of_days(expression: str) -> tuple[int, timedelta]:
+    """On how many days there is a run, and the longest time without any."""
+    days = Plan(Schedule(cron=f"0 0 {expression}"), seed="").days(_FROM, _UNTIL)
+    return len(days), max(later - earlier for earlier, later in pairwise([_FROM, *days, _UNTIL]))

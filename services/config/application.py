@@ -7,6 +7,7 @@ import msgspec
 
 from chassis.calendar.plan import Plan
 from chassis.calendar.rules import schedule_objections, wedding_objections
+from chassis.calendar.thinned import is_put_off
 from chassis.deciding import Deciding, Things
 from chassis.handling import Handling
 from contracts import errors
@@ -30,10 +31,13 @@ from services.config.ports import Configurations, LocationRegistry, Planning, Tu
 
 
 class _Found(msgspec.Struct, frozen=True):
-    """What is found out beside a change: its next run, and the fields by which less is kept."""
+    """What is found out beside a change: its next run, whether it comes later by it, and the fields by which less is
+    kept.
+    """
 
     next_run_at: datetime | None = None
     less: tuple[str, ...] = ()
+    is_put_off: bool = False
 
 
 class LookedUp(msgspec.Struct):
@@ -94,14 +98,20 @@ class ConfigurationDecisions:
         self, request: ConfigurationChangeSubmitted, handling: Handling, why: PlatformError | None
     ) -> None:
         def guard(configuration: Configuration, request: ConfigurationChangeSubmitted, found: _Found) -> None:
-            Configuration.change(configuration, request, why, found.next_run_at, found.less)
+            Configuration.change(
+                configuration, request, why, found.next_run_at, found.less, is_put_off=found.is_put_off
+            )
 
         async def planned(configuration: Configuration, request: ConfigurationChangeSubmitted) -> _Found:
             if why is not None:
                 return _Found()
             organisation = handling.context.organisation
             next_run_at = await self._schedules.next_run(configuration.id, request.body, organisation)
-            return _Found(next_run_at, await self._kept_less(configuration.body, request.body, organisation))
+            less = await self._kept_less(configuration.body, request.body, organisation)
+            if configuration.body is None or configuration.body.schedule == request.body.schedule:
+                return _Found(next_run_at, less)
+            was = await self._schedules.next_of(configuration, request)
+            return _Found(next_run_at, less, is_put_off(was, next_run_at))
 
         await self.of_configurations.by(guard, ConfigurationChangeRefused, beside=planned)(request, handling)
 

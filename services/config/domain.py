@@ -1,10 +1,10 @@
 """The aggregates of the config service: a configuration, one instant of its schedule, a retention policy."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import ClassVar
 
-from chassis.calendar.thinned import thinned
+from chassis.calendar.thinned import reached, thinned
 from chassis.domain import Aggregate
 from chassis.ids import derived_id
 from contracts import errors
@@ -39,6 +39,7 @@ from contracts.gateway_events import (
 )
 from contracts.refusal import Objected
 from contracts.retention import RetentionPolicyBody, kept_less, objections
+from contracts.schedule import Schedule
 from services.config.errors import ConfigurationChanged, PolicyKeepsLess, RetiredAlready, SecondFactorNeeded
 
 
@@ -53,6 +54,8 @@ class Configuration(Aggregate):
         self.body_version = 0
         self.is_refused = False
         self.state = ConfigurationState.ACTIVE
+        self._schedules: list[Schedule | None] = []
+        """Those that it has had, one after the other."""
 
     def create(self, *, request_id: str, body: ConfigurationBody, next_run_at: datetime | None = None) -> None:
         """Put a configuration in force, as its version 1."""
@@ -68,10 +71,13 @@ class Configuration(Aggregate):
         why: PlatformError | None,
         next_run_at: datetime | None = None,
         less: Sequence[str] = (),
+        *,
+        is_put_off: bool = False,
     ) -> None:
         """Put another version in force. `why`: what speaks against its body; it counts where nothing else does.
 
-        `less`: the fields by which less of what it saves is kept than before.
+        `less`: the fields by which less of what it saves is kept than before. `is_put_off`: whether its next run
+        comes later by it.
         """
         before = self._in_force()
         if request.expected_version != self.body_version:
@@ -79,7 +85,7 @@ class Configuration(Aggregate):
         if why is not None:
             raise why
         if not request.evidence.second_factor:
-            lost = [*taken_away(before, request.body), *thinned(before.schedule, request.body.schedule), *less]
+            lost = [*taken_away(before, request.body), *self._thinned(before, request.body, is_later=is_put_off), *less]
             if lost:
                 raise SecondFactorNeeded(lost)
         if self.state is not ConfigurationState.ACTIVE:
@@ -87,6 +93,11 @@ class Configuration(Aggregate):
         self._put_in_force(
             ConfigurationUpdated, request, request.body, before=before, state=self.state, next_run_at=next_run_at
         )
+
+    def _thinned(self, before: ConfigurationBody, after: ConfigurationBody, *, is_later: bool) -> Iterator[str]:
+        """The fields by which there are fewer runs, also than before many small steps."""
+        if before.schedule != after.schedule:
+            yield from thinned(before.schedule, after.schedule, best=reached(self._schedules), is_later=is_later)
 
     def retire(self, request: ConfigurationRetirementRequested) -> None:
         """Have no more runs of it."""
@@ -135,6 +146,8 @@ class Configuration(Aggregate):
         match event:
             case ConfigurationFact(version=version, body=body, state=state):
                 self.body, self.body_version, self.state = body, version, state
+                if not self._schedules or body.schedule != self._schedules[-1]:
+                    self._schedules.append(body.schedule)
             case ConfigurationRefused():
                 self.is_refused = True
 

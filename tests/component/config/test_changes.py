@@ -2,12 +2,13 @@
 
 import asyncio
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 import pytest
 
+from chassis.clock import SystemClock
 from chassis.context import Context
 from chassis.handling import Handled, Handling, deal_with
 from chassis.ids import new_id
@@ -259,6 +260,22 @@ async def test_change_that_takes_something_away_needs_a_second_factor(desk: Desk
     refused = await desk.change(body(), seen=3)
     assert isinstance(refused, ConfigurationChangeRefused)
     assert (refused.code, refused.field) == (errors.SECOND_FACTOR_NEEDED.code, "schedule")
+    soon, later = (f"0 2 {today.day} {today.month} *" for today in (_days_ahead(60), _days_ahead(90)))
+    assert isinstance(
+        await desk.change(body(schedule=Schedule(cron=later)), seen=3, evidence=PROVEN), ConfigurationUpdated
+    )
+    assert isinstance(await desk.change(body(schedule=Schedule(cron=soon)), seen=4), ConfigurationUpdated)
+    refused = await desk.change(body(schedule=Schedule(cron=later)), seen=5)
+    assert isinstance(refused, ConfigurationChangeRefused)
+    assert (refused.code, refused.field) == (errors.SECOND_FACTOR_NEEDED.code, "schedule.cron"), (
+        "the next run is put off"
+    )
+
+
+def _days_ahead(days: int) -> datetime:
+    """A day that every year has."""
+    day = SystemClock().now() + timedelta(days=days)
+    return day + timedelta(days=1) if (day.month, day.day) == (2, 29) else day
 
 
 async def test_retired_configuration_is_never_changed_nor_retired_again(desk: Desk) -> None:

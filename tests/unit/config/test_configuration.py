@@ -1,10 +1,14 @@
 """The aggregate: what a configuration is after its events."""
 
+import pytest
+
 from contracts import errors
 from contracts.config_events import ConfigurationCreated, ConfigurationRefused
-from contracts.gateway_events import ConfigurationSubmitted, Evidence
+from contracts.gateway_events import ConfigurationChangeSubmitted, ConfigurationSubmitted, Evidence
 from contracts.refusal import Objection
+from contracts.schedule import Schedule
 from services.config.domain import Configuration
+from services.config.errors import SecondFactorNeeded
 from tests.support.configurations import body
 
 
@@ -36,3 +40,33 @@ def test_refused_configuration_exists_as_its_refusal_alone() -> None:
         ),
     )
     assert (configuration.body, configuration.is_refused) == (None, True)
+
+
+def test_schedule_is_not_thinned_unproven_by_many_small_changes() -> None:
+    """Each may widen by half, of where they began; what a second factor has proven counts from there."""
+    steps = ("0 0,6,12,18 * * *", "0 0,5,10,15 * * *", "0 0,4,8,11 * * *", "0 0,2,4,6 * * *", "0,1,2,3 0 * * *")
+    configuration = Configuration("configuration-1")
+    configuration.create(request_id="request-1", body=body(schedule=Schedule(cron=steps[0])))
+    _change(configuration, steps[1])
+    for step in steps[2:]:
+        with pytest.raises(SecondFactorNeeded) as refused:
+            _change(configuration, step)
+        assert refused.value.field == "schedule.cron"
+    _change(configuration, steps[0])
+    _change(configuration, steps[4], second_factor=True)
+    _change(configuration, "0,1,2,4 0 * * *")
+    with pytest.raises(SecondFactorNeeded):
+        _change(configuration, "0 0 * * *")
+    with pytest.raises(SecondFactorNeeded):
+        _change(configuration, "0,1,2,3 0 * * *", is_put_off=True)
+
+
+def _change(configuration: Configuration, cron: str, *, second_factor: bool = False, is_put_off: bool = False) -> None:
+    request = ConfigurationChangeSubmitted(
+        request_id="request",
+        configuration_id=configuration.id,
+        expected_version=configuration.body_version,
+        body=body(schedule=Schedule(cron=cron)),
+        evidence=Evidence(assurance="aal2" if second_factor else "aal1", second_factor=second_factor),
+    )
+    configuration.change(request, None, is_put_off=is_put_off)

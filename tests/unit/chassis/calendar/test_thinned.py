@@ -1,10 +1,12 @@
 """What a change of a schedule takes away."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
-from chassis.calendar.thinned import thinned
+from chassis.calendar.plan import Plan
+from chassis.calendar.thinned import is_put_off, measure_of, reached, thinned
 from contracts.schedule import Blackout, Frequency, MissedRuns, Schedule, Window
 
 DAILY = Schedule(frequency=Frequency.DAILY)
@@ -64,3 +66,35 @@ BEFORE_AFTER: dict[str, tuple[Schedule | None, Schedule | None, list[str]]] = {
 def test_fewer_runs_are_told_by_field(before: Schedule | None, after: Schedule | None, fields: list[str]) -> None:
     """What makes runs fewer is named; what only moves them, or makes them more, is not."""
     assert list(thinned(before, after)) == fields
+
+
+STEPS = ("0 0,6,12,18 * * *", "0 0,5,10,15 * * *", "0 0,4,8,11 * * *", "0 0,2,4,6 * * *", "0,1,2,3 0 * * *")
+
+
+def test_small_steps_are_measured_by_where_they_began() -> None:
+    """Each of them by itself is small; and what was proven, or is more, counts from there."""
+    steps = [Schedule(cron=each) for each in STEPS]
+    assert [list(thinned(*pair)) for pair in pairwise(steps)][:3] == [[], [], []]
+    assert list(thinned(steps[1], steps[2], best=reached(steps[:2]))) == ["schedule.cron"]
+    assert list(thinned(steps[1], steps[0], best=reached(steps[:2]))) == []
+    assert reached([*steps[:2], steps[4]]) == measure_of(steps[4]), "that was proven, since it is there"
+    assert reached([DAILY, Schedule(frequency=Frequency.HOURLY)]) == measure_of(Schedule(frequency=Frequency.HOURLY))
+    assert reached([DAILY, None, Schedule(frequency=Frequency.WEEKLY)]) == measure_of(
+        Schedule(frequency=Frequency.WEEKLY)
+    )
+    assert reached([DAILY, BY_CHANCE, DAILY]) == measure_of(DAILY)
+    days = [Schedule(cron=f"0 1 {each} * *") for each in ("*", "1-30", "1-29")]
+    assert list(thinned(days[1], days[2], best=reached(days[:2]))) == ["schedule.cron"]
+
+
+def test_rare_run_that_is_put_off_is_one_less() -> None:
+    """As often as before is not enough, where the next one is the only one for long."""
+    was, becomes = Schedule(cron="0 2 29 11 *"), Schedule(cron="0 2 27 11 *")
+    now = datetime(2026, 11, 28, tzinfo=UTC)
+    due = [planned.at if (planned := Plan(each, seed="").after(now)) else None for each in (was, becomes)]
+    assert is_put_off(*due)
+    assert list(thinned(was, becomes, is_later=True)) == ["schedule.cron"]
+    assert not is_put_off(due[1], due[0])
+    assert not is_put_off(None, now)
+    assert is_put_off(now, None)
+    assert not is_put_off(now, now + timedelta(days=1)), "Sunday to Monday"
