@@ -7,6 +7,7 @@ import json
 import re
 import socket
 from collections.abc import AsyncIterator
+from copy import deepcopy
 from pathlib import Path
 from random import Random  # noqa: TID251  # seeded
 from typing import Any
@@ -110,6 +111,8 @@ class Hostile:
         body = json.loads(json.dumps(next(iter(examples.values()))["value"]))
         if "sourceLocation" in body:
             body |= json.loads(json.dumps(NEW_CONFIGURATION))
+        if "items" in body:
+            body["items"] = [json.loads(json.dumps(NEW_CONFIGURATION)) for _ in range(2)]
         for _ in range(one.choice((1, 1, 2, 3))):
             self._break(body)
         return json.dumps(body).encode()
@@ -118,16 +121,19 @@ class Hostile:
         """Replace, remove or add something, anywhere in a body."""
         one = self._random
         name = one.choice(list(body) or ["x"])
-        if isinstance(body.get(name), dict) and one.random() < 0.7:
-            self._break(body[name])
+        inner = body.get(name)
+        if isinstance(inner, list) and inner and isinstance(inner[0], dict):
+            inner = one.choice(inner)
+        if isinstance(inner, dict) and one.random() < 0.7:
+            self._break(inner)
             return
         match one.choice(("replace", "replace", "replace", "remove", "add")):
             case "replace":
-                body[name] = one.choice(VALUES)
+                body[name] = deepcopy(one.choice(VALUES))
             case "remove":
                 body.pop(name, None)
             case _:
-                body[one.choice(TEXTS)[:50]] = one.choice(VALUES)
+                body[one.choice(TEXTS)[:50]] = deepcopy(one.choice(VALUES))
 
 
 def _documented(operation: dict[str, Any], answer: httpx.Response) -> bool:
