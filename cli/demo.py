@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cli.api import ApiClient, Document
     from cli.demo_source import SourceSummary
     from cli.demo_summary import Outcome
+    from cli.demo_told import Told
     from cli.demo_watch import Watch
     from deploy.stack.layout import Layout
 
@@ -108,7 +109,7 @@ class Demo:
             source, made = self._source()
         try:
             with self._timed("backup"):
-                execution, watched = asyncio.run(self._back_up(source))
+                execution, watched, told = asyncio.run(self._back_up(source))
             # Said before it is done: a demo that is cut short in between leaves no tier that counts as vanished.
             forget(self._layout, "local", self._organisation)
             deleted = delete_local_tier(self._layout, self._organisation)
@@ -142,6 +143,7 @@ class Demo:
             restored_from=RESTORED_FROM,
             restored=back,
             recovery=recovery,
+            told=told,
             caught_up=caught_up,
             comparison=comparison,
             platform_ready_seconds=ready_seconds,
@@ -165,9 +167,10 @@ class Demo:
         )
         return folder, made
 
-    async def _back_up(self, source: Path) -> "tuple[Document, Watch]":
+    async def _back_up(self, source: Path) -> "tuple[Document, Watch, Told]":
         """Register the source, create a configuration, execute it and follow it to its end."""
         from chassis.ids import new_id
+        from cli.demo_told import told_of
         from cli.demo_watch import watch
         from cli.output import say
         from cli.progress import display
@@ -182,10 +185,12 @@ class Demo:
             configuration = await client.write("POST", "/api/backup/configurations", _configuration(name))
             say(f"Configuration {configuration['id']} is created: {name}, four tiers, all required.")
             request = {"configurationId": configuration["id"]}
-            accepted = await client.write("POST", "/api/backup/execute", request)
-            say(f"Execution {accepted['id']} is accepted.")
-            with display(for_machines=False) as bars:
-                execution, watched = await watch(client, accepted["id"], bars.show)
+            async with told_of(client, self._layout, self._organisation, configuration["id"]) as told:
+                accepted = await client.write("POST", "/api/backup/execute", request)
+                say(f"Execution {accepted['id']} is accepted.")
+                with display(for_machines=False) as bars:
+                    execution, watched = await watch(client, accepted["id"], bars.show)
+                await told.take(execution)
         finally:
             await client.close()
         if execution["state"] != "completed" or execution["degraded"]:
@@ -197,7 +202,7 @@ class Demo:
                 execution=execution["id"],
             )
         say("The backup is on all four tiers and was verified there.")
-        return execution, watched
+        return execution, watched, told
 
     async def _recover(self, recovery_point_id: str, folder: Path) -> "Document":
         """Restore the point over the API into an empty folder, which is registered for it, and follow it to its end."""

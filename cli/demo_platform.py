@@ -79,7 +79,8 @@ def _start(layout: Layout) -> "subprocess.Popen[bytes]":
     return spawn(
         Launch(
             argv=(sys.executable, "-P", "-m", "cli", "up", "--home", str(layout.home)),
-            environment={**os.environ, "PYTHONPATH": python_path()},
+            # The demo's receiver is on this machine.
+            environment={"WEDSYNC_NOTIFY_PRIVATE": "true", **os.environ, "PYTHONPATH": python_path()},
             folder=layout.home,
             log=layout.log("demo-platform"),
             death_signal=signal.SIGTERM,

@@ -7,6 +7,7 @@ from cli.api import Document
 from cli.demo_compare import Comparison
 from cli.demo_restore import Command
 from cli.demo_source import SourceSummary
+from cli.demo_told import Told
 from cli.demo_watch import Watch, label
 from cli.output import columns, duration, size
 
@@ -26,6 +27,7 @@ class Outcome:
     restored_from: str
     restored: Command
     recovery: Document
+    told: Told
     caught_up: Command
     comparison: Comparison
     platform_ready_seconds: float | None
@@ -42,6 +44,7 @@ class Outcome:
             "execution": run,
             "backupBytesPerSecond": _rate(run["sourceBytes"], self._run_seconds),
             "webSocket": {"facts": self.watched.facts, "progressMessages": self.watched.progress_messages},
+            "notification": self.told.document(),
             "deletedTier": {"tier": "local", "bytes": self.deleted_bytes},
             "restore": {
                 "tier": self.restored_from,
@@ -89,6 +92,7 @@ class Outcome:
                 "progress",
                 f"{self.watched.progress_messages} messages and {len(self.watched.facts)} facts by WebSocket",
             ],
+            ["told", self.told.line()],
             [
                 "restore",
                 f"{duration(self.restored.seconds)} from {self.restored_from}, "

@@ -64,6 +64,9 @@ COMMANDS: dict[str, Command] = {
     "refill": Command("cli.refill", "allow a relay to fill an empty or replaced event stream"),
     "location": Command("cli.location", "register, test and remove the places that are backed up and backed up to"),
     "organisation": Command("cli.organisation", "add an organisation (a tenant), and list them"),
+    "secret": Command(
+        "cli.secret", "add, list, rotate and remove what notification channels are signed with or sent by"
+    ),
     "tiers": Command("cli.tiers", "which tiers are in use, and beginning one anew that is gone for good"),
     "show": Command("cli.show", "what an id of an alert, a log or a figure is of, and which organisation's it is"),
     "run-report": Command("cli.run_report", "what the sealed report of a run that failed, or left something out, says"),

@@ -28,14 +28,21 @@ SECRET_UNKNOWN = entered(
     422,
     Retry.AFTER_OPERATOR,
     "The organisation has no such secret",
-    "An operator adds it: a file of its name in the folder secrets/ORGANISATION of WEDSYNC_KEYS_DIR.",
+    "An operator adds it: wedsync-backup secret add NAME --organisation ORGANISATION",
 )
 SECRET_UNUSABLE = entered(
     "secret-unusable",
     422,
     Retry.AFTER_OPERATOR,
     "The secret is not what is needed here",
-    "A webhook needs whsec_ with 24 to 64 bytes in base64, a service the address of one that is supported.",
+    "A webhook needs whsec_ with 24 to 64 bytes in base64, a service its whole address, such as slack://…",
+)
+SECRET_TAKEN = entered(
+    "secret-taken",
+    409,
+    Retry.NEVER,
+    "There is a secret of this name",
+    "Choose another name, or replace it.",
 )
 RECEIVER_NOT_PUBLIC = entered(
     "receiver-not-public",
@@ -78,6 +85,13 @@ RECEIVER_GONE = entered(
     Retry.NEVER,
     "The receiver wants no more notifications",
     "It has answered 410. Retire the channel, or give it another address.",
+)
+CHANNEL_FULL = entered(
+    "notification-queue-full",
+    503,
+    Retry.LATER,
+    "Too many notifications wait for the channel",
+    "Its receiver takes none: mend it, give the channel another address, or retire it.",
 )
 QUIET = entered(
     "quiet-hours",

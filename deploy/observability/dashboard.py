@@ -135,6 +135,19 @@ ROWS: tuple[tuple[Panel, ...], ...] = (
         ("Loops begun anew in 15 minutes", "short", [("increase(wedsync_loop_restarts_total[15m])", "{{loop}}")]),
         ("Open WebSockets", "short", [("wedsync_gateway_sockets", "{{instance}}")]),
     ),
+    (
+        (
+            "Notifications that wait",
+            "short",
+            [("max by (job) (wedsync_notifications_waiting)", "waiting")],
+        ),
+        ("Notifications late by", "s", [("max by (job) (wedsync_notifications_late_seconds)", "latest")]),
+        (
+            "Channels that have given up",
+            "short",
+            [("max by (job) (wedsync_notification_channels_failing)", "channels")],
+        ),
+    ),
 )
 
 

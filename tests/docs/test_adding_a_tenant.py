@@ -76,6 +76,10 @@ async def test_tenant_is_added_backs_up_and_loses_a_location(
     shell.expect("add-tenant", done.stdout)
     token = done.stdout.splitlines()[-1]
 
+    done = shell.follow("secret")
+    assert done.returncode == 0, done.stderr
+    shell.expect("secret", done.stdout)
+
     done = shell.follow("add-source", instead={"file:///srv/acme/photos": f"file://{photos}"})
     assert done.returncode == 0, done.stderr
     shell.expect("add-source", done.stdout)

@@ -26,7 +26,7 @@ class Receiver:
     location: str = "http://127.0.0.1:1/elsewhere"
     came: list[Received] = field(default_factory=list)
     _server: asyncio.Server | None = None
-    _open: set[asyncio.StreamWriter] = field(default_factory=set)
+    _open: dict[asyncio.StreamWriter, "asyncio.Task[None] | None"] = field(default_factory=dict)
 
     async def start(self) -> "Receiver":
         """Listen."""
@@ -48,11 +48,13 @@ class Receiver:
         """Listen no more; what is open is closed."""
         if self._server is not None:
             self._server.close()
+        serving = [task for task in self._open.values() if task is not None]
         for writer in list(self._open):
             writer.close()
+        await asyncio.gather(*serving, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._open.add(writer)
+        self._open[writer] = asyncio.current_task()
         with suppress(OSError, asyncio.IncompleteReadError):
             head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
             headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:])}
@@ -65,5 +67,5 @@ class Receiver:
             else:
                 writer.write(f"HTTP/1.1 {status} X\r\nLocation: {self.location}\r\nContent-Length: 0\r\n\r\n".encode())
                 await writer.drain()
-        self._open.discard(writer)
+        self._open.pop(writer, None)
         writer.close()

@@ -47,6 +47,9 @@ def test_demo_in_an_empty_home_proves_itself_and_leaves_nothing_running(unstarte
     assert told["deletedTier"]["bytes"] > 1_000_000
     assert "executor.backup-completed.v1" in told["webSocket"]["facts"]
     assert told["webSocket"]["facts"].count("executor.tier-uploaded.v1") == 4
+    notified = told["notification"]
+    assert (notified["arrived"], notified["kinds"]) == (True, ["backup.started", "backup.completed"])
+    assert notified["notification"]["data"]["executionId"] == execution["id"]
     classes = {each["contentClass"]: each for each in execution["completionDetails"]["byClass"]}
     assert classes["text"]["storedBytes"] < 0.3 * classes["text"]["newBytes"]
     assert classes["photo"]["storedBytes"] > 0.9 * classes["photo"]["newBytes"]

@@ -58,6 +58,7 @@ _TELL: LiteralString = """
     ON CONFLICT (configuration_id) DO UPDATE SET event = excluded.event, happened_at = excluded.happened_at
     WHERE told_of_configurations.happened_at < excluded.happened_at
 """
+_WAITING_FOR: LiteralString = "SELECT count(*) FROM timers WHERE kind = 'notification' AND body = %s"
 _WAITING: LiteralString = """
     SELECT count(*), coalesce(max(extract(epoch FROM statement_timestamp() - due_at)), 0)
     FROM timers WHERE kind = %s
@@ -119,6 +120,13 @@ class RecordedNotices:
             async with self._pool.connection() as connection:
                 row = await (await connection.execute(_LAST, (configuration_id,))).fetchone()
         return None if row is None else Told(read_plain(row[0], NotificationEvent), row[1])
+
+    async def waiting(self, channel_id: str) -> int:
+        """How many notifications of a channel are not over."""
+        with translated():
+            async with self._pool.connection() as connection:
+                row = await (await connection.execute(_WAITING_FOR, (channel_id.encode(),))).fetchone()
+        return 0 if row is None else int(row[0])
 
     async def plan(
         self,
@@ -203,8 +211,9 @@ def _gauge(name: str, text: str, value: float) -> Metric:
 def _fall_due(planned: Sequence[Notification]) -> Iterable[Statement]:
     for notification in planned:
         for event in notification.pending:
-            if isinstance(event, NotificationPlanned):
-                yield set_at(NOTIFICATION, notification.id, event.next_attempt_at)
+            if isinstance(event, NotificationPlanned) and not notification.is_over:
+                yield set_at(NOTIFICATION, notification.id, event.next_attempt_at, event.channel_id.encode())
+        yield from _troubles(notification)
 
 
 def _troubles(notification: Notification) -> Iterable[Statement]:

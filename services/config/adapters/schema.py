@@ -40,4 +40,6 @@ STATEMENTS: tuple[LiteralString, ...] = (
         event text NOT NULL,
         happened_at timestamptz NOT NULL
     )""",
+    # What waits for a channel, which is the body of a notification's timer.
+    "CREATE INDEX timers_of_channels ON timers (body) WHERE kind = 'notification'",
 )

@@ -13,7 +13,7 @@ from contracts.executor_events import BackupCancelled
 from contracts.notifications import ChannelState, NotificationEvent
 from services.config.domain import Configuration
 from services.config.telling.domain import Notification, NotificationChannel
-from services.config.telling.gates import Gates
+from services.config.telling.gates import BUSY_SECONDS, Gates
 from services.config.telling.policies import (
     News,
     held_until,
@@ -25,6 +25,8 @@ from services.config.telling.policies import (
 from services.config.telling.ports import Channels, Due, Notices, Receivers, Sent, Told
 from services.config.telling.words import message_of
 
+WAITING_MAX = 1000
+"""For one channel: beyond it what is new is given up at once, and told as that."""
 _log = logging.getLogger(__name__)
 
 
@@ -114,6 +116,8 @@ class Telling:
                     is_wedding_critical=is_critical,
                 )
             )
+            if await self._notices.waiting(channel.id) >= WAITING_MAX:
+                notification.give_up(errors.CHANNEL_FULL, attempts=0, status=None)
             planned.append(notification)
         return planned
 
@@ -174,6 +178,9 @@ class Attempts:
 
     async def _settle(self, due: Due, notification: Notification, sent: Sent) -> None:
         attempts = notification.attempts + 1
+        if sent.is_put_off:
+            await self._notices.settle(due, None, due.now + timedelta(seconds=BUSY_SECONDS))
+            return
         if sent.code is None:
             notification.deliver(sent.status)
             await self._notices.settle(due, notification, None)

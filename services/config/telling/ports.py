@@ -53,6 +53,10 @@ class Notices(Protocol):
         """What happened last to what a configuration saves."""
         ...
 
+    async def waiting(self, channel_id: str) -> int:
+        """How many notifications of a channel are not over."""
+        ...
+
     async def plan(
         self,
         planned: Sequence[Notification],
@@ -91,12 +95,16 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sent(msgspec.Struct, frozen=True):
-    """What became of one attempt. `code`: why it did not arrive, as far as is known; `is_final`: nor ever will."""
+    """What became of one attempt. `code`: why it did not arrive, as far as is known; `is_final`: nor ever will.
+
+    `is_put_off`: none was made, for others are under way.
+    """
 
     code: ErrorCode | None = None
     status: int | None = None
     hint: str = ""
     is_final: bool = False
+    is_put_off: bool = False
 
 
 class Receivers(Protocol):

@@ -1,8 +1,9 @@
 """Notifications: what is planned of which fact, what is sent, and what is recorded of it, over real Postgres."""
 
+import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +13,10 @@ import pytest
 from msgspec.structs import replace
 
 from chassis.ids import new_id
+from chassis.life.health import Health
 from chassis.record.statements import AlreadyHandled
+from chassis.timers.loop import TimerLoop
+from chassis.timers.table import Timer
 from contracts import errors
 from contracts.config_events import (
     BackupMissed,
@@ -32,6 +36,7 @@ from contracts.config_events import (
 from contracts.event import Event
 from contracts.executor_events import BackupAccepted, BackupCancelled, BackupCompleted, BackupFailed, BackupRefused
 from contracts.gateway_events import (
+    ConfigurationSubmitted,
     NotificationChannelChangeSubmitted,
     NotificationChannelRetirementRequested,
     NotificationChannelSubmitted,
@@ -47,14 +52,16 @@ from contracts.notifications import (
     QuietHours,
 )
 from contracts.samples import sample_event
-from services.config.adapters import webhook
+from services.config.adapters import people, webhook
 from services.config.adapters.notices import NOTIFICATION, ChannelWatch
 from services.config.adapters.receivers import OpenedReceivers, secret_file
 from services.config.adapters.record import OVERDUE
+from services.config.telling import notices
 from services.config.telling.domain import Notification
 from services.config.telling.notices import Attempts, Telling
 from tests.component.config.test_changes import CONFIGURATION, EVIDENCE, OTHER_STUDIO, STUDIO, Desk
 from tests.support.configurations import body as configuration
+from tests.support.eventually import eventually
 from tests.support.receiver import HANGS, Receiver
 
 pytestmark = pytest.mark.stack
@@ -245,7 +252,8 @@ async def test_what_a_receiver_does_is_told_by_a_code(
     bell: Bell, status: int | None, code: errors.ErrorCode, is_over: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A redirection is followed nowhere; one that says nothing is left; gone is gone."""
-    monkeypatch.setattr(webhook, "SEND_SECONDS", 0.3)
+    if status == HANGS:
+        monkeypatch.setattr(webhook, "SEND_SECONDS", 0.3)
     elsewhere = await Receiver().start()
     bell.receiver.location = elsewhere.url
     channel, event_id = await bell.channel(), new_id()
@@ -283,21 +291,20 @@ async def test_what_was_sent_and_not_recorded_is_sent_again_under_its_id(bell: B
     assert len(await bell.history(event_id, channel)) == 2
 
 
-async def test_slow_channel_keeps_no_other_waiting(bell: Bell, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_failing_channel_keeps_no_other_waiting(bell: Bell) -> None:
     """After one failure the rest of it waits, without an attempt; another channel has its own meanwhile."""
-    monkeypatch.setattr(webhook, "SEND_SECONDS", 0.2)
-    hanging = await Receiver(answer=lambda _: HANGS).start()
-    await bell.channel(url=hanging.url)
+    failing = await Receiver(answer=lambda _: 500).start()
+    await bell.channel(url=failing.url)
     for _ in range(5):
         await bell.desk.hear(_failed())
     well = await bell.channel()
     await bell.desk.hear(_failed())
     assert await bell.fire() == 7
-    assert len(hanging.came) == 1
+    assert len(failing.came) == 1
     assert len(bell.receiver.came) == 1
     assert len(await bell.waiting()) == 6
     assert isinstance((await bell.answer_of(well)), NotificationChannelCreated)
-    await hanging.stop()
+    await failing.stop()
 
 
 async def test_quiet_hours_hold_back_and_silence_no_failure_of_a_critical_wedding(bell: Bell) -> None:
@@ -406,6 +413,19 @@ async def test_channel_is_changed_retired_and_refused_with_every_field(bell: Bel
     assert full.code == errors.TOO_MANY_CHANNELS.code
 
 
+async def test_channel_for_which_too_many_wait_takes_no_more(bell: Bell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is given up at once is on record as that, and the readiness tells it."""
+    monkeypatch.setattr(notices, "WAITING_MAX", 2)
+    channel, last = await bell.channel(), new_id()
+    for event_id in (new_id(), new_id(), last):
+        await bell.desk.hear(_failed(), event_id=event_id)
+    assert len(await bell.waiting()) == 2
+    _, given_up = await bell.history(last, channel)
+    assert isinstance(given_up, NotificationGivenUp)
+    assert (given_up.code, given_up.attempts) == (errors.CHANNEL_FULL.code, 0)
+    assert await ChannelWatch(bell.desk.notices._pool).check() is not None
+
+
 async def test_private_receiver_is_refused_where_the_operator_does_not_allow_it(bell: Bell) -> None:
     """When the channel is made, and once more at each attempt: the rule may be stricter by then."""
     channel, event_id = await bell.channel(), new_id()
@@ -437,3 +457,90 @@ async def test_test_of_a_channel_is_accepted_with_its_request(bell: Bell) -> Non
     (accepted,) = await bell.history(request.request_id, channel)
     assert isinstance(accepted, NotificationTestAccepted)
     assert accepted.request_id == request.request_id
+
+
+async def test_people_are_told_by_a_service_whose_address_is_a_secret(bell: Bell) -> None:
+    """By a process of its own: what arrives has no name in it; what does not is tried again."""
+    path = secret_file(bell.keys, STUDIO, "people")
+    path.write_text(f"json://127.0.0.1:{bell.receiver.port}/hook")
+    channel, event_id = await bell.channel(kind=ChannelKind.SERVICE, address=None, secret="people"), new_id()
+    assert isinstance(await bell.answer_of(channel), NotificationChannelCreated)
+    await bell.desk.hear(_failed(), event_id=event_id)
+    await bell.fire()
+    (received,) = bell.receiver.came
+    told = json.loads(received.body)
+    assert (told["title"], told["type"]) == ("WedSync Backup: Backup failed", "failure")
+    assert CONFIGURATION in told["message"]
+    assert isinstance((await bell.history(event_id, channel))[-1], NotificationDelivered)
+
+    bell.receiver.answer = lambda _: 302
+    bell.receiver.location = f"http://127.0.0.1:{bell.receiver.port}/elsewhere"
+    await bell.desk.hear(_failed(), event_id=(second := new_id()))
+    await bell.fire()
+    last = (await bell.history(second, channel))[-1]
+    assert isinstance(last, NotificationDelayed)
+    assert {each.path for each in bell.receiver.came} == {"/hook"}
+
+    path.write_text("syslog://")
+    refused = await bell.answer_of(await bell.channel(kind=ChannelKind.SERVICE, address=None, secret="people"))
+    assert isinstance(refused, NotificationChannelRefused)
+    assert (refused.code, refused.field) == (errors.SECRET_UNUSABLE.code, "secret")
+
+
+async def test_service_that_takes_too_long_is_ended(bell: Bell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its process, and nothing of it is left."""
+    monkeypatch.setattr(people, "PEOPLE_SECONDS", 0.2)
+    secret_file(bell.keys, STUDIO, "people").write_text(f"json://127.0.0.1:{bell.receiver.port}/hook")
+    channel, event_id = await bell.channel(kind=ChannelKind.SERVICE, address=None, secret="people"), new_id()
+    await bell.desk.hear(_failed(), event_id=event_id)
+    await bell.fire()
+    last = (await bell.history(event_id, channel))[-1]
+    assert isinstance(last, NotificationDelayed)
+    assert last.code == errors.RECEIVER_SLOW.code
+
+
+async def test_two_replicas_send_each_once_and_a_hanging_receiver_holds_up_nobody(
+    bell: Bell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the loops that fire in two processes: what hangs is one organisation's, what arrives is another's."""
+    monkeypatch.setattr(webhook, "SEND_SECONDS", 60.0)
+    hanging = await Receiver(answer=lambda _: HANGS).start()
+    for _ in range(3):
+        await bell.channel(organisation=OTHER_STUDIO, url=hanging.url)
+    await bell.desk.hear(
+        ConfigurationSubmitted(
+            request_id=new_id(), configuration_id="configuration-9", body=configuration("other"), evidence=EVIDENCE
+        ),
+        OTHER_STUDIO,
+    )
+    for _ in range(8):
+        await bell.desk.hear(replace(_failed(), configuration_id="configuration-9"), OTHER_STUDIO)
+    await bell.channel()
+    told = [new_id() for _ in range(5)]
+    for event_id in told:
+        await bell.desk.hear(_failed(), event_id=event_id)
+    loops = [
+        TimerLoop(
+            bell.desk.timers,
+            {NOTIFICATION: _sending(Attempts(bell.desk.channels, bell.desk.notices, bell.desk.receivers), bell)},
+            health=Health("config"),
+            every_seconds=0.05,
+            at_once={NOTIFICATION: 16},
+        )
+        for _ in range(2)
+    ]
+    for loop in loops:
+        await loop.start()
+    await eventually(lambda: len(bell.receiver.came) >= len(told))
+    # Of three channels in two processes: two of the organisation are under way in each, and no more begins.
+    assert len(hanging.came) <= 4
+    await hanging.stop()
+    await asyncio.gather(*(loop.stop() for loop in loops))
+    assert len({each.headers["webhook-id"] for each in bell.receiver.came}) == len(bell.receiver.came) == len(told)
+
+
+def _sending(attempts: Attempts, bell: Bell) -> Callable[[Timer], Awaitable[None]]:
+    async def send(timer: Timer) -> None:
+        await attempts.attempt(bell.desk.notices.due_of(timer))
+
+    return send
