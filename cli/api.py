@@ -38,6 +38,8 @@ class ApiClient:
         self._token = token
         self._new_key = new_key
         self._patience_seconds = patience_seconds
+        self.pending: str | None = None
+        """The id of a write that was taken down and that its owner has not answered yet."""
         # The platform is on this machine: a proxy of the environment has no part in it.
         self._http = httpx.AsyncClient(base_url=url, timeout=30.0, trust_env=False)
 
@@ -71,13 +73,17 @@ class ApiClient:
         document = _document(answer) if answer.content else {}
         if answer.status_code != 202 or "/requests/" not in location or document.get("supersededBy") is not None:
             return document
-        while True:
-            request = await self.get(location)
-            if request["state"] == "refused":
-                raise _error(request["problem"])
-            if request["state"] == "accepted":
-                return await self.get(request["resource"]) if request.get("resource") else request
-            await asyncio.sleep(POLL_SECONDS)
+        self.pending = location.rpartition("/")[2]
+        try:
+            while True:
+                request = await self.get(location)
+                if request["state"] == "refused":
+                    raise _error(request["problem"])
+                if request["state"] == "accepted":
+                    return await self.get(request["resource"]) if request.get("resource") else request
+                await asyncio.sleep(POLL_SECONDS)
+        finally:
+            self.pending = None
 
     async def follow(self, execution_id: str) -> AsyncIterator[Document]:
         """Every message of the WebSocket about a run. After a drop it goes on where it stopped, without an end."""

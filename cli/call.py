@@ -12,6 +12,7 @@ import os
 import shlex
 import sys
 import time
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cli.exit_codes import ExitCode
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 METHODS = ("GET", "POST", "PUT", "DELETE")
 BASE = "/api/backup/"
 LOOK_SECONDS = 1.0
+FIRST_SAY_SECONDS = 5.0
 SAY_SECONDS = 20.0
+"""How soon, and how often from then on, it is said that an answer has not come."""
 _BEFORE = ("initializing", "preparing")
 _ENDED = ("completed", "failed", "cancelled")
 
@@ -98,10 +101,15 @@ def run(arguments: argparse.Namespace) -> int:
     from cli.organisation import require_known
     from deploy.stack.identity_provider import IdentityProvider
     from deploy.stack.layout import Layout
-    from deploy.stack.state import running_state
+    from deploy.stack.state import read_state, running_state
 
-    asked = Call(arguments, key=new_id())
     layout = Layout.find(home_of(arguments))
+
+    def troubles() -> str:
+        state = read_state(layout.state_file)
+        return "; ".join(f"{name}: {reason}" for name, reason in state.troubles()) if state is not None else ""
+
+    asked = Call(arguments, key=new_id(), troubles=troubles)
     running_state(layout.lock_file, layout.state_file)
     if arguments.organisation:
         require_known(layout, arguments.organisation)
@@ -127,11 +135,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 class Call:
-    """One request, as the command line has it. `key`: by what it is recognised that has been given no key."""
+    """One request, as the command line has it. `key`: by what it is recognised that has been given no key.
 
-    def __init__(self, arguments: argparse.Namespace, *, key: str) -> None:
+    `troubles`: what of the platform is not well, for whoever waits.
+    """
+
+    def __init__(self, arguments: argparse.Namespace, *, key: str, troubles: Callable[[], str] = str) -> None:
         """Raises USAGE_INVALID and INVALID_FIELD for what cannot be meant."""
         self._arguments = arguments
+        self._troubles = troubles
         self._key = arguments.key or key
         self._body = _body(arguments.data)
         self._path = arguments.path if arguments.path.startswith("/") else BASE + arguments.path
@@ -141,7 +153,10 @@ class Call:
 
     async def of(self, client: "ApiClient") -> int:
         """Ask a client; print, and give the exit code. What was done is told whatever else is wrong."""
-        answer = await (client.get(self._path) if self._arguments.method == "GET" else self._written(client))
+        if self._arguments.method == "GET":
+            answer = await self._awaited(client, client.get(self._path))
+        else:
+            answer = await self._awaited(client, self._written(client))
         code = ExitCode.OK
         if (since := answer.get("supersededBy")) is not None:
             _tell(f"this was done before, and what it made was changed since: it is version {since} now")
@@ -171,6 +186,12 @@ class Call:
                 return await client.write(
                     arguments.method, self._path, self._body, key=self._key, version=arguments.if_match
                 )
+        except PlatformError as error:
+            if error.code is not errors.SECOND_FACTOR_NEEDED or arguments.second_factor:
+                raise
+            new_key = " and another --key" if arguments.key is not None else ""
+            hint = f"Here that is the same command with --second-factor{new_key}. {error.hint}"
+            raise PlatformError(error.code, error.message, field=error.field, hint=hint) from error
         except TimeoutError as error:
             raise PlatformError(
                 errors.UNAVAILABLE,
@@ -178,6 +199,26 @@ class Call:
                 hint="What keeps it: wedsync-backup status. The same command with"
                 f" --key {shlex.quote(self._key)} makes it once.",
             ) from error
+
+    async def _awaited(self, client: "ApiClient", answer: "Coroutine[Any, Any, Document]") -> "Document":
+        """An answer; while it does not come, it is said that it is waited for, and what is not well."""
+        from chassis.life.tasks import end
+
+        telling = asyncio.create_task(self._tell_on(client))
+        try:
+            return await answer
+        finally:
+            await end(telling)
+
+    async def _tell_on(self, client: "ApiClient") -> None:
+        begun = time.monotonic()
+        await asyncio.sleep(FIRST_SAY_SECONDS)
+        while True:
+            what = f"the request {client.pending} is pending" if client.pending else "the API has not answered"
+            troubles = self._troubles()
+            why = f"Not well is {troubles}" if troubles else "All parts are told to be well: wedsync-backup status"
+            _tell(f"{what} for {time.monotonic() - begun:.0f} s. {why}")
+            await asyncio.sleep(SAY_SECONDS)
 
     async def _ended(self, client: "ApiClient", run: "Document") -> "tuple[Document, ExitCode]":
         """The run or recovery when it is over; how it ended."""
@@ -216,7 +257,7 @@ class Call:
                 told = now
                 _tell(words)
             await asyncio.sleep(LOOK_SECONDS)
-            run = await client.get(BASE + path)
+            run = await self._awaited(client, client.get(BASE + path))
         return run
 
     def _again(self, path: str) -> str:

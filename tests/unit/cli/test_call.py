@@ -198,6 +198,52 @@ async def test_run_that_does_not_begin_and_write_that_is_not_answered_are_left_i
     assert "--key KEY" in left.value.hint
 
 
+@pytest.mark.parametrize("words", [("GET", "status"), ("POST", "configurations", "-d", "{}")], ids=lambda each: each[0])
+async def test_wait_for_an_answer_is_told_with_what_keeps_it(
+    words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither a gateway that does not answer nor a read model that cannot be written keeps anybody in silence."""
+    monkeypatch.setattr(call, "FIRST_SAY_SECONDS", 0.0)
+    monkeypatch.setattr(call, "SAY_SECONDS", 0.005)
+    is_told = asyncio.Event()
+
+    def troubles() -> str:
+        if words[0] == "GET" or client.pending:
+            is_told.set()
+        return "gateway: not-ready, no such table for this role"
+
+    class Waiting(ApiClient):
+        async def get(self, path: str) -> dict[str, Any]:
+            await is_told.wait()
+            return {"state": "accepted", "resource": None} if "requests" in path else {"id": "2"}
+
+    pending = {"requestId": "q", "state": "pending"}
+    async with api((202, {"Location": "/api/backup/requests/q"}, pending)) as (made, _):
+        client = Waiting(made._url, lambda: "TOKEN", new_key=lambda: "KEY")
+        try:
+            assert await call.Call(_arguments(*words), key="KEY", troubles=troubles).of(client) == ExitCode.OK
+        finally:
+            await client.close()
+    said = capsys.readouterr().err
+    assert ("the API has not answered" if words[0] == "GET" else "the request q is pending") in said
+    assert "Not well is gateway: not-ready, no such table for this role" in said
+
+
+async def test_second_factor_that_is_needed_is_an_option_here() -> None:
+    """Nobody signs in to a command line; with a key of one's own another is needed as well."""
+    needed = (403, {}, {"code": "second-factor-needed", "hint": "Sign in again.", "field": "schedule.cron"})
+    async with api(needed, needed, needed) as (client, _):
+        for words, hint in (
+            ((), "Here that is the same command with --second-factor. Sign in again."),
+            (("--key", "K"), "with --second-factor and another --key. Sign in again."),
+            (("--second-factor",), "Sign in again."),
+        ):
+            with pytest.raises(PlatformError) as refused:
+                await _call(client, "PUT", "configurations/2", "-d", "{}", *words)
+            assert refused.value.hint.endswith(hint)
+            assert refused.value.field == "schedule.cron"
+
+
 async def test_field_is_printed_alone_and_one_that_is_not_there_is_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
