@@ -28,7 +28,10 @@ _StorageClass = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
 
 
 class Location(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """One registered place. `lock`: the store promises object locks. `region` is for people to read."""
+    """One registered place. `lock`: the store promises object locks. `region` is for people to read.
+
+    `mount`: of a target, where its disk was mounted when it was registered: without that, nothing is written there.
+    """
 
     name: LocationName
     kind: Literal["directory", "s3", "postgres"]
@@ -39,10 +42,16 @@ class Location(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid
     region: str | None = None
     lock: bool = False
     storage_classes: tuple[_StorageClass, ...] | None = None
+    mount: str | None = None
 
     def is_open_to(self, organisation: str) -> bool:
         """Whether an organisation may use this location."""
         return ANY_ORGANISATION in self.organisations or organisation in self.organisations
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether several organisations may use it."""
+        return ANY_ORGANISATION in self.organisations or len(set(self.organisations)) > 1
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -277,6 +286,8 @@ def fault_of(location: Location) -> str | None:
         return "a database is a source, and never a tier"
     if "target" in location.roles and (location.kind != "directory" or "tier" in location.roles):
         return "what is restored to is a directory, and no tier"
+    if location.mount is not None and not location.mount.startswith("/"):
+        return "mount is the absolute path at which the disk of a target is mounted"
     if location.credentials is not None and (fault := _fault_of_credentials(location, location.credentials)):
         return fault
     if not all(each == ANY_ORGANISATION or ORGANISATION.fullmatch(each) for each in location.organisations):

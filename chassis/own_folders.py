@@ -131,6 +131,12 @@ def may_lead_to(folder: bytes, place: bytes) -> bool:
     return over[0][0] == device or any(of == device and _is_below(point, folder) for of, _, point in mounts)
 
 
+def mount_over(path: bytes) -> bytes | None:
+    """Where the file system is mounted that a path without symlinks lies on; None where that is unknown."""
+    over = max((each for each in _mounts() if _is_below(path, each[2])), key=_depth, default=None)
+    return None if over is None else over[2]
+
+
 def _depth(mount: tuple[bytes, bytes, bytes]) -> int:
     return len(mount[2])
 

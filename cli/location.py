@@ -98,7 +98,7 @@ def _add(layout: "Layout", arguments: argparse.Namespace) -> int:
     from deploy.locations import credentials
     from deploy.locations.entry import entry
     from deploy.locations.kept import kept
-    from deploy.locations.places import refuse_hiding, refuse_name, refuse_place
+    from deploy.locations.places import refuse_hiding, refuse_name, refuse_place, with_mount
     from deploy.stack.locations import changed, faulty_entries, registered
 
     reference = arguments.credentials or (credentials.ASK if arguments.url.startswith("s3:") else None)
@@ -118,6 +118,7 @@ def _add(layout: "Layout", arguments: argparse.Namespace) -> int:
     refuse_name(location, others)
     refuse_place(location, others, layout.home)
     refuse_hiding(location, others)
+    location = with_mount(location)
     secret = None if reference is None else credentials.read_secret(reference, location.kind)
     found = _tried(location, secret, others, layout, is_untested=arguments.untested)
     if not arguments.beside_other_files:
@@ -139,6 +140,8 @@ def _add(layout: "Layout", arguments: argparse.Namespace) -> int:
         say_json({"location": _document(location), "findings": _documents(found), "configurations": waiting})
         return ExitCode.OK
     say(f"{location.name} is registered as a {arguments.role}: {location.url}")
+    if location.mount is not None:
+        say(f"  its disk is the one that is mounted at {location.mount}: while it is not, nothing is restored there.")
     say(f"  for {', '.join(location.organisations)}; the running services see it at their next look.")
     for finding in found:
         if finding.outcome != "ok":
@@ -389,6 +392,7 @@ def _document(location: "Location") -> dict[str, object]:
         "organisations": list(location.organisations),
         "region": location.region,
         "lock": location.lock,
+        "mount": location.mount,
         "hasCredentials": location.credentials is not None,
     }
 

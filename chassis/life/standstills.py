@@ -20,7 +20,7 @@ STANDSTILL_SECONDS = 120.0
 
 _HINT = (
     "Look at the disk, the mount or the server of this place, and at the system's log. The {noun} goes on by itself "
-    "once it answers, or fails after WEDSYNC_RUN_STANDSTILL_SECONDS; to have it given back, start the worker anew."
+    "once it answers{fails}; to have it given back, start the worker anew."
 )
 
 _log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class StandsStill(PlatformError):
 
     def __init__(self, signs: Signs) -> None:
         message = f"{signs.step}: {signs.place} has not answered for {signs.still_seconds:.0f} s"
-        super().__init__(signs.code or errors.INTERNAL, message, hint=signs.hint)
+        super().__init__(signs.code or errors.INTERNAL, message, hint=signs.hint, place=signs.place)
 
 
 class Standstills:
@@ -45,17 +45,22 @@ class Standstills:
         self._after_seconds = after_seconds
         self._shown: set[str] = set()
 
-    def look(self, run_id: str, signs: Signs) -> None:
-        """Say that a run stands still, or that it does so no longer."""
+    def look(self, run_id: str, signs: Signs, bound_seconds: float = math.inf) -> None:
+        """Say that a run stands still, or that it does so no longer.
+
+        `bound_seconds`: when it is let go of; it is told before that, however short that is.
+        """
         seconds = signs.still_seconds
-        if signs.code is None or seconds < self._after_seconds:
+        if signs.code is None or seconds < min(self._after_seconds, bound_seconds / 2):
             self.forget(run_id)
             return
         message = f"the {self._noun} {run_id} has made no progress for {seconds:.0f} s: {signs.step}, {signs.place}"
         if run_id not in self._shown:
             extra = {f"{self._noun}_id": run_id, "step": signs.step, "place": signs.place}
             _log.error("a %s stands still", self._noun, extra=extra)
-        self.tell(run_id, PlatformError(signs.code, message, hint=signs.hint or _HINT.format(noun=self._noun)))
+        fails = "" if bound_seconds == math.inf else f", or fails after {bound_seconds:.0f} s without a sign"
+        hint = _HINT.format(noun=self._noun, fails=fails)
+        self.tell(run_id, PlatformError(signs.code, message, hint=signs.hint or hint))
 
     def tell(self, run_id: str, error: PlatformError) -> None:
         """Show what keeps a run from going on."""
@@ -85,8 +90,9 @@ class Standstills:
         """
 
         def is_overdue() -> bool:
-            self.look(run_id, signs)
-            return signs.code is not None and signs.still_seconds > seconds.get(signs.code, math.inf)
+            bound = math.inf if signs.code is None else seconds.get(signs.code, math.inf)
+            self.look(run_id, signs, bound)
+            return signs.still_seconds > bound
 
         try:
             return await call_in_thread(call, is_cancelled=is_cancelled, is_overdue=is_overdue, discard=discard)

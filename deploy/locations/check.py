@@ -36,6 +36,7 @@ from sources.postgres.database import Database
 from sources.postgres.source import PostgresSource
 from sources.s3.bucket import Bucket
 from vault.stores import folder_of
+from vault.targets import is_mounted
 
 ANSWER_SECONDS = 5.0
 RESERVE_BYTES = 256 << 20
@@ -83,6 +84,9 @@ def _of_folder(location: Location) -> Iterator[Finding]:
     hint = "Give the user who runs the platform the right to read and enter it (ls -ld)."
     denied = errors.LOCATION_ACCESS_DENIED
     yield _tried("readable", disk, lambda: next(os.scandir(folder), None), "it can be read", denied, hint)
+    if "target" in location.roles:
+        yield _mounted(location, disk)
+        yield _of_one(location)
     if {"tier", "target"}.intersection(location.roles):
         hint = "Give the user who runs the platform the right to write to it (ls -ld, mount)."
         yield _tried("writable", disk, lambda: _try_to_write(folder), "it was written to, read back", denied, hint)
@@ -96,6 +100,33 @@ def _tried(check: str, disk: Disk, question: Callable[[], object], detail: str, 
             code, hint = errors.TIER_READ_ONLY, errors.TIER_READ_ONLY.hint
         return Finding(check, Outcome.FAILED, (error.strerror or type(error).__name__).lower(), code.code, hint)
     return Finding(check, Outcome.OK, detail)
+
+
+def _mounted(location: Location, disk: Disk) -> Finding:
+    """Whether a target is on the disk on which it was registered: what is not mounted is written below it."""
+    again = f"wedsync-backup location remove {location.name}, then add it while its disk is mounted"
+    if location.mount is None:
+        detail = "where its disk is mounted was not noted, so that nobody sees when it is not"
+        return Finding("mounted", Outcome.WARNING, detail, hint=f"Note it: {again}.")
+    try:
+        mounted = disk.answer(lambda: is_mounted(location, os.path.realpath(folder_of(location))))
+    except OSError as error:
+        return Finding("mounted", Outcome.UNKNOWN, f"its disk cannot tell: {error.strerror}")
+    if mounted is None:
+        return Finding("mounted", Outcome.UNKNOWN, "the system does not tell what is mounted")
+    if not mounted:
+        detail = f"its disk is not mounted: it was at {location.mount} when it was registered"
+        hint = f"Mount it: nothing is restored there meanwhile. If the folder is meant without it: {again}."
+        return Finding("mounted", Outcome.FAILED, detail, errors.TARGET_UNUSABLE.code, hint)
+    return Finding("mounted", Outcome.OK, f"its disk is mounted at {location.mount}, as it was registered")
+
+
+def _of_one(location: Location) -> Finding:
+    if not location.is_shared:
+        return Finding("of one", Outcome.OK, "it is one organisation's alone")
+    hint = "Remove it, and add a folder of its own for each: what one restores, another could overwrite, or find."
+    detail = "several organisations may use it: nothing is restored there"
+    return Finding("of one", Outcome.FAILED, detail, errors.TARGET_EXCLUDED.code, hint)
 
 
 def _require_folder(folder: Path) -> None:
@@ -270,6 +301,9 @@ def _separate(location: Location, others: Sequence[Location], home: Path) -> Fin
         return Finding(
             "separate", Outcome.UNKNOWN, detail, hint="Look at its disk or its mount, which does not answer."
         )
+    if "target" in location.roles and (around := [each.name for each in sources_around(location, others)]):
+        hint = "What is restored is backed up again with it: best choose a folder outside of every source."
+        return Finding("separate", Outcome.WARNING, f"it lies in the source {', '.join(around)}", hint=hint)
     if inside := tiers_inside(location, others):
         return beside_tiers(inside)
     if shared is not None:

@@ -38,6 +38,9 @@ def entry(
         raise invalid("role", "a database is a source, and never a tier", "Use --role source.")
     if role == "target" and kind != "directory":
         raise invalid("role", "what is restored to over the API is a folder", "Use --url file:///PATH.")
+    if role == "target" and (ANY_ORGANISATION in organisations or len(set(organisations)) > 1):
+        hint = "Register a folder of its own for each: what one restores, another could overwrite, or find."
+        raise invalid("organisation", "a place to restore to is one organisation's alone", hint)
     if lock and (kind != "s3" or role != "tier"):
         raise invalid("lock", "only a tier in a bucket can lock", "Leave --lock out, or use a bucket with object lock.")
     location = Location(

@@ -10,8 +10,11 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+import msgspec
+
 from chassis.disk import Disk
 from chassis.location import ANY_ORGANISATION, Location
+from chassis.own_folders import mount_over
 from contracts import errors
 from contracts.errors import PlatformError
 from repository.tiers.places import place_of
@@ -47,6 +50,17 @@ def refuse_place(location: Location, others: Iterable[Location], home: Path) -> 
     for other in others:
         if other.name != location.name and other.kind == location.kind:
             _refuse_beside(location, other)
+
+
+def with_mount(location: Location) -> Location:
+    """A target with where its disk is mounted now. Raises DiskSilent, an OSError, where its disk does not answer."""
+    if "target" not in location.roles:
+        return location
+    over = mount_over(_real(folder_of(location)))
+    try:
+        return location if over is None else msgspec.structs.replace(location, mount=over.decode())
+    except UnicodeDecodeError:
+        return location  # The registry is text: `location test` says that it is not noted.
 
 
 def refuse_unreal(location: Location) -> None:
@@ -134,7 +148,8 @@ def tiers_inside(location: Location, others: Iterable[Location]) -> list[str]:
 
 def _refuse_beside(location: Location, other: Location) -> None:
     is_same, is_below, is_above = _lie(location, other)
-    if is_same and ("tier" in (*location.roles, *other.roles) or _share(location, other)):
+    roles = (*location.roles, *other.roles)
+    if is_same and ("tier" in roles or roles.count("target") == 2 or _share(location, other)):
         raise PlatformError(
             errors.LOCATION_TAKEN,
             f"the location {other.name} is at this place already",

@@ -1,7 +1,7 @@
 """What can go wrong in the recovery service, each with its code in the catalogue."""
 
 from contracts import errors
-from contracts.errors import PlatformError
+from contracts.errors import ErrorCode, PlatformError
 
 
 class RecoveryFinished(PlatformError):
@@ -21,6 +21,13 @@ class TargetBusy(PlatformError):
         super().__init__(
             errors.TARGET_BUSY, "another recovery writes to the target", field="targetPath", operation_id=operation_id
         )
+
+
+class TiersUnusable(PlatformError):
+    """No tier gives the recovery point. `shown`: why each does not, by names that the organisation knows."""
+
+    def __init__(self, code: ErrorCode, message: str, shown: str) -> None:
+        super().__init__(code, message, hint=f"{shown}. Then ask for the same recovery again.")
 
 
 class PointNotSeenYet(PlatformError):

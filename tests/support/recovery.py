@@ -86,6 +86,11 @@ class RecoveryBench:
         """The folder of the target's location."""
         return self.home / "restored"
 
+    @property
+    def registry(self) -> Path:
+        """The file of the locations."""
+        return self.home / "locations.json"
+
     def tier(self, name: str) -> Path:
         """The folder of the organisation's repository on a tier."""
         return self.home / "tiers" / name / ORGANISATION
@@ -152,11 +157,13 @@ class RecoveryBench:
         )
         body = msgspec.structs.replace(created.body, storage_destinations=destinations)
         await self.hear(msgspec.structs.replace(created, configuration_id=CONFIGURATION, body=body))
+        await self.hear(self.points_to(snapshot_id, POINT))
+
+    def points_to(self, snapshot_id: str, point: str = "run-9") -> BackupCompleted:
+        """That a run has made a snapshot."""
         completed = sample_event(BackupCompleted)
-        await self.hear(
-            msgspec.structs.replace(
-                completed, execution_id=POINT, configuration_id=CONFIGURATION, snapshot_id=snapshot_id, code=None
-            )
+        return msgspec.structs.replace(
+            completed, execution_id=point, configuration_id=CONFIGURATION, snapshot_id=snapshot_id, code=None
         )
 
     async def request(

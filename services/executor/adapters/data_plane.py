@@ -93,11 +93,11 @@ class RepositoryDataPlane:
         destinations = body.storage_destinations.by_tier()
         tiers = ", ".join(f"{tier} at {destination.location}" for tier, destination in destinations.items())
         signs.at("opening", f"the tiers {tiers}", errors.TIER_UNREACHABLE)
-        places = {
-            tier.value: self._place(organisation, tier.value, destination) for tier, destination in destinations.items()
-        }
+        places: dict[str, Place] = {}
         lease: Lease | None = None
         try:
+            for each, destination in destinations.items():
+                places[each.value] = self._place(organisation, each.value, destination)
             damage = {
                 tier: FoundDamage(self._begun, organisation, each.location) for tier, each in destinations.items()
             }

@@ -2,7 +2,8 @@
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from chassis.claims.port import Claim, ProgressReport
@@ -12,13 +13,15 @@ from chassis.sealing import Sealer
 from contracts import errors
 from contracts.errors import PlatformError
 from contracts.recovery_events import SCOPE_FIELD, UNMATCHED, RecoveryTotals, TierBytes, TroubleCount
-from repository.errors import TargetFailed
+from repository.errors import RepositoryError, TargetFailed
+from repository.opened.open_tier import OpenTier
 from repository.opened.repository import Repository
 from repository.progress import Progress
 from repository.restore.options import Conflict, RestoreOptions, RestoreResult
 from repository.restore.restore import restore
 from repository.stored.snapshot import Snapshot
 from services.recovery.adapters.targets import LookedAtTargets
+from services.recovery.adapters.tiers_told import why_not
 from services.recovery.kept import Order
 from services.recovery.ports import OpenRestore, Restored
 from vault.places import Place
@@ -42,29 +45,31 @@ class RepositoryRestores:
         organisation = claim.organisation
         folder = self._targets.folder(organisation, order)
         scope = () if order.scope is None else self._sealer.open(organisation, SCOPE_FIELD, order.scope).split("\n")
-        places = self._places(organisation, order)
         named = ", ".join(f"{each.tier} at {each.location}" for each in order.places)
         signs.at("opening", f"the tiers {named}", errors.TIER_UNREACHABLE)
-        repository: Repository | None = None
-        try:
-            with translated(places):
+        with ExitStack() as stack:
+            places: dict[str, Place] = {}
+            for name, place in self._places(organisation, order):
+                stack.callback(place.store.close)
+                places[name] = place
+            with _told(places):
                 repository = open_to_read(organisation, list(places.values()), self._keys_dir, signs)
+            with _told(places, repository.tiers):
                 snapshot = repository.find_snapshot(order.snapshot_id)
-        except BaseException:
-            for place in places.values():
-                place.store.close()
-            raise
+            stack.pop_all()
         return RepositoryRestore(repository, snapshot, places, folder, tuple(scope), order, signs)
 
-    def _places(self, organisation: str, order: Order) -> dict[str, Place]:
+    def _places(self, organisation: str, order: Order) -> Iterator[tuple[str, Place]]:
         """Each location once, the newest first; under the tier's name, or where another has that, the location's."""
-        places: dict[str, Place] = {}
+        locations: set[str] = set()
+        names: set[str] = set()
         for each in order.places:
-            if any(place.location == each.location for place in places.values()):
+            if each.location in locations:
                 continue
-            name = each.tier if each.tier not in places else f"the one at {each.location}"
-            places[name] = reading_place(self._locations, self._keys_dir, organisation, name, each.location)
-        return places
+            name = each.tier if each.tier not in names else f"the one at {each.location}"
+            locations.add(each.location)
+            names.add(name)
+            yield name, reading_place(self._locations, self._keys_dir, organisation, name, each.location)
 
 
 class RepositoryRestore:
@@ -108,7 +113,7 @@ class RepositoryRestore:
             on_progress=tell,
             is_cancelled=is_cancelled,
         )
-        with translated(self._places):
+        with _told(self._places, self._repository.tiers):
             try:
                 result = restore(self._repository, self._snapshot, self._folder, options=options)
             except TargetFailed as error:
@@ -133,6 +138,18 @@ class RepositoryRestore:
         code = errors.TARGET_FULL if reason in _FULL else errors.TARGET_UNUSABLE
         hint = f"The target in the location {self._order.target_location}: {reason.lower()}. {code.hint}"
         return PlatformError(code, f"the target cannot be written: {reason.lower()}", hint=hint)
+
+
+@contextmanager
+def _told(places: Mapping[str, Place], tiers: Sequence[OpenTier] = ()) -> Iterator[None]:
+    """As `translated`; what keeps the tiers from giving the point is told of each by its name."""
+    with translated(places):
+        try:
+            yield
+        except RepositoryError as error:
+            if (told := why_not(error, places, tiers)) is None:
+                raise
+            raise told from error
 
 
 def _report(progress: Progress) -> ProgressReport:

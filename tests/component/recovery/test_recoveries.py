@@ -1,5 +1,6 @@
 """Recoveries on real parts: taken on or refused, performed, interrupted, and told as they are."""
 
+import json
 import shutil
 import subprocess
 import threading
@@ -202,17 +203,62 @@ async def test_cancelled_recovery_leaves_its_mark_and_is_gone_on_with_when_asked
     assert (await bench.names("op-3"))[-1] == "cancellation-refused"
 
 
-async def test_all_tiers_away_fails_with_what_is_wrong_and_writes_nothing(bench: RecoveryBench) -> None:
-    """Nothing is begun in the place of what is gone."""
-    for name in ("local", "second"):
-        shutil.rmtree(bench.tier(name))
-    await bench.request("op-1")
-    assert (await _done(bench, "op-1"))[-1] == "failed"
-    failed = (await bench.told("op-1"))[-1]
+async def _failure(bench: RecoveryBench, operation_id: str) -> RecoveryFailed:
+    assert (await _done(bench, operation_id))[-1] == "failed"
+    failed = (await bench.told(operation_id))[-1]
     assert isinstance(failed, RecoveryFailed)
-    assert failed.code in {errors.TIER_UNREACHABLE.code, errors.TIER_UNUSABLE.code}
+    return failed
+
+
+async def test_tiers_that_give_no_point_are_told_each_by_its_name(bench: RecoveryBench) -> None:
+    """What is not mounted, not registered any more, or without the point: never as damaged, and nothing is begun."""
+    locations = json.loads(bench.registry.read_text())
+    shutil.rmtree(bench.tier("local"))
+    moved = bench.tier("second").rename(bench.home / "away")
+    await bench.request("op-1")
+    failed = await _failure(bench, "op-1")
+    assert failed.code == errors.TIER_VANISHED.code
+    assert "local (the tier local) is empty or gone" in failed.hint
+    assert "second (the tier cloudPrimary) is empty or gone" in failed.hint
+    without = [each for each in locations["locations"] if each["name"] != "second"]
+    bench.registry.write_text(json.dumps({"locations": without}))
+    await bench.request("op-2")
+    failed = await _failure(bench, "op-2")
+    assert "second (the tier cloudPrimary) is not registered any more" in failed.hint
+    bench.registry.write_text(json.dumps(locations))
+    moved.rename(bench.tier("second"))
+    forgotten = bench.points_to("0" * 64)
+    await bench.hear(forgotten)
+    await bench.request("op-3", point=forgotten.execution_id)
+    failed = await _failure(bench, "op-3")
+    assert failed.code == errors.RECOVERY_POINT_MISSING.code
+    assert "second (the tier cloudPrimary) answers, and does not have the point" in failed.hint
+    assert "local (the tier local) is empty or gone" in failed.hint
     assert not (bench.restored / "all").exists()
-    assert not any(bench.tier(name).exists() for name in ("local", "second"))
+    assert not bench.tier("local").exists()
+
+
+async def test_target_whose_disk_is_not_mounted_is_written_by_nobody(bench: RecoveryBench) -> None:
+    """Refused when it is asked for; and by the worker, where it was unmounted in between."""
+    locations = json.loads(bench.registry.read_text())
+    for each in locations["locations"]:
+        if each["name"] == "restored":
+            each["mount"] = str(bench.restored)
+    bench.registry.write_text(json.dumps(locations))
+    with mounted(bench.restored, "size=64m"):
+        await bench.request("op-1")
+    failed = await _failure(bench, "op-1")
+    assert failed.code == errors.TARGET_UNUSABLE.code
+    assert "its disk is not mounted" in failed.hint
+    await bench.request("op-2")
+    (refused,) = await bench.told("op-2")
+    assert isinstance(refused, RecoveryRefused)
+    assert (refused.code, refused.field) == (errors.TARGET_UNUSABLE.code, "targetLocation")
+    assert "the location restored" in refused.hint
+    assert not list(bench.restored.iterdir())
+    with mounted(bench.restored, "size=64m"):
+        await bench.request("op-3")
+        assert await _done(bench, "op-3") == WHOLE
 
 
 async def test_full_target_fails_as_that_and_is_gone_on_with_once_there_is_room(bench: RecoveryBench) -> None:

@@ -13,6 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from chassis.disk import Disk
@@ -33,6 +34,7 @@ from deploy.stack.secrets import open_secrets
 from repository.stored.config import CONFIG_KEY
 from repository.stored.log_entry import entry_object_key
 from repository.tiers.folder.store import DirectoryObjectStore
+from tests.support.mounted import mounted
 from vault.key_files import name_of
 
 SECRET = "hush-hush-hush-1234"
@@ -131,6 +133,7 @@ def test_source_is_registered_for_the_home_s_own_organisation(location: Command,
         (("disk", "tier", "{home}/data/tiers/local/x"), "location-excluded", "url", ExitCode.REFUSED),
         (("disk", "tier", "{around}"), "location-excluded", "url", ExitCode.REFUSED),
         (("restored", "target", "{around}"), "location-excluded", "url", ExitCode.REFUSED),
+        (("restored", "target", "{here}", "--organisation", "*"), "invalid-field", "organisation", ExitCode.USAGE),
         (("local", "source", "{here}"), "location-taken", "name", ExitCode.REFUSED),
         (("disk", "tier", "{here}", "--lock"), "invalid-field", "lock", ExitCode.USAGE),
         (("disk", "tier", "{here}", "--organisation", "../x"), "invalid-field", "organisation", ExitCode.USAGE),
@@ -354,6 +357,25 @@ def test_read_only_mount_is_no_lack_of_rights(tmp_path: Path) -> None:
     found = _tried("writable", Disk(tmp_path), refuse, "", errors.LOCATION_ACCESS_DENIED, "Give the right.")
     assert (found.outcome.value, found.code) == ("failed", "tier-read-only")
     assert "mount it for writing" in (found.hint or "")
+
+
+def test_target_remembers_where_its_disk_is_mounted(location: Command, layout: Layout, photos: Path) -> None:
+    """Without it, and where that was never noted, a test says so; so it does of one that several may use."""
+    url = directory_url(photos)
+    with mounted(photos, "size=1m"):
+        assert location(*_add("restored", "target", url)) == ExitCode.OK
+        assert f"mounted at {photos}" in location.said
+        assert location("test", "restored") == ExitCode.OK
+    assert location("test", "restored") != ExitCode.OK
+    assert "its disk is not mounted: it was at" in location.said
+    assert "[target-unusable]" in location.said
+    entry = next(each for each in json.loads(layout.locations_file.read_text())["locations"] if each["url"] == url)
+    register(layout, msgspec.convert({**entry, "mount": None, "organisations": ["*"]}, Location))
+    assert location("test", "restored") != ExitCode.OK
+    assert "was not noted" in location.said
+    assert "[target-excluded]" in location.said
+    assert location(*_add("theirs", "target", url, "--organisation", "another")) == ExitCode.REFUSED
+    assert "[location-taken]" in location.said
 
 
 def test_database_that_does_not_answer_is_registered_untested_alone(location: Command) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -77,9 +78,11 @@ def _look(
         ("source/new", {"policy": "overwrite"}, errors.TARGET_NEEDS_APPROVAL),
         ("source", {"policy": "rename"}, errors.TARGET_NEEDS_APPROVAL),
         ("source", {"policy": "skip"}, errors.TARGET_NEEDS_APPROVAL),
+        ("new", {"location": "more-all", "more": (("target", "*", "all"),)}, errors.TARGET_EXCLUDED),
+        ("sub", {"more": (("target", "org-z", "restored/sub/theirs"),)}, errors.TARGET_EXCLUDED),
     ],
 )
-def test_target_that_must_not_be_is_refused(tmp_path: Path, path: str, more: dict[str, str], code: ErrorCode) -> None:
+def test_target_that_must_not_be_is_refused(tmp_path: Path, path: str, more: dict[str, Any], code: ErrorCode) -> None:
     """By its own code; around what is excluded as well as in it."""
     with pytest.raises(PlatformError) as raised:
         _look(tmp_path, path, **more)
