@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from repository.errors import Damaged
 from repository.format import CHUNK_LENGTH_MAX, Compression, ContentClass
+from repository.stored import compression
 from repository.stored.compression import (
     SAMPLED_FROM,
     Compressor,
@@ -24,23 +25,23 @@ TEXT = b"".join(b"%d,guest %d,vegetarian\n" % (number, number * 7) for number in
 @given(st.binary(max_size=5000), st.sampled_from(ContentClass))
 def test_compression_gives_back_the_same_bytes_and_never_more(raw: bytes, content_class: ContentClass) -> None:
     """Whatever is compressed comes back equal, and what is stored is never longer than the raw bytes."""
-    compression, stored = Compressor().compress(raw, content_class)
+    how, stored = Compressor().compress(raw, content_class)
     assert len(stored) <= len(raw)
-    assert Decompressor().decompress(stored, compression, len(raw)) == raw
+    assert Decompressor().decompress(stored, how, len(raw)) == raw
 
 
 @pytest.mark.parametrize("content_class", list(ContentClass))
 def test_incompressible_bytes_are_stored_as_they_are(content_class: ContentClass) -> None:
     """Random bytes, as in photos, come through untouched, without a copy."""
-    compression, stored = Compressor().compress(RANDOM, content_class)
-    assert compression is Compression.NONE
+    how, stored = Compressor().compress(RANDOM, content_class)
+    assert how is Compression.NONE
     assert stored is RANDOM
 
 
 def test_text_is_compressed() -> None:
     """Table-like text becomes at most 30% of its length."""
-    compression, stored = Compressor().compress(TEXT, ContentClass.TEXT)
-    assert compression is Compression.ZSTD
+    how, stored = Compressor().compress(TEXT, ContentClass.TEXT)
+    assert how is Compression.ZSTD
     assert len(stored) < 0.3 * len(TEXT)
 
 
@@ -48,8 +49,8 @@ def test_sample_takes_a_chunk_that_is_compressible_in_part() -> None:
     """A chunk with a compressible middle is not taken for incompressible: the sample looks there, too."""
     raw = RANDOM[:80_000] + bytes(100_000) + RANDOM[80_000:160_000]
     assert len(raw) > SAMPLED_FROM
-    compression, stored = Compressor().compress(raw, ContentClass.PHOTO)
-    assert compression is Compression.ZSTD
+    how, stored = Compressor().compress(raw, ContentClass.PHOTO)
+    assert how is Compression.ZSTD
     assert len(stored) < 170_000
 
 
@@ -78,12 +79,42 @@ def test_level_is_the_callers_choice() -> None:
     assert sizes[1] < sizes[0] == sizes[2]
 
 
+def _rows_of(words_at_once: int) -> bytes:
+    """Rows as a database's pages have them: twelve words each that were there before, so many of them in a row."""
+    noise = hashlib.shake_256(b"rows").digest(400_000)
+    letters = noise.translate(bytes(b"abcdefghilmnoprstu"[number % 18] for number in range(256)))
+    words = [letters[8 * number : 8 * number + 4 + number % 5] for number in range(256)]
+    phrases = [b" ".join(words[noise[at + n]] for n in range(words_at_once)) for at in range(3000)]
+    count = 12 // words_at_once
+    picks = [int.from_bytes(noise[at : at + 2], "little") % len(phrases) for at in range(0, 24_000 * count, 2)]
+    rows = (b" ".join(phrases[pick] for pick in picks[at : at + count]) for at in range(0, len(picks), count))
+    return b"".join(number.to_bytes(8, "little") + b"\6\0\2\x09\x18\0" + row for number, row in enumerate(rows))
+
+
+@pytest.mark.parametrize(("words_at_once", "is_short"), [(1, True), (4, False)])
+def test_a_long_frame_is_packed_by_what_packs_a_sample_of_it_best(
+    words_at_once: int, is_short: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of the two tunings is the better one for some pages; a short frame tries none."""
+    raw = _rows_of(words_at_once)
+    assert len(raw) > compression.TRIED_FROM
+    chosen = Compressor().compress(raw, ContentClass.GENERIC)[1]
+    part = raw[: compression.TRIED_FROM - 1]
+    chosen_of_part = Compressor().compress(part, ContentClass.GENERIC)[1]
+
+    monkeypatch.setattr(compression, "_FOR_SHORT_MATCHES", {})
+    usual = Compressor().compress(raw, ContentClass.GENERIC)[1]
+    assert chosen_of_part == Compressor().compress(part, ContentClass.GENERIC)[1]
+    assert (len(chosen) < len(usual)) == is_short
+    assert is_short or chosen == usual
+
+
 @pytest.mark.parametrize("length", [len(TEXT) - 1, len(TEXT) + 1, CHUNK_LENGTH_MAX + 1])
 def test_decompressor_refuses_another_length(length: int) -> None:
     """A frame whose header lies about the raw length is damaged, and claims no memory."""
-    compression, stored = Compressor().compress(TEXT, ContentClass.TEXT)
+    how, stored = Compressor().compress(TEXT, ContentClass.TEXT)
     with pytest.raises(Damaged):
-        Decompressor().decompress(stored, compression, length)
+        Decompressor().decompress(stored, how, length)
     with pytest.raises(Damaged):
         Decompressor().decompress(TEXT, Compression.NONE, length)
 
