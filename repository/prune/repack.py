@@ -2,16 +2,22 @@
 
 Promise: nothing is taken away here. What live snapshots need of such a pack is proven, compressed and encrypted again
 under the newest key of its domain, and stored on every tier that has one of the packs; when it is in their indexes, the
-old packs are as needless as any. Memory: one pack, and one that is being filled for each domain and kind.
+old packs are as needless as any. While one pack is moved the next is read, and the one before is sent to all tiers at
+once. Memory: two packs that are read, one that is sent, and one that is being filled for each domain and kind.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from itertools import chain
+from typing import Final
 
 from repository.errors import RepositoryError
 from repository.format import FrameEntry, PackKind, pack_object_key
 from repository.index.index import Index, ids_of
+from repository.index.pack_catalog import each_in_parallel
 from repository.opened.open_tier import OpenTier
 from repository.opened.pack_access import nearest_first
 from repository.opened.repository import Repository
@@ -21,6 +27,9 @@ from repository.stored.index_segment import Segment, columns_of
 from repository.stored.object_reading import read_object
 from repository.stored.pack_builder import PACK_TARGET, PackWriter, RawFrame, SealedPack
 from repository.stored.pack_reader import FrameOpener, read_footer
+
+READ_AT_ONCE: Final = 2
+"""Packs that are read, or wait to be moved."""
 
 
 def only_copies(segments: Iterable[Segment], packs: Collection[bytes], live: Collection[bytes]) -> set[bytes]:
@@ -85,7 +94,7 @@ class _Buffers:
 
 
 class Repacking:
-    """Writes chunks again, without a lock: no locked snapshot needs any of them. One thread."""
+    """Writes chunks again, without a lock: no locked snapshot needs any of them. For one thread."""
 
     def __init__(
         self,
@@ -101,6 +110,8 @@ class Repacking:
         self._index = Index()
         self._compressor = Compressor()
         self._opener = FrameOpener()
+        self._senders: ThreadPoolExecutor
+        self._sent: tuple[SealedPack, list[Future[None]]] | None = None
         self.stored_bytes = 0
         self.failed: dict[str, RepositoryError] = {}
 
@@ -108,17 +119,18 @@ class Repacking:
         """Store the `wanted` chunks of these packs again; what was stored leaves the set. A pack that no tier has whole
         is passed over: it stays.
         """
-        for pack_id in sorted(packs):
-            self._check_cancelled()
-            for tier in nearest_first(self._repository.readable_tiers()):
-                try:
-                    body = read_object(tier.store, pack_object_key(pack_id))
-                    self._move_from(body, pack_id, wanted)
-                except RepositoryError:
-                    continue
-                break
-        for writer in self._writers.values():
-            writer.flush()
+        with ThreadPoolExecutor(max(1, len(self._tiers)), thread_name_prefix="repack-send") as self._senders:
+            for pack_id, bodies in each_in_parallel(self._read, sorted(packs), READ_AT_ONCE):
+                self._check_cancelled()
+                for body in bodies:
+                    try:
+                        self._move_from(body, pack_id, wanted)
+                    except RepositoryError:
+                        continue
+                    break
+            for writer in self._writers.values():
+                writer.flush()
+            self._await_sent()
 
     def commit(self) -> None:
         """Let the tiers' indexes know of what was stored. A tier that failed has nothing of it and is in `failed`."""
@@ -131,6 +143,20 @@ class Repacking:
                 tier.change_index(segments, (), "repacked")
             except RepositoryError as error:
                 self.failed[tier.name] = error
+
+    def _read(self, pack_id: bytes) -> tuple[bytes, Iterator[bytes]]:
+        """A pack's bytes as the nearest tier gives them, and behind them, asked for only then, as the others do."""
+        bodies = self._bodies(pack_id)
+        first = next(bodies, None)
+        return pack_id, iter(()) if first is None else chain((first,), bodies)
+
+    def _bodies(self, pack_id: bytes) -> Iterator[bytes]:
+        for tier in nearest_first(self._repository.readable_tiers()):
+            body: bytes | None = None
+            with suppress(RepositoryError):
+                body = read_object(tier.store, pack_object_key(pack_id))
+            if body is not None:
+                yield body
 
     def _move_from(self, body: bytes, pack_id: bytes, wanted: set[bytes]) -> None:
         pack, frames = read_footer(body, self._repository.keys, pack_id)
@@ -156,16 +182,26 @@ class Repacking:
         return writer
 
     def _store(self, pack: SealedPack) -> None:
-        for tier in self._tiers:
-            if tier.name in self.failed:
-                continue
-            try:
-                tier.store.put(pack_object_key(pack.id), pack.body, sha256=pack.id, durable=False)
-            except RepositoryError as error:
-                self.failed[tier.name] = error
+        self._await_sent()
         self.stored_bytes += len(pack.body)
         self._index.add_pack(pack.id, pack.frames)
-        self._buffers.release(pack.buffer)
+        going = [tier for tier in self._tiers if tier.name not in self.failed]
+        self._sent = pack, [self._senders.submit(self._send, tier, pack) for tier in going]
+
+    def _send(self, tier: OpenTier, pack: SealedPack) -> None:
+        try:
+            tier.store.put(pack_object_key(pack.id), pack.body, sha256=pack.id, durable=False)
+        except RepositoryError as error:
+            self.failed[tier.name] = error
+
+    def _await_sent(self) -> None:
+        """Return when the pack that is being sent is on all tiers that go on."""
+        if self._sent is not None:
+            pack, sending = self._sent
+            self._sent = None
+            for each in sending:
+                each.result()
+            self._buffers.release(pack.buffer)
 
 
 def _kept(entry: FrameEntry, raw: memoryview, wanted: Collection[bytes]) -> dict[bytes, memoryview]:
