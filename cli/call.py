@@ -44,6 +44,7 @@ class _Kind(NamedTuple):
 
 _WITH_AN_END = (
     _Kind(frozenset({"state", "recoveryPointId"}), "recovery/operations", "recovery"),
+    _Kind(frozenset({"state", "dryRun", "went"}), "retention/cleanups", "cleanup"),
     _Kind(frozenset({"state", "configurationId", "executionType"}), "executions", "run"),
 )
 
@@ -221,10 +222,10 @@ class Call:
             await asyncio.sleep(SAY_SECONDS)
 
     async def _ended(self, client: "ApiClient", run: "Document") -> "tuple[Document, ExitCode]":
-        """The run or recovery when it is over; how it ended."""
+        """The run, recovery or cleanup when it is over; how it ended."""
         kind = next((each for each in _WITH_AN_END if each.fields <= run.keys()), None)
         if kind is None:
-            raise _beside(run, "--until-ended", "what was answered is no run and no recovery, and has no end")
+            raise _beside(run, "--until-ended", "what was answered is no run, recovery or cleanup, and has no end")
         path = f"{kind.path}/{run['id']}"
         try:
             run = await self._followed(client, run, path, kind.noun)

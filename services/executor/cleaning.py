@@ -19,6 +19,7 @@ from chassis.telemetry.instruments import Telemetry
 from contracts.config_events import RetentionPolicyFact
 from contracts.event import Event, pinned_kinds
 from contracts.gateway_events import RetentionCleanupRequested
+from contracts.recovery_events import RecoveryAccepted, RecoveryCancelled, RecoveryCompleted, RecoveryFailed
 from contracts.streams import STOP_WORKERS, WAKE_CLEANUPS
 from services.executor.adapters.cleanup_plane import RepositoryCleanups
 from services.executor.adapters.cleanups import CLEANUPS, RecordedCleanups
@@ -28,6 +29,9 @@ from services.executor.retention.decisions import CleanupDecisions
 from services.executor.retention.performance import CleanupPerformance
 from services.executor.retention.ports import Cleanups, Knowing
 
+OVER = (RecoveryCompleted, RecoveryFailed, RecoveryCancelled)
+"""After which nothing of a recovery reads its point any more."""
+
 
 def cleanup_cases(cleanups: Cleanups, knowing: Knowing) -> dict[type[Event], UseCase]:
     """What deals with the events that cleanups are about."""
@@ -35,6 +39,8 @@ def cleanup_cases(cleanups: Cleanups, knowing: Knowing) -> dict[type[Event], Use
     return {
         RetentionCleanupRequested: cleaning.decide,
         **dict.fromkeys(pinned_kinds(RetentionPolicyFact), cleaning.remember_policy),
+        RecoveryAccepted: cleaning.remember_reader,
+        **dict.fromkeys(OVER, cleaning.remember_reader),
     }
 
 

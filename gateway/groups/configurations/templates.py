@@ -65,10 +65,7 @@ FIELDS = [
         ("schedule", "When runs begin by themselves; without one they begin when somebody asks for them."),
         ("exclude", "What is left out of the source: patterns as in a .gitignore, `!` takes back; kept encrypted."),
         ("excludeCaches", "Leave out what is in folders that say that they are caches (CACHEDIR.TAG)."),
-        (
-            "retentionPolicyId",
-            "How long what is saved is to be kept: a retention policy. Nothing is removed by it yet.",
-        ),
+        ("retentionPolicyId", "How long what is saved is to be kept: a retention policy, by which a cleanup lets go."),
         ("purpose", "What it is saved for, in the record of processing; kept encrypted."),
         ("dataCategories", "Which data it is, in the record of processing: words such as photos or contracts."),
     )

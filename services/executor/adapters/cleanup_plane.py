@@ -261,7 +261,7 @@ class _Seen:
             places=places,
             locks=tuple((name, datetime.fromtimestamp(end, UTC)) for name, end in ends if end),
             holds=tuple(holding(snapshot, self._holds)),
-            readers=tuple(sorted(self._readers.get(snapshot, ()))),
+            readers=(*known.readers, *sorted(self._readers.get(snapshot, ()))),
         )
 
 

@@ -19,6 +19,7 @@ from contracts.config_events import RetentionPolicyFact
 from contracts.errors import PlatformError
 from contracts.event import Event
 from contracts.executor_events import BackupCompleted
+from contracts.recovery_events import RecoveryAccepted, RecoveryFact
 from contracts.retention import RetentionPolicyBody, RetentionRules
 from services.executor.kept import KeptConfiguration
 from services.executor.retention.plans import Knowledge, KnownPoint
@@ -52,6 +53,17 @@ SCHEMA: tuple[LiteralString, ...] = (
         body bytea NOT NULL
     )""",
 )
+LATER_SCHEMA: tuple[LiteralString, ...] = (
+    # What reads a point, and is over: the one may be told before the other.
+    """CREATE TABLE point_readers (
+        operation_id text NOT NULL,
+        organisation text NOT NULL,
+        recovery_point_id text NOT NULL,
+        is_over boolean NOT NULL,
+        PRIMARY KEY (organisation, operation_id)
+    )""",
+    "CREATE INDEX point_readers_open ON point_readers (organisation) WHERE NOT is_over",
+)
 _KEEP: LiteralString = """
     INSERT INTO recovery_points (recovery_point_id, organisation, configuration_id, snapshot_id, at, is_proven)
     VALUES (%s, %s, %s, %s, now(), %s) ON CONFLICT DO NOTHING
@@ -65,6 +77,17 @@ _KEEP_POLICY: LiteralString = """
     ON CONFLICT (retention_policy_id) DO UPDATE SET version = excluded.version, body = excluded.body
     WHERE retention_policy_replicas.version < excluded.version
 """
+_READS: LiteralString = """
+    INSERT INTO point_readers (operation_id, organisation, recovery_point_id, is_over) VALUES (%s, %s, %s, false)
+    ON CONFLICT (organisation, operation_id) DO NOTHING
+"""
+_READS_NO_MORE: LiteralString = """
+    INSERT INTO point_readers (operation_id, organisation, recovery_point_id, is_over) VALUES (%s, %s, '', true)
+    ON CONFLICT (organisation, operation_id) DO UPDATE SET is_over = true
+"""
+_READERS = (
+    "SELECT recovery_point_id, operation_id FROM point_readers WHERE organisation = %s AND NOT is_over ORDER BY 2"
+)
 _POINTS: LiteralString = """
     SELECT recovery_point_id, configuration_id, snapshot_id, at, is_proven FROM recovery_points
     WHERE organisation = %(organisation)s AND gone_at IS NULL
@@ -115,6 +138,7 @@ class KnownToTheRecord:
         with translated():
             async with self._pool.connection() as connection:
                 # In this order: what is known of a policy is never older than the configuration that names it.
+                reading = await (await connection.execute(_READERS, (organisation,))).fetchall()
                 points = await (await connection.execute(_POINTS, asked)).fetchall()
                 configurations = await (await connection.execute(_CONFIGURATIONS, asked)).fetchall()
                 policies = await (await connection.execute(_POLICIES, (organisation,))).fetchall()
@@ -130,11 +154,21 @@ class KnownToTheRecord:
             if (named := replica.body.retention_policy_id) is not None and named not in rules:
                 message = f"the retention policy {named} has not arrived here yet"
                 raise PlatformError(errors.CONCURRENT_CHANGE, message, retention_policy_id=named)
+        readers: dict[str, list[str]] = {}
+        for point, operation in reading:
+            readers.setdefault(point, []).append(f"the recovery {operation}")
         return Knowledge(
             now=now,
             newest=newest,
             points=[
-                KnownPoint(id=each, configuration_id=of, snapshot_id=snapshot, at=at, is_proven=is_proven)
+                KnownPoint(
+                    id=each,
+                    configuration_id=of,
+                    snapshot_id=snapshot,
+                    at=at,
+                    is_proven=is_proven,
+                    readers=tuple(readers.get(each, ())),
+                )
                 for each, of, snapshot, at, is_proven in points
             ],
             configurations={each: replica.body for each, replica in bodies.items()},
@@ -148,6 +182,16 @@ class KnownToTheRecord:
                 found = await connection.execute(_KNOWN, (organisation, list(configuration_ids)))
                 known = {each for (each,) in await found.fetchall()}
         return next((each for each in configuration_ids if each not in known), None)
+
+    async def remember_reader(self, fact: RecoveryFact, handling: Handling) -> None:
+        """Keep that a recovery was accepted, or is over, with the inbox row of the fact that told of it."""
+        organisation = handling.context.organisation
+        if isinstance(fact, RecoveryAccepted):
+            reads = (fact.operation_id, organisation, fact.recovery_point_id)
+            also = [Statement(_READS, reads, name="keep-reader")]
+        else:
+            also = [Statement(_READS_NO_MORE, (fact.operation_id, organisation), name="reader-over")]
+        await self._store.save(context=handling.context, handled=handling.handled, also=also)
 
     async def remember_policy(self, fact: RetentionPolicyFact, handling: Handling) -> None:
         """Keep a version, unless a newer one is here, with the inbox row of the fact that told of it."""

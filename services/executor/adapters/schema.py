@@ -9,6 +9,7 @@ table is that of `chassis.claims.work`, under names of its own; `configuration_v
 from typing import LiteralString
 
 from services.executor.adapters.cleanups import CLEANUPS
+from services.executor.adapters.points import LATER_SCHEMA as READERS
 from services.executor.adapters.points import SCHEMA as POINTS
 from services.executor.adapters.trials import TRIALS
 
@@ -108,4 +109,5 @@ STATEMENTS: tuple[LiteralString, ...] = (
     # Cleanups, and what they plan with.
     *POINTS,
     *CLEANUPS.schema(),
+    *READERS,
 )

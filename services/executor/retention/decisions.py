@@ -5,6 +5,7 @@ from contracts import errors
 from contracts.cleanup_events import RetentionCleanupRefused
 from contracts.config_events import RetentionPolicyFact
 from contracts.gateway_events import RetentionCleanupRequested
+from contracts.recovery_events import RecoveryFact
 from contracts.refusal import Objection
 from services.executor.errors import CleanupBusy, ConfigurationNotSeenYet
 from services.executor.policies import DELIVERIES_BEFORE_REFUSAL
@@ -45,6 +46,10 @@ class CleanupDecisions:
     async def remember_policy(self, fact: RetentionPolicyFact, handling: Handling) -> None:
         """Take note of what a policy says."""
         await self._knowing.remember_policy(fact, handling)
+
+    async def remember_reader(self, fact: RecoveryFact, handling: Handling) -> None:
+        """Take note of what is to be restored, and of what is over: it is not let go meanwhile."""
+        await self._knowing.remember_reader(fact, handling)
 
     async def _refuse(self, request: RetentionCleanupRequested, objection: Objection, handling: Handling) -> None:
         cleanup = RetentionCleanup(request.cleanup_id)

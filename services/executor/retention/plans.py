@@ -11,13 +11,17 @@ from contracts.retention import RetentionRules
 
 
 class KnownPoint(msgspec.Struct, frozen=True, kw_only=True):
-    """A recovery point of the record that is not gone. `is_proven`: nothing is missing in it, and it was read back."""
+    """A recovery point of the record that is not gone. `is_proven`: nothing is missing in it, and it was read back.
+
+    `readers`: recoveries that were accepted and have not ended.
+    """
 
     id: str
     configuration_id: str
     snapshot_id: str
     at: datetime
     is_proven: bool
+    readers: tuple[str, ...] = ()
 
 
 class Knowledge(msgspec.Struct, frozen=True, kw_only=True):

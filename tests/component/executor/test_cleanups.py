@@ -24,7 +24,9 @@ from contracts.cleanup_events import (
 from contracts.config_events import RetentionPolicyCreated
 from contracts.configuration import Destination
 from contracts.gateway_events import Evidence, RetentionCleanupRequested
+from contracts.recovery_events import RecoveryAccepted, RecoveryCancelled
 from contracts.retention import RetentionPolicyBody
+from contracts.samples import sample_event
 from repository.keys.key_file import KeyFile
 from repository.opened.repository import Repository
 from repository.retention.orders import forget, place_hold
@@ -190,6 +192,15 @@ async def test_what_is_held_or_read_stays_and_what_somebody_forgot_is_told(bench
         with pinned(repository, "a restore", [by_token["run-2"].id]):
             stayed = await _clean(bench, "first")
             assert (stayed.gone, stayed.kept) == (0, 3)
+    reads = msgspec.structs.replace(sample_event(RecoveryAccepted), recovery_point_id="run-2", operation_id="op-1")
+    over = msgspec.structs.replace(sample_event(RecoveryCancelled), operation_id="op-1")
+    await bench.hear(msgspec.structs.replace(over, operation_id="op-2"))  # Told before it was said to begin.
+    await bench.hear(msgspec.structs.replace(reads, operation_id="op-2"))
+    await bench.hear(reads)
+    await bench.hear(over, organisation="org-b")
+    stayed = await _clean(bench, "reading")
+    assert (stayed.gone, stayed.kept) == (0, 3)
+    await bench.hear(over)
     with _opened(bench, "local", "second") as repository:
         forget(repository, [by_token["run-2"].id])
     done = await _clean(bench, "second")
@@ -264,12 +275,11 @@ class _Dying:
 
 
 async def test_a_clock_that_jumped_lets_nothing_go_and_is_told(bench: ExecutorBench) -> None:
-    """A point of tomorrow: the run's clock was ahead, or ours is behind."""
+    """A point of tomorrow, of whichever configuration: its clock was ahead, or ours is behind."""
     async with bench.pool.connection() as connection:
-        await connection.execute(
-            "UPDATE recovery_points SET at = at + interval '1 day' WHERE recovery_point_id = 'run-3'"
-        )
-    failed = await _clean(bench, "first")
+        ahead = "INSERT INTO recovery_points VALUES ('other', %s, 'other', 'snapshot', now() + interval '1 day', true)"
+        await connection.execute(ahead, (ORGANISATION,))
+    failed = await _clean(bench, "first", configuration_ids=(CONFIGURATION,))
     assert isinstance(failed, RetentionCleanupFailed)
     assert (failed.code, failed.gone, _snapshots(bench, "local")) == (errors.RETENTION_CLOCK_IN_DOUBT.code, 0, 3)
 

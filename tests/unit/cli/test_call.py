@@ -119,6 +119,21 @@ async def test_run_is_followed_to_its_end_and_told_by_the_exit_code(
     assert "initializing, waits for no-worker" in said.err
 
 
+async def test_cleanup_is_followed_to_its_end_and_one_that_left_a_place_out_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A location that was not cleaned is exit code 4, as of runs."""
+    monkeypatch.setattr(call, "LOOK_SECONDS", 0.0)
+    cleanup = {"id": "x", "dryRun": False, "went": [], "state": "preparing"}
+    async with api((202, {}, cleanup), (200, {}, {**cleanup, "state": "completed", "degraded": True})) as (
+        client,
+        heads,
+    ):
+        asked = ("POST", "retention/cleanup", "-d", "{}", "--until-ended")
+        assert await _call(client, *asked) == ExitCode.DEGRADED
+    assert heads[1].split()[1] == "/api/backup/retention/cleanups/x"
+
+
 async def test_recovery_is_followed_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where it is shown, and by the same words."""
     monkeypatch.setattr(call, "LOOK_SECONDS", 0.0)
