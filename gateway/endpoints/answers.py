@@ -9,6 +9,7 @@ from litestar import Response
 from litestar.status_codes import HTTP_202_ACCEPTED, HTTP_429_TOO_MANY_REQUESTS
 
 from chassis.telemetry.logging import describe
+from contracts import errors
 from contracts.errors import PlatformError
 from gateway.auth.principal import Principal
 from gateway.parts import Gateway
@@ -28,11 +29,11 @@ FULL_SECONDS = 30
 async def raise_refusal(gateway: Gateway, principal: Principal, outcome: Outcome) -> None:
     """Raise the error that the owner's refusal stands for; return where it was not refused.
 
-    Where several things were asked for at once, with what is wrong with each of them.
+    Where several things were asked for at once, with what its owner has found wrong with each of them.
     """
     if outcome.refusal is not None:
         error = outcome.refusal.error()
-        if (declared()[outcome.kind]).ITEMS is not None:
+        if declared()[outcome.kind].ITEMS is not None and error.code is errors.BULK_REFUSED:
             with suppress(PlatformError):
                 async with gateway.reading(principal.organisation) as connection:
                     error = await of_items(connection, principal.organisation, outcome.request_id) or error

@@ -27,7 +27,8 @@ from chassis.ids import new_id
 from chassis.outbox.chained import LOG_HEADER, POSITION_HEADER
 from chassis.reading.stored import LAST_ID_HEADER, LAST_SEQUENCE_HEADER
 from chassis.sealing import Sealer, prepare_keys_folder
-from contracts.config_events import ConfigurationCreated
+from contracts import errors
+from contracts.config_events import ConfigurationCreated, ConfigurationRefused
 from contracts.configuration import Tier
 from contracts.envelope import Envelope, decode, decode_data, encode, encode_data, headers_of
 from contracts.event import Event
@@ -49,7 +50,7 @@ from contracts.gateway_events import (
     RetentionPolicyChangeSubmitted,
 )
 from contracts.recovery_events import RecoveryAccepted
-from contracts.refusal import WrongField
+from contracts.refusal import Objection, WrongField
 from contracts.samples import sample_event
 from contracts.streams import stream_of
 from contracts.subjects import event_subject, events_named, events_of
@@ -302,6 +303,12 @@ class Owners:
             refusal = sample_event(write.REFUSED)
             wrong = (WrongField(field="name", code=self.refuse), WrongField(field="tags[0]", code="invalid-field"))
             answer = msgspec.structs.replace(refusal, **ids, code=self.refuse, field="name", hint="", wrong=wrong)
+            if isinstance(event, ConfigurationsSubmitted) and self.refuse == errors.BULK_REFUSED.code:
+                answer = msgspec.structs.replace(answer, field=None, wrong=())
+                for item in self.items:
+                    taken = Objection(errors.CONFIGURATION_NAME_TAKEN, "name")
+                    await self.facts.publish(ConfigurationRefused.of(item, taken), **circumstances)
+                self.items.clear()
         else:
             fact = sample_event(write.ACCEPTED)
             same = ("configuration_id", "configuration_version", "body", "recovery_point_id", "target_path", "scope")

@@ -1,6 +1,7 @@
 """Tests of configurations: what a worker finds, beside runs, in time, and leaving nothing."""
 
 import json
+import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,6 +13,7 @@ from chassis.claims.aside import SetAside
 from chassis.claims.loop import ClaimLoop
 from chassis.claims.port import Claim
 from chassis.claims.table import ClaimTable
+from chassis.claims.unclaimed import UnclaimedWork
 from chassis.clock import SystemClock
 from chassis.disk import Disk
 from chassis.life.health import Health
@@ -26,7 +28,7 @@ from contracts.trial import Check, EstimatedFrom, Verdict
 from services.executor.adapters.looking import place as looking_place
 from services.executor.adapters.looking.places import LookedAt
 from services.executor.adapters.run_sources import RunSources
-from services.executor.adapters.trials import TRIALS, RecordedTrials
+from services.executor.adapters.trials import TRIALS, RecordedTrials, TrialTeller
 from services.executor.trials import TrialPerformance, verdict_of
 from tests.component.executor.test_bucket_sources import Album
 from tests.support.eventually import eventually
@@ -112,6 +114,12 @@ async def test_all_that_is_well_passes_and_nothing_is_left(bench: ExecutorBench)
     (bench.source / "b.pdf").write_bytes(b"y" * 1000)
     await bench.configure(version=2, local=LOCAL, offsite=SECOND)
     before = sorted(path.name for path in (bench.home / "tiers").rglob("*"))
+    # Of workers that died: what is young may be another test's.
+    old, young = (bench.home / f"tiers/local/.location-test-{each * 16}" for each in "ab")
+    for left_by_others in (old, young):
+        left_by_others.mkdir()
+    (old / "trial-local").touch()
+    os.utime(old, (1, 1))
     await bench.hear(asked(last_run=LastRunSeen(source_bytes=2000, files=1, seconds=3.0)))
     told = await perform(bench)
     assert told.verdict is Verdict.PASS, told.findings
@@ -128,6 +136,9 @@ async def test_all_that_is_well_passes_and_nothing_is_left(bench: ExecutorBench)
             )
         ),
     }
+    assert not old.exists()
+    assert young.exists()
+    young.rmdir()
     estimate = told.estimate
     assert (estimate.source_bytes, estimate.files, estimate.seconds) == (4000, 2, 6.0)
     assert estimate.estimated_from is EstimatedFrom.LOOK
@@ -341,3 +352,20 @@ async def test_bucket_is_looked_at_as_source_and_as_tier(
         told = await perform(bench)
         assert of(told, Check.SOURCE_CREDENTIALS) == (Verdict.FAIL, errors.LOCATION_UNUSABLE.code)
         assert told.verdict is Verdict.FAIL
+
+
+async def test_request_that_no_worker_takes_is_refused_soon(bench: ExecutorBench) -> None:
+    """Nobody waits for ever: by the code, and another may be asked for then."""
+    await bench.configure(version=2, local=LOCAL)
+    await bench.hear(asked())
+    teller = TrialTeller(RecordedTrials(bench.store), actor="service:executor")
+    unclaimed = UnclaimedWork(TRIALS, bench.pool, teller, bound_seconds=0.0, look_seconds=0.02, told_seconds=0.0)
+    await unclaimed.start()
+    try:
+        (refused,) = await eventually(lambda: bench.told("test-1"))
+    finally:
+        await unclaimed.stop()
+    assert isinstance(refused, ConfigurationTestRefused)
+    assert (refused.code, refused.configuration_id) == (errors.NO_WORKER.code, CONFIGURATION)
+    await bench.hear(asked("test-2"))
+    assert (await perform(bench)).request_id == "test-2"

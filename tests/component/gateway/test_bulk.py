@@ -5,11 +5,13 @@ import time
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from chassis.ids import new_id
 from contracts import errors
 from contracts.gateway_events import ConfigurationItemRefused, ConfigurationItemSubmitted
+from gateway.projections.rebuild import rebuild
 from tests.support.gateway import NEW_CONFIGURATION, RunningGateway, problem_code
 
 pytestmark = pytest.mark.stack
@@ -97,6 +99,32 @@ async def test_where_nothing_is_created_every_wrong_field_of_every_item_is_told(
         assert (await http.post(PATH, content=twice, headers=headers)).json()["field"] == "name"
         large = await http.post(PATH, content=b" " * 2_200_000, headers=headers)
         assert (large.status_code, large.json()["context"]) == (413, {"limitBytes": 2 * 1024 * 1024})
+
+
+async def test_what_is_given_up_is_told_of_each_item_and_a_rebuild_keeps_the_results(gateway: RunningGateway) -> None:
+    """Nobody is left waiting for an item whose request is over; the read model made anew says the same."""
+    async with gateway.http("owner") as http:
+        made = await send(http, [named("one"), WRONG])
+        assert made.status_code == 207, made.text
+        gateway.owners.refuse = errors.NOT_HANDLED.code
+        given_up = await send(http, [named("two"), WRONG])
+        # Not what is wrong with one of them: that would be no reason for the other.
+        assert problem_code(given_up) == errors.NOT_HANDLED.code
+        asked = gateway.owners.asked[-1]
+        path = f"/api/backup/requests/{msgspec.json.decode(asked.data)['requestId']}"
+        told = (await http.get(path)).json()
+        assert (told["state"], told["problem"]["code"]) == ("refused", errors.NOT_HANDLED.code)
+        assert [each["state"] for each in told["items"]] == ["refused", "refused"]
+        assert told["items"][0]["problem"]["code"] == errors.NOT_HANDLED.code
+        gateway.owners.items.clear()
+        gateway.owners.refuse = errors.BULK_REFUSED.code
+        refused = await send(http, [named("three"), named("four")], mode="atomic")
+        assert problem_code(refused) == errors.CONFIGURATION_NAME_TAKEN.code
+        assert [each["field"] for each in refused.json()["errors"]] == ["items[0].name", "items[1].name"]
+        before = (await http.get(made.json()["resource"])).json()
+        await rebuild(gateway.settings)
+        assert (await http.get(path)).json()["items"] == told["items"]
+        assert (await http.get(made.json()["resource"])).json() == before == made.json()
 
 
 async def test_a_thousand_hold_nobody_else_and_count_as_a_thousand_writes(gateway: RunningGateway) -> None:

@@ -3,6 +3,7 @@ own, which is told by what is written and not by what it is called.
 """
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -24,7 +25,11 @@ from services.executor.adapters.looking.place import ASK_SECONDS, Place, Told
 from services.executor.adapters.tier_watch import folder_trouble
 from vault.stores import find_location, folder_of, location_store
 
-FOLDER = "configuration-test-"
+FOLDER = ".location-test-"
+"""No organisation can be called so: what bears this name is nobody's repository, here and for `location test`."""
+LEFT_SECONDS = 3600.0
+"""What is older was left by a worker that died."""
+_LEFT = re.compile(re.escape(os.fsencode(FOLDER)) + b"[0-9a-f]{16}")
 CLOCK_SECONDS = 60.0
 """By so much a tier's clock may differ: locks are dated by it."""
 _BODY = b"a trial of a configuration; it may be deleted\n"
@@ -162,8 +167,16 @@ class TierPlace:
             with suppress(OSError):
                 drawn = os.path.join(folder, os.fsencode(self._drawn))
                 self._ask(lambda: shutil.rmtree(drawn, ignore_errors=True))
+                self._ask(lambda: self._sweep(folder))
         with suppress(RepositoryError, OSError):
             self._ask(store.close)
+
+    def _sweep(self, folder: bytes) -> None:
+        """Take away what tests have left in a folder whose workers died."""
+        for name in filter(_LEFT.fullmatch, os.listdir(folder)):
+            left = os.path.join(folder, name)
+            if os.path.isdir(left) and os.stat(left).st_mtime < self._clock.now().timestamp() - LEFT_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
 
     def findings(self, tiers: "Mapping[Tier, TierPlace]") -> Iterator[Finding]:
         """Those of the place, and whether it is one of its own."""
