@@ -91,8 +91,8 @@ _LACKING = """
     ORDER BY name, command
 """
 _INSTALL = (
-    "Run wedsync-backup up, or python -m deploy.elsewhere where others run Postgres: both install schemas and give the"
-    " roles their rights. A table that somebody dropped is only in a copy of the record."
+    "wedsync-backup down, then wedsync-backup up, or python -m deploy.elsewhere where others run Postgres: both install"
+    " schemas and give the roles their rights. A table that somebody dropped is only in a copy of the record."
 )
 
 

@@ -99,7 +99,7 @@ class Execution(Resource, frozen=True, kw_only=True):
     """One run of a configuration.
 
     Sizes are bytes: `sourceBytes` was read, `newBytes` was new after deduplication, `storedBytes` is what one tier
-    stores of it, encrypted. `ratio` is storedBytes to newBytes. `version` grows with each fact; it is the ETag.
+    stores of it, encrypted. `ratio` is storedBytes to newBytes. `version` grows with each fact.
     `retryOf`: the run in whose place it is. `waiting`: why it has not been done, where a worker tried and could not.
     `isUrgent`: workers take it before the organisation's others, since a critical wedding is near.
     """

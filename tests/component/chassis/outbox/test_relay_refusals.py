@@ -353,8 +353,9 @@ async def test_stream_that_is_purged_while_the_relay_runs_is_noticed(
 
 async def test_service_cannot_permit_the_refill_to_itself(record_access: SchemaAccess) -> None:
     """The permission is the administrator's to give."""
-    with pytest.raises(PlatformError, match="not this right on it: table refill_permissions"):
+    with pytest.raises(PlatformError, match="not this right on it: table refill_permissions") as refused:
         await request_refill(record_access.dsn, record_access.schema)
+    assert "wedsync-backup down, then wedsync-backup up" in refused.value.hint, "up alone is refused where it runs"
 
 
 async def test_refill_without_postgres_says_so() -> None:
