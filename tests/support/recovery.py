@@ -27,7 +27,7 @@ from chassis.postgres.pool import Pool, PoolPart
 from chassis.record.eventstore import EventStore
 from chassis.sealing import Sealer, prepare_keys_folder
 from chassis.telemetry.instruments import Telemetry
-from contracts.config_events import ConfigurationCreated
+from contracts.config_events import ConfigurationCreated, ConfigurationUpdated
 from contracts.configuration import Destination, StorageDestinations
 from contracts.envelope import decode_data
 from contracts.event import Event
@@ -46,7 +46,7 @@ from services.recovery.adapters.points import PointTable
 from services.recovery.adapters.schema import STATEMENTS
 from services.recovery.adapters.targets import LookedAtTargets
 from services.recovery.bootstrap import POOL_CONNECTIONS, use_cases
-from services.recovery.performance import RecoveryPerformance
+from services.recovery.performance import LEAVE_SECONDS, RecoveryPerformance
 from sources.directory import DirectorySource
 from tests.support.nats_server import NatsServer
 from tests.support.postgres_server import PostgresServer, SchemaAccess
@@ -110,7 +110,13 @@ class RecoveryBench:
         """Those of one worker, with a short silence."""
         return ClaimTable(RECOVERIES, self.pool, self.beats, silence_seconds=SILENCE_SECONDS)
 
-    def performance(self, claims: ClaimTable, data_plane: Any = None) -> RecoveryPerformance:
+    def points(self) -> PointTable:
+        """The catalogue."""
+        return PointTable(self.pool, self.store)
+
+    def performance(
+        self, claims: ClaimTable, data_plane: Any = None, *, leave_seconds: float = LEAVE_SECONDS
+    ) -> RecoveryPerformance:
         """A worker's use case."""
         return RecoveryPerformance(
             operations=RecordedOperations(self.store),
@@ -118,6 +124,7 @@ class RecoveryBench:
             data_plane=data_plane or self.data_plane(),
             progress=NatsProgress(self.connection, "recovery", SystemClock()),
             standstills=Standstills(self.health, noun=RECOVERIES.noun),
+            leave_seconds=leave_seconds,
         )
 
     def loop(self, data_plane: Any = None) -> ClaimLoop:
@@ -166,6 +173,14 @@ class RecoveryBench:
             completed, execution_id=point, configuration_id=CONFIGURATION, snapshot_id=snapshot_id, code=None
         )
 
+    async def configured(self, version: int, *, organisation: str = ORGANISATION, **locations: str) -> None:
+        """Tell of a version of the configuration: where it puts its tiers."""
+        told = sample_event(ConfigurationUpdated)
+        destinations = StorageDestinations(**{tier: Destination(location=at) for tier, at in locations.items()})
+        body = msgspec.structs.replace(told.body, storage_destinations=destinations)
+        fact = msgspec.structs.replace(told, configuration_id=CONFIGURATION, version=version, body=body)
+        await self.hear(fact, organisation=organisation)
+
     async def request(
         self,
         operation_id: str,
@@ -201,7 +216,7 @@ class RecoveryBench:
 
     async def hear(self, event: Event, *, deliveries: int = 1, organisation: str = ORGANISATION) -> None:
         """Deal with an event that the service takes, as its handler does."""
-        cases = use_cases(RecordedOperations(self.store), PointTable(self.pool, self.store), self.targets())
+        cases = use_cases(RecordedOperations(self.store), self.points(), self.targets())
         name = next(name for name in event.TAKEN_BY if name.startswith("recovery--"))
         handling = Handling(
             context=Context(organisation=organisation, actor="user:u1", correlation_id="correlation-1"),

@@ -35,20 +35,36 @@ from gateway.reading.slices import Reading, made_of, page_of
 from gateway.runs.queries import hint_told, title_of, waiting_told
 from gateway.runs.resources import VerificationStatus
 
-_POINTS: LiteralString = """
+_SHOWN: LiteralString = """
     SELECT p.fact::text, p.completed_at, c.version, coalesce(c.is_wedding_critical, false), c.body ->> 'sourceType',
         c.body ->> 'sourceLocation', p.gone_at, p.gone::text
-    FROM recovery_points p LEFT JOIN configurations c USING (configuration_id) WHERE p.organisation = %s
 """
-# The latest of each configuration up to a moment.
-_LATEST_UP_TO: LiteralString = """
-    AND p.recovery_point_id = (
-        SELECT latest.recovery_point_id FROM recovery_points latest
-        WHERE latest.organisation = p.organisation AND latest.configuration_id = p.configuration_id
-            AND latest.completed_at <= %s AND latest.gone_at IS NULL
-        ORDER BY latest.completed_at DESC, latest.recovery_point_id DESC LIMIT 1
+_POINTS: LiteralString = (
+    _SHOWN + " FROM recovery_points p LEFT JOIN configurations c USING (configuration_id) WHERE p.organisation = %s"
+)
+_HAVING_POINTS: LiteralString = """
+    WITH RECURSIVE asked AS (SELECT %s::text AS organisation, %s::timestamptz AS moment), having_points AS (
+        (SELECT configuration_id FROM recovery_points WHERE organisation = (SELECT organisation FROM asked)
+         ORDER BY configuration_id LIMIT 1)
+        UNION ALL
+        SELECT (SELECT next.configuration_id FROM recovery_points next
+                WHERE next.organisation = (SELECT organisation FROM asked)
+                    AND next.configuration_id > before.configuration_id
+                ORDER BY next.configuration_id LIMIT 1)
+        FROM having_points before WHERE before.configuration_id IS NOT NULL
     )
-"""
+    """
+_LATEST_OF_EACH: LiteralString = """
+    FROM having_points CROSS JOIN LATERAL (
+        SELECT latest.* FROM recovery_points latest
+        WHERE latest.organisation = (SELECT organisation FROM asked)
+            AND latest.configuration_id = having_points.configuration_id
+            AND latest.completed_at <= (SELECT moment FROM asked) AND latest.gone_at IS NULL
+        ORDER BY latest.completed_at DESC, latest.recovery_point_id DESC LIMIT 1
+    ) p LEFT JOIN configurations c ON c.configuration_id = p.configuration_id WHERE true
+    """
+# The latest of each configuration up to a moment: one look a configuration, however many points it has.
+_POINTS_AT: LiteralString = _HAVING_POINTS + _SHOWN + _LATEST_OF_EACH
 _OPERATIONS: LiteralString = """
     SELECT o.view::text, q.actor FROM recovery_operations o LEFT JOIN requests q USING (request_id)
     WHERE o.organisation = %s
@@ -84,17 +100,17 @@ async def points(
 ) -> ListPage[RecoveryPoint]:
     """A page of points, the latest first. Raises INVALID_CURSOR."""
     conditions: list[tuple[LiteralString, Any]] = [
+        ("", wanted.at),  # The query has its place.
         (" AND p.configuration_id = %s", wanted.configuration_id),
         (" AND c.body ->> 'sourceLocation' = %s", wanted.source),
         (" AND p.completed_at >= %s", wanted.completed_from),
         (" AND p.completed_at < %s", wanted.completed_before),
-        (_LATEST_UP_TO, wanted.at),
         (" AND (p.gone_at IS NOT NULL) = %s", wanted.is_gone),
     ]
     return await page_of(
         reading,
         organisation,
-        _POINTS,
+        _POINTS if wanted.at is None else _POINTS_AT,
         conditions,
         partial(made_of, make=lambda row: _point(row)[0]),
         key=("p.completed_at", "p.recovery_point_id"),

@@ -76,6 +76,9 @@ async def test_recovery_is_shown_from_its_beginning_to_its_end(gateway: RunningG
     async with gateway.http("viewer") as http:
         listed = (await http.get("/api/backup/recovery/operations", params={"status": "completed"})).json()["items"]
     assert [each["id"] for each in listed] == [operation]
+    async with gateway.http("owner", organisation="another") as http:
+        assert problem_code(await http.get(path)) == errors.NOT_FOUND.code
+        assert (await http.get("/api/backup/recovery/operations")).json()["items"] == []
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from chassis.claims.port import Claim, ProgressReport
+from chassis.life.blocking import RunInterrupted
 from chassis.life.signs import Signs
 from contracts import errors
 from contracts.cleanup_events import GoingPoint, RecoveryPointsForgotten
@@ -33,7 +34,7 @@ from tests.support.file_trees import differences, seen
 from tests.support.mounted import mounted
 from tests.support.nats_server import NatsServer
 from tests.support.postgres_server import PostgresServer
-from tests.support.recovery import CONFIGURATION, POINT, RecoveryBench, recovery_bench
+from tests.support.recovery import CONFIGURATION, ORGANISATION, POINT, RecoveryBench, recovery_bench
 
 pytestmark = pytest.mark.stack
 pytest_plugins = ["tests.support.nats_server", "tests.support.postgres_server"]
@@ -346,3 +347,57 @@ async def test_folder_of_two_names_is_busy_by_either(bench: RecoveryBench) -> No
     (refused,) = await bench.told("op-2")
     assert isinstance(refused, RecoveryRefused)
     assert refused.code == errors.TARGET_BUSY.code
+
+
+async def test_point_and_its_places_are_its_organisation_s_alone(bench: RecoveryBench) -> None:
+    """Each by itself: a point that another one asks for is not found, and what another one tells is no place of it."""
+    await bench.configured(2, organisation="org-b", offsite="theirs")
+    assert await bench.points().find(POINT, "org-b") is None
+    point = await bench.points().find(POINT, ORGANISATION)
+    assert point is not None
+    assert [each.location for each in point.places] == ["second", "local"]
+
+
+async def test_version_that_arrives_late_lets_no_place_fall_behind(bench: RecoveryBench) -> None:
+    """The newest place is asked first."""
+    await bench.configured(3, offsite="newest")
+    await bench.configured(2, offsite="newest", local="local")
+    point = await bench.points().find(POINT, ORGANISATION)
+    assert point is not None
+    assert [each.location for each in point.places] == ["newest", "local", "second"]
+
+
+async def test_restore_that_was_left_behind_writes_nothing_more(bench: RecoveryBench) -> None:
+    """It is told as failed while its disk is silent; when that answers after all, it is asked to stop."""
+    go_on, told = threading.Event(), list[bool]()
+
+    class Silent:
+        def open(self, _claim: Claim, _order: Order, signs: Signs) -> OpenRestore:
+            class _Restore:
+                def restore(
+                    self, *, on_progress: Callable[[ProgressReport], None], is_cancelled: Callable[[], bool]
+                ) -> Restored:
+                    del on_progress
+                    told.append(is_cancelled())
+                    signs.at("restoring", "the target at restored", errors.TARGET_UNUSABLE)
+                    go_on.wait(30)
+                    told.append(is_cancelled())
+                    raise RunInterrupted
+
+                def close(self) -> None:
+                    pass
+
+            return _Restore()
+
+    await bench.request("op-1")
+    claims = bench.claims()
+    claim = await claims.take("w1")
+    assert claim is not None
+    try:
+        await bench.performance(claims, Silent(), leave_seconds=0.1).perform(claim, lambda: False)
+        failed = (await bench.told("op-1"))[-1]
+        assert isinstance(failed, RecoveryFailed)
+        assert "the target at restored" in failed.hint
+    finally:
+        go_on.set()
+    await eventually(lambda: told == [False, True])

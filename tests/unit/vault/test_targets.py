@@ -30,7 +30,7 @@ def _look(
     more: tuple[tuple[str, str, str], ...] = (),
 ) -> bytes:
     """`more`: role, organisation and folder below the home of locations besides."""
-    for name in ("restored/keys", "restored/tier/org-a", "restored/source"):
+    for name in ("restored/keys", "restored/around/logs", "restored/tier/org-a", "restored/source"):
         (home / name).mkdir(parents=True, exist_ok=True)
     entries = [
         ("restored", "target", home / "restored"),
@@ -56,7 +56,7 @@ def _look(
     registry.write_text(json.dumps({"locations": locations}))
     return target_folder(
         Locations(registry),
-        OwnFolders([home / "restored" / "keys"]),
+        OwnFolders([home / "restored" / "keys", home / "restored" / "around" / "logs"]),
         "org-a",
         location_name=location,
         relative=path,
@@ -73,6 +73,7 @@ def _look(
         ("new", {"location": "gone"}, errors.TARGET_UNUSABLE),
         ("../elsewhere", {}, errors.PATH_OUTSIDE_LOCATION),
         ("keys/new", {}, errors.TARGET_EXCLUDED),
+        ("around", {}, errors.TARGET_EXCLUDED),
         ("tier/org-a/new", {}, errors.TARGET_EXCLUDED),
         ("", {"policy": "overwrite"}, errors.TARGET_EXCLUDED),
         ("source/new", {"policy": "overwrite"}, errors.TARGET_NEEDS_APPROVAL),
