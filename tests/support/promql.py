@@ -1,10 +1,10 @@
 """A small part of PromQL, for tests alone: what the alert rules are written in, and nothing beyond it.
 
 What it does not know it refuses, so that a rule never passes by being misread. Known: numbers, `time()`, selectors with
-`=` and `!=`, `increase(selector[range])`, `sum|min|max by (labels) (…)`, `* /`, `+ -`, comparisons with a number on
-the right (they filter), and `or`. Two vectors are matched on equal labels. `increase` is what was counted between the
-first and the last scrape of the range, resets included and without extrapolation: it is above zero where Prometheus's
-is, and like there a series that is in one scrape only has none.
+`=` and `!=`, `increase(selector[range])`, `absent(selector)`, `sum|min|max by (labels) (…)`, `* /`, `+ -`, comparisons
+with a number on the right (they filter), and `or`. Two vectors are matched on equal labels. `increase` is what was
+counted between the first and the last scrape of the range, resets included and without extrapolation: it is above zero
+where Prometheus's is, and like there a series that is in one scrape only has none.
 """
 
 import itertools
@@ -165,6 +165,8 @@ class _Reader:
             return float(self._now)
         if text == "increase":
             return self._increase()
+        if text == "absent":
+            return self._absent()
         if text in _AGGREGATE:
             return self._aggregation(_AGGREGATE[text])
         if self._peek() == "(":
@@ -206,6 +208,15 @@ class _Reader:
                 for labels, value in self._selected(series, name, matchers).items():
                     counted.setdefault(_without_name(labels), []).append(value)
         return {labels: _grown(values) for labels, values in counted.items() if len(values) > 1}
+
+    def _absent(self) -> Vector:
+        """One series, of the labels that the selector names, where it selects none."""
+        self._take(text="(")
+        name, matchers = self._take("name"), self._matchers()
+        self._take(text=")")
+        if self._selected(self._scrapes.taken[-1][1], name, matchers):
+            return {}
+        return {_labels({label: text for label, is_equal, text in matchers if is_equal}): 1.0}
 
     def _aggregation(self, aggregate: Callable[[list[float]], float]) -> Vector:
         self._take(text="by")

@@ -53,6 +53,8 @@ def _found(scrapes: Scrapes, expression: str, label: str = "instance", **at: flo
         ("max by (outcome) (increase(runs_total[5m]))", "outcome", {"failed": 1.0, "completed": 0.0}),
         ("increase(runs_total[30s]) > 0", "outcome", {}),
         ("absent_one > 0", "instance", {}),
+        ('absent(up{job="another",instance!="x"})', "job", {"another": 1.0}),
+        ('absent(up{job="wedsync-backup"})', "job", {}),
     ],
 )
 def test_expression_has_the_value_that_prometheus_gives(
@@ -98,7 +100,7 @@ def test_series_that_was_not_there_before_has_not_grown() -> None:
         "sum(free)",
         "free 5",
         "free > 5x",
-        "absent(free)",
+        "rate(free[5m])",
     ],
 )
 def test_what_it_does_not_know_it_refuses(scrapes: Scrapes, expression: str) -> None:

@@ -5,15 +5,16 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import yaml
 
 from chassis.life.health import Health, HealthServer, answer
 from chassis.life.tasks import Supervised
 from chassis.telemetry.figures import DiskSpace, Figures
 from chassis.telemetry.instruments import Telemetry
 from gateway.projections.projector import Projector
-from tests.support.alerts import firing
+from tests.support.alerts import ROOT, RULES, firing
 from tests.support.eventually import eventually
-from tests.support.promql import Scrapes
+from tests.support.promql import JOB, Scrapes
 
 
 class Process:
@@ -34,6 +35,17 @@ class Process:
 def process() -> Process:
     """A process that has nothing to show yet."""
     return Process()
+
+
+async def test_nothing_that_is_scraped(process: Process) -> None:
+    """Prometheus has found no target: there is no figure that any other rule could look at."""
+    process.scrapes.add(0, {})
+    assert firing(process.scrapes, "WedsyncNothingScraped") == [{"job": JOB}]
+    assert [alert for alert in RULES if firing(process.scrapes, alert)] == ["WedsyncNothingScraped"]
+    await process.scrape(60)
+    assert not firing(process.scrapes, "WedsyncNothingScraped")
+    written = yaml.safe_load((ROOT / "deploy/observability/prometheus.yml").read_text())
+    assert [each["job_name"] for each in written["scrape_configs"]] == [JOB]
 
 
 async def test_loop_that_breaks_off_again_and_again(process: Process) -> None:
