@@ -3,7 +3,7 @@
 Promise: nothing is taken away here. What live snapshots need of such a pack is proven, compressed and encrypted again
 under the newest key of its domain, and stored on every tier that has one of the packs; when it is in their indexes, the
 old packs are as needless as any. While one pack is moved the next is read, and the one before is sent to all tiers at
-once. Memory: two packs that are read, one that is sent, and one that is being filled for each domain and kind.
+once. Memory: what is needed of two packs, one that is sent, and one that is being filled for each domain and kind.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from repository.index.pack_catalog import each_in_parallel
 from repository.opened.open_tier import OpenTier
 from repository.opened.pack_access import nearest_first
 from repository.opened.repository import Repository
+from repository.prune.needed_frames import NeededFrames, read_needed
 from repository.stored.buffers import Memory, new_memory
 from repository.stored.compression import Compressor
 from repository.stored.index_segment import Segment, columns_of
-from repository.stored.object_reading import read_object
 from repository.stored.pack_builder import PACK_TARGET, PackWriter, RawFrame, SealedPack
-from repository.stored.pack_reader import FrameOpener, read_footer
+from repository.stored.pack_reader import FrameOpener
 
 READ_AT_ONCE: Final = 2
 """Packs that are read, or wait to be moved."""
@@ -116,15 +116,19 @@ class Repacking:
         self.failed: dict[str, RepositoryError] = {}
 
     def move(self, packs: Collection[bytes], wanted: set[bytes]) -> None:
-        """Store the `wanted` chunks of these packs again; what was stored leaves the set. A pack that no tier has whole
-        is passed over: it stays.
+        """Store the `wanted` chunks of these packs again; what was stored leaves the set. What no tier has whole is
+        passed over: it stays.
         """
         with ThreadPoolExecutor(max(1, len(self._tiers)), thread_name_prefix="repack-send") as self._senders:
-            for pack_id, bodies in each_in_parallel(self._read, sorted(packs), READ_AT_ONCE):
+
+            def read(pack_id: bytes) -> Iterator[NeededFrames]:
+                return self._read(pack_id, wanted)
+
+            for places in each_in_parallel(read, sorted(packs), READ_AT_ONCE):
                 self._check_cancelled()
-                for body in bodies:
+                for found in places:
                     try:
-                        self._move_from(body, pack_id, wanted)
+                        self._move_from(found, wanted)
                     except RepositoryError:
                         continue
                     break
@@ -144,28 +148,33 @@ class Repacking:
             except RepositoryError as error:
                 self.failed[tier.name] = error
 
-    def _read(self, pack_id: bytes) -> tuple[bytes, Iterator[bytes]]:
-        """A pack's bytes as the nearest tier gives them, and behind them, asked for only then, as the others do."""
-        bodies = self._bodies(pack_id)
-        first = next(bodies, None)
-        return pack_id, iter(()) if first is None else chain((first,), bodies)
+    def _read(self, pack_id: bytes, wanted: Collection[bytes]) -> Iterator[NeededFrames]:
+        """What is wanted of a pack as the nearest tier gives it, and behind it, asked for only then, as the others do.
 
-    def _bodies(self, pack_id: bytes) -> Iterator[bytes]:
-        for tier in nearest_first(self._repository.readable_tiers()):
-            body: bytes | None = None
-            with suppress(RepositoryError):
-                body = read_object(tier.store, pack_object_key(pack_id))
-            if body is not None:
-                yield body
+        While it is read others may leave the set.
+        """
 
-    def _move_from(self, body: bytes, pack_id: bytes, wanted: set[bytes]) -> None:
-        pack, frames = read_footer(body, self._repository.keys, pack_id)
-        writer = self._writer(pack.keys.domain, pack.header.kind)
-        view = memoryview(body)
-        for entry in frames:
+        def places() -> Iterator[NeededFrames]:
+            for tier in nearest_first(self._repository.readable_tiers()):
+                found: NeededFrames | None = None
+                with suppress(RepositoryError):
+                    found = read_needed(tier.store, self._repository.keys, pack_id, is_wanted)
+                if found is not None:
+                    yield found
+
+        def is_wanted(entry: FrameEntry) -> bool:
+            return any(each in wanted for each in ids_of(entry.chunk_ids))
+
+        each = places()
+        first = next(each, None)
+        return iter(()) if first is None else chain((first,), each)
+
+    def _move_from(self, found: NeededFrames, wanted: set[bytes]) -> None:
+        writer = self._writer(found.pack.keys.domain, found.pack.header.kind)
+        for entry, stored in found.frames:
             if not any(each in wanted for each in ids_of(entry.chunk_ids)):
                 continue
-            frame = self._opener.verified(pack, view[entry.offset : entry.offset + entry.length], entry)
+            frame = self._opener.verified(found.pack, stored, entry)
             kept = _kept(entry, frame.raw, wanted)
             raw, content_class = b"".join(kept.values()), entry.header.content_class
             compression, payload = self._compressor.compress(raw, content_class)

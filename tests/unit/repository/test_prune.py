@@ -449,7 +449,7 @@ def test_a_damaged_pack_is_written_again_from_another_tier_and_one_that_nobody_h
         assert location is not None
         for name in "ab" if is_everywhere else "a":
             body = bytearray(scene.store(name).get(pack_object_key(location.pack_id)))
-            body[len(body) // 2] ^= 1
+            body[location.frame_offset + location.frame_length // 2] ^= 1
             scene.store(name).put(pack_object_key(location.pack_id), bytes(body))
         done = prune(scene.reopen())
         assert all(plan.is_complete for plan in done.values())
@@ -501,3 +501,32 @@ def test_segments_that_were_replaced_too_long_ago_for_the_state_to_remember_go_a
     prune(scene.repository)
     there = {info.key.removeprefix("index/") for info in store.list("index/")}
     assert there == {*scene.reopen().tier("a").log.state.segments, "ab" * 32}
+
+
+@pytest.mark.parametrize(("tail", "gap"), [(256 << 10, 256 << 10), (30, 0)])
+def test_of_a_pack_that_is_written_again_the_waste_is_not_read(
+    monkeypatch: pytest.MonkeyPatch, tail: int, gap: int
+) -> None:
+    """Neither is it missed where it is damaged: what is needed is proven by itself."""
+    monkeypatch.setattr("repository.prune.needed_frames.TAIL_LENGTH", tail)
+    monkeypatch.setattr("repository.prune.needed_frames.GAP_LENGTH", gap)
+    scene = Scene()
+    kept, left = _sparse(scene)
+    repository = scene.reopen()
+    index, keys = repository.tier("a").index, repository.keys.active()
+    needed = {index.lookup(keys.chunk_id(body)) for body in left.values()}
+    (pack_id,) = {each.pack_id for each in needed if each is not None}
+    places = {each.frame_offset for each in needed if each is not None}
+    body = bytearray(scene.store("a").get(pack_object_key(pack_id)))
+    for chunk_id, found in rows_of(index.segments(), [pack_id]):
+        location = index.lookup(chunk_id)
+        assert found == pack_id
+        assert location is not None
+        if location.frame_offset not in places:
+            body[location.frame_offset + location.frame_length // 2] ^= 1
+    assert body != scene.store("a").get(pack_object_key(pack_id))
+    scene.store("a").put(pack_object_key(pack_id), bytes(body))
+    assert prune(scene.reopen())["a"].deleted
+    assert pack_id not in _packs(scene)
+    _expect_whole(scene.reopen(), {"kept": (kept, left)})
+    assert check(scene.reopen(), read_percent=100).is_ok
