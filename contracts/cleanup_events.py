@@ -130,7 +130,7 @@ class RetentionCleanedUp(CleanupFact, frozen=True, kw_only=True):
 
     `gone`, `kept`, `waiting`, `overdue`: how many points; `waits`, `going`: the first thousand of those that wait, and
     of those that would go. `unseen`: points that no tier that answers has: they were left alone. `degraded`: some place
-    was not cleaned, as `places` say. `is_partial_measure`: a worker died over it, which may have freed more.
+    was left out, as `places` say. `is_partial_measure`: a worker died over it, which may have freed more.
     """
 
     dry_run: bool

@@ -73,6 +73,8 @@ async def test_policy_is_previewed_and_carried_out_and_what_is_locked_waits(plat
         freed = {each["location"]: each["freedBytes"] > 0 for each in done["result"]["places"]}
         assert freed == {"local": True, "cloud-primary": True, "offsite": False}
 
+        told = platform.platform.command("show", done["id"])
+        assert "is a cleanup" in told.stdout, told.stdout
         gone = await studio.initiate(http, old, "old")
         assert gone.json()["code"] == errors.RECOVERY_POINT_GONE.code
         recovery = await studio.recovered(http, await studio.initiate(http, newest, "all"))

@@ -160,6 +160,11 @@ class RepositoryCleanup:
         self._untold |= done.failed
         return list(done.tiers)
 
+    def left_out(self) -> Sequence[PlaceCleaned]:
+        """See `OpenCleanup.left_out`."""
+        away = [tier.name for tier in self._repository.tiers if not tier.is_ready]
+        return [self._cleaned(location, None) for location in sorted(away)]
+
     def prune(self) -> Sequence[PlaceCleaned]:
         """See `OpenCleanup.prune`."""
         with translated(self._places):

@@ -33,6 +33,8 @@ PORTION = 500
 FRUITLESS_MAX = 3
 """So often a hold may come between a look and its forgetting before the cleanup ends with that."""
 
+_OVER_BY_ITSELF = (errors.UNAVAILABLE, errors.CONCURRENT_CHANGE)
+
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -75,6 +77,8 @@ class CleanupPerformance(Performance[RetentionCleanup, _Attempt]):
 
     def waits_for(self, error: PlatformError) -> tuple[ErrorCode, str]:
         """What a cleanup waits for."""
+        if error.code in _OVER_BY_ITSELF:
+            return error.code, "Nothing is to be done: the cleanup is tried again by itself."
         return told_code(error.code), waiting_hint(error)
 
     async def carry_out(self, attempt: _Attempt) -> None:
@@ -87,7 +91,9 @@ class CleanupPerformance(Performance[RetentionCleanup, _Attempt]):
         assessed = Assessment()
         if opened is not None:
             assessed = await self._assess(attempt, opened)
-            if not cleanup.dry_run:
+            if cleanup.dry_run:
+                places = opened.left_out()
+            else:
                 assessed = await self._let_go(attempt, opened, assessed)
                 places = await self._in_thread(attempt, "deleting what nothing needs", opened.prune)
         cleanup.complete(assessed, places, fence=claim.fence, seconds=time.monotonic() - started)

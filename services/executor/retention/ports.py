@@ -73,6 +73,10 @@ class OpenCleanup(Protocol):
         """Have each tier that answers forget them; at which locations. None: a hold came for one of them."""
         ...
 
+    def left_out(self) -> Sequence[PlaceCleaned]:
+        """The locations that do not take part, each with why: what was looked at says nothing of them."""
+        ...
+
     def prune(self) -> Sequence[PlaceCleaned]:
         """Delete what nothing needs any more, and say of every location what was done."""
         ...

@@ -214,6 +214,9 @@ async def test_what_is_held_or_read_stays_and_what_somebody_forgot_is_told(bench
 async def test_a_tier_that_is_away_is_told_as_not_cleaned_and_follows_when_it_is_back(bench: ExecutorBench) -> None:
     """It comes back with everything, and nothing of that is a point again."""
     shutil.move(bench.tier("second"), bench.home / "away")
+    dry = await _clean(bench, "dry", dry_run=True)
+    assert (dry.gone, dry.degraded) == (2, True)
+    assert [(each.location, each.code) for each in dry.places] == [("second", errors.TIER_VANISHED.code)]
     done = await _clean(bench, "first")
     assert (done.gone, done.degraded) == (2, True)
     assert {each.location: (each.code, bool(each.freed_bytes)) for each in done.places} == {
