@@ -49,7 +49,7 @@ RECEIVER_NOT_PUBLIC = entered(
     422,
     Retry.AFTER_OPERATOR,
     "The receiver is not on the public internet",
-    "Use a public address. An operator may allow private ones: WEDSYNC_NOTIFY_PRIVATE=true.",
+    "Use a public address, or ask an operator to allow private ones.",
 )
 RECEIVER_UNREACHABLE = entered(
     "receiver-unreachable",

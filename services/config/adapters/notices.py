@@ -148,7 +148,8 @@ class RecordedNotices:
     async def plan_overdue(self, planned: Sequence[Notification], organisation: str, due: Due) -> None:
         """Record what is planned, and end the timer, in one transaction."""
         context = Context(organisation, "service:config", correlation_id=due.id)
-        await self._store.save(*planned, context=context, also=[*_fall_due(planned), _timer(due).done()])
+        told = Statement(_TELL, (due.configuration_id, NotificationEvent.OVERDUE.value, due.now))
+        await self._store.save(*planned, context=context, also=[*_fall_due(planned), told, _timer(due).done()])
 
     async def settle(self, due: Due, notification: Notification | None, next_at: datetime | None) -> None:
         """Record what is pending, and end the timer or move it, in one transaction."""

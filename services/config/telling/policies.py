@@ -20,7 +20,7 @@ PAUSES = (
     *(3 * HOUR,) * 6,
 )
 """Between two attempts, in seconds: about a day in all. One that was away for an hour has it 15 minutes later."""
-WORSE = frozenset({NotificationEvent.DEGRADED, NotificationEvent.FAILED, NotificationEvent.MISSED})
+WORSE = ALARMS | {NotificationEvent.DEGRADED}
 """After which a whole backup is a recovery."""
 
 

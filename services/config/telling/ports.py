@@ -74,7 +74,7 @@ class Notices(Protocol):
         ...
 
     async def plan_overdue(self, planned: Sequence[Notification], organisation: str, due: Due) -> None:
-        """Record what is planned since a run is overdue, and that it is waited for no more."""
+        """Record what is planned since a run is overdue, that this happened last, and that it is waited for no more."""
         ...
 
     async def settle(self, due: Due, notification: Notification | None, next_at: datetime | None) -> None:
