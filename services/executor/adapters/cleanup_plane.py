@@ -5,9 +5,9 @@ opens the repository for itself, beside runs that have it open: what forgets and
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -112,7 +112,7 @@ class RepositoryCleanup:
         with translated(self._places):
             for tier in self._repository.ready_tiers():
                 self._attempt(tier, lambda tier=tier: tier.refresh())  # type: ignore[misc]  # mypy infers no default
-            seen = _Seen(self._repository, list(self._readers()))
+            seen = _Seen(self._repository, list(self._readers()), self._places)
             clocks = [known.now, *self._clocks()]
         self._snapshot_of = {point.id: point.snapshot_id for point in known.points}
         gone: list[GoingPoint] = []
@@ -123,7 +123,7 @@ class RepositoryCleanup:
             if seen.is_forgotten(point):
                 other = _going(point.id, point.configuration_id, (FORGOTTEN_ELSEWHERE,))
                 gone.append(decided.get(point.id, other))
-            elif (judged := seen.point(point)) is None:
+            elif (judged := seen.point(point, known.configurations.get(point.configuration_id))) is None:
                 unseen += 1
             else:
                 by_configuration.setdefault(point.configuration_id, []).append(judged)
@@ -237,8 +237,9 @@ class RepositoryCleanup:
 class _Seen:
     """What the logs of the tiers that can be read say of snapshots."""
 
-    def __init__(self, repository: Repository, readers: Sequence[tuple[str, str]]) -> None:
+    def __init__(self, repository: Repository, readers: Sequence[tuple[str, str]], locations: Collection[str]) -> None:
         tiers = repository.readable_tiers()
+        self._away = set(locations) - {tier.name for tier in tiers}
         self._states = {tier.name: tier.log.state for tier in tiers}
         self._snapshots = {tier.name: tier.snapshots() for tier in tiers}
         self._holds = orders.holds_of(repository)
@@ -252,19 +253,28 @@ class _Seen:
         is_told = any(snapshot in state.forgotten for state in self._states.values())
         return is_told and not holding(snapshot, self._holds)
 
-    def point(self, known: KnownPoint) -> Point | None:
-        """As the planner takes it; None where no tier has it."""
+    def point(self, known: KnownPoint, body: ConfigurationBody | None) -> Point | None:
+        """As the planner takes it; None where no tier has it. `body`: of its configuration.
+
+        What a tier that is away has locked is not known: it is taken to be as the configuration asks.
+        """
         snapshot = known.snapshot_id
         places = tuple(name for name, found in self._snapshots.items() if snapshot in found)
         if not places:
             return None
         ends = ((name, self._states[name].locked_until.get(snapshot, 0)) for name in places)
+        asked = () if body is None else body.storage_destinations.by_tier().values()
+        assumed = (
+            (each.location, known.at.astimezone(UTC) + timedelta(days=each.lock_days))
+            for each in asked
+            if each.lock_days and each.location in self._away
+        )
         return Point(
             id=known.id,
             at=known.at.astimezone(UTC),
             is_proven=known.is_proven,
             places=places,
-            locks=tuple((name, datetime.fromtimestamp(end, UTC)) for name, end in ends if end),
+            locks=(*((name, datetime.fromtimestamp(end, UTC)) for name, end in ends if end), *assumed),
             holds=tuple(holding(snapshot, self._holds)),
             readers=(*known.readers, *sorted(self._readers.get(snapshot, ()))),
         )

@@ -214,6 +214,12 @@ async def test_what_is_held_or_read_stays_and_what_somebody_forgot_is_told(bench
 async def test_a_tier_that_is_away_is_told_as_not_cleaned_and_follows_when_it_is_back(bench: ExecutorBench) -> None:
     """It comes back with everything, and nothing of that is a point again."""
     shutil.move(bench.tier("second"), bench.home / "away")
+    # What it has locked nobody can ask it: it is taken to be what the configuration asks for.
+    locking = {**BOTH, "cloud_primary": Destination(location="second", lock_days=30)}
+    await bench.configure(version=2, retention_policy_id="policy", **locking)
+    waiting = await _clean(bench, "waiting")
+    assert (waiting.gone, waiting.kept, waiting.waiting, _snapshots(bench, "local")) == (0, 1, 2, 3)
+    await bench.configure(version=3, retention_policy_id="policy", **BOTH)
     dry = await _clean(bench, "dry", dry_run=True)
     assert (dry.gone, dry.degraded) == (2, True)
     assert [(each.location, each.code) for each in dry.places] == [("second", errors.TIER_VANISHED.code)]
