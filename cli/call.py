@@ -32,6 +32,7 @@ SAY_SECONDS = 20.0
 """How soon, and how often from then on, it is said that an answer has not come."""
 _BEFORE = ("initializing", "preparing")
 _ENDED = ("completed", "failed", "cancelled")
+_VERDICTS = {"pass": ExitCode.OK, "fail": ExitCode.FAILED, "unknown": ExitCode.DEGRADED, "untested": ExitCode.DEGRADED}
 
 
 class _Kind(NamedTuple):
@@ -165,6 +166,10 @@ class Call:
         elif refused := answer.get("refusedItems"):
             _tell(f"{refused} of {len(answer['items'])} are refused: items has the problem of each")
             code = ExitCode.DEGRADED
+        elif "findings" in answer and (said := answer.get("verdict")) in _VERDICTS:
+            code = _VERDICTS[said]
+            if code is not ExitCode.OK:
+                _tell(f"the test says {said}: findings has why")
         elif self._arguments.until_ended:
             answer, code = await self._ended(client, answer)
         field = self._arguments.field

@@ -331,7 +331,7 @@ async def test_bucket_is_looked_at_as_source_and_as_tier(
         assert (told.estimate.source_bytes, told.estimate.files) == (2000, 2)
         assert of(told, Check.TIER_WRITABLE, Tier.OFFSITE) == (Verdict.PASS, None)
         assert of(told, Check.TIER_CLOCK, Tier.OFFSITE) == (Verdict.PASS, None)
-        assert of(told, Check.TIER_SPACE, Tier.OFFSITE) == (Verdict.UNDECIDED, errors.TIER_FULL.code)
+        assert of(told, Check.TIER_SPACE, Tier.OFFSITE) == (Verdict.UNDECIDED, errors.NOT_TESTED.code)
         assert of(told, Check.TIER_LOCKABLE, Tier.CLOUD_PRIMARY) == (Verdict.FAIL, errors.LOCK_NOT_SUPPORTED.code)
         for tier in (Tier.CLOUD_PRIMARY, Tier.OFFSITE):
             assert of(told, Check.TIER_SEPARATE, tier) == (Verdict.FAIL, errors.TIERS_ARE_ONE.code)

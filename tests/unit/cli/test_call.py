@@ -184,6 +184,19 @@ async def test_request_of_which_some_is_refused_ends_as_degraded(capsys: pytest.
     assert "1 of 2 are refused" in said.err
 
 
+@pytest.mark.parametrize(
+    ("verdict", "code"), [("pass", ExitCode.OK), ("fail", ExitCode.FAILED), ("unknown", ExitCode.DEGRADED)]
+)
+async def test_test_of_a_configuration_ends_as_it_says(
+    verdict: str, code: ExitCode, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was not seen to pass is no success for a script."""
+    test = {"verdict": verdict, "findings": []}
+    async with api((200, {}, test)) as (client, _):
+        assert await _call(client, "GET", "configurations/1/test") == code
+    assert (verdict in capsys.readouterr().err) is (code is not ExitCode.OK)
+
+
 async def test_run_that_does_not_begin_and_write_that_is_not_answered_are_left_in_time(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

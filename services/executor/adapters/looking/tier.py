@@ -122,7 +122,7 @@ class TierPlace:
     def _has_room(self) -> None:
         location = self._location
         if location is None or self._folder is None:
-            raise Told(Verdict.UNDECIDED, errors.TIER_FULL, "A bucket does not tell how much it still takes.")
+            raise Told(Verdict.UNDECIDED, errors.NOT_TESTED, "A bucket does not tell how much it still takes.")
         trouble = self._ask(lambda: folder_trouble(location, self._reserve_bytes))
         if trouble is not None:
             # What is nearly full takes this run still.
