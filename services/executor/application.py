@@ -124,6 +124,7 @@ class BackupDecisions:
                 retry_of=retry_of,
                 due_at=request.due_at if isinstance(request, BackupFellDue) else None,
                 is_urgent=_is_urgent(request, replica),
+                size_estimate_bytes=replica.last_source_bytes,
             )
             try:
                 await self._runs.record_accepted(run, handling, replica)

@@ -78,6 +78,7 @@ class BackupRun(Aggregate):
         retry_of: str | None = None,
         due_at: datetime | None = None,
         is_urgent: bool = False,
+        size_estimate_bytes: int | None = None,
     ) -> None:
         """Take the run on; a worker will claim it, an urgent one before the organisation's others."""
         self.record(
@@ -91,6 +92,7 @@ class BackupRun(Aggregate):
                 retry_of=retry_of,
                 due_at=due_at,
                 is_urgent=is_urgent,
+                size_estimate_bytes=size_estimate_bytes,
             )
         )
 

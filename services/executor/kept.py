@@ -11,12 +11,13 @@ _BODY = msgspec.json.Decoder(ConfigurationBody)
 
 
 class _Version(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a version without reading it."""
+    """What is known of a version without reading it. `last_source_bytes`: of the latest run that completed, of any."""
 
     configuration_id: str
     organisation: str
     version: int
     state: ConfigurationState = ConfigurationState.ACTIVE
+    last_source_bytes: int | None = None
 
 
 class Replica(_Version, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from chassis.context import Context
 from chassis.handling import Handling
 from chassis.record.eventstore import Statement, StatementRefused
 from contracts.configuration import SourceType
-from contracts.executor_events import BackupCancelled
+from contracts.executor_events import BackupCancelled, BackupCompleted
 from services.executor.adapters.points import kept_points
 from services.executor.domain import BackupRun
 from services.executor.errors import ConfigurationBusy
@@ -33,6 +33,10 @@ RUNS = Work(
 _KEEP_REPORT = """
     INSERT INTO run_reports (run_id, organisation, digest, body) VALUES (%s, %s, %s, %s)
     ON CONFLICT (run_id) DO UPDATE SET digest = excluded.digest, body = excluded.body
+"""
+_REMEMBER = """
+    INSERT INTO last_runs (configuration_id, source_bytes) VALUES (%s, %s)
+    ON CONFLICT (configuration_id) DO UPDATE SET source_bytes = excluded.source_bytes
 """
 
 
@@ -73,6 +77,11 @@ class RecordedRuns(RecordedWork[BackupRun]):
     ) -> None:
         """Record the end of a run, keep its report and its recovery point, and close its claim in one transaction."""
         also = [RUNS.closed(claim), *kept_points(run.pending, context.organisation)]
+        also += [
+            Statement(_REMEMBER, (event.configuration_id, event.totals.source_bytes), name="last-run")
+            for event in run.pending
+            if isinstance(event, BackupCompleted)
+        ]
         if report is not None:
             also.append(Statement(_KEEP_REPORT, (run.id, context.organisation, report.digest, report.body)))
         await self.save_of(run, claim, context, also)

@@ -110,4 +110,6 @@ STATEMENTS: tuple[LiteralString, ...] = (
     *POINTS,
     *CLEANUPS.schema(),
     *READERS,
+    # What the latest run of each configuration that completed has read: by it the next one is estimated.
+    "CREATE TABLE last_runs (configuration_id text PRIMARY KEY, source_bytes bigint NOT NULL)",
 )

@@ -29,8 +29,8 @@ _KEEP_REPLICA = """
 """
 # An older build beside this one writes `retired` alone, and what is retired once is never anything else.
 _FIND_REPLICA = """
-    SELECT organisation, version, body, CASE WHEN retired THEN 'retired' ELSE state END
-    FROM configuration_replicas WHERE configuration_id = %s
+    SELECT organisation, version, body, CASE WHEN retired THEN 'retired' ELSE state END, source_bytes
+    FROM configuration_replicas LEFT JOIN last_runs USING (configuration_id) WHERE configuration_id = %s
 """
 
 
@@ -48,13 +48,14 @@ class ReplicaTable:
                 row = await (await connection.execute(_FIND_REPLICA, (configuration_id,))).fetchone()
         if row is None:
             return None
-        organisation, version, body, state = row
+        organisation, version, body, state, source_bytes = row
         return KeptConfiguration(
             configuration_id=configuration_id,
             organisation=organisation,
             version=version,
             body=bytes(body),
             state=read_plain(state, ConfigurationState),
+            last_source_bytes=source_bytes,
         ).read()
 
     async def remember(self, replica: Replica, handling: Handling) -> None:

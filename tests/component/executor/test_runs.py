@@ -127,15 +127,18 @@ async def test_versions_of_a_configuration_that_come_out_of_order_leave_the_newe
 
 
 async def test_second_run_finds_everything_there(bench: ExecutorBench) -> None:
-    """A source that has not changed adds no bytes of its own."""
+    """A source that has not changed adds no bytes of its own, and its size was estimated by the run before."""
     await bench.configure(local=Destination(location="local"))
-    totals = []
+    totals, estimates = [], []
     for run in ("run-1", "run-2"):
         await bench.request(run)
         await perform_next(bench)
-        completed = (await bench.told(run))[-1]
+        accepted, *_, completed = await bench.told(run)
+        assert isinstance(accepted, BackupAccepted)
         assert isinstance(completed, BackupCompleted)
         totals.append(completed.totals)
+        estimates.append(accepted.size_estimate_bytes)
+    assert estimates == [None, totals[0].source_bytes]
     assert totals[0].new_bytes > 0
     assert totals[1].new_bytes == 0
     assert totals[1].source_bytes == totals[0].source_bytes
