@@ -29,6 +29,8 @@ PACKS_AN_ENTRY: Final = 5000
 DELETED_AT_ONCE: Final = 64
 """Packs between two looks at the log: whether another prune has ended the matter meanwhile."""
 PARALLEL: Final = 16
+SNAPSHOTS_FEW: Final = 1000
+"""Snapshots of which a checkpoint is short: one is left by each prune that takes second copies away."""
 ENTRIES_AT_ONCE: Final = 1000
 UNKNOWN_MANY: Final = 1000
 """Segments of which the state knows nothing, from which on the whole log is asked for them."""
@@ -121,7 +123,12 @@ class Sweep:
         tier, state = self._tier, self._tier.log.state
         keys = [segment_object_key(each) for each in sorted(self._replaced())]
         if with_manifests and state.forgotten:
-            keys += map(manifest_object_key, of_forgotten(tier))
+            gone = list(of_forgotten(tier))
+            keys += map(manifest_object_key, gone)
+            if gone and len(state.snapshots) <= SNAPSHOTS_FEW:
+                # Then their entries need no copy: that no snapshot which should exist was in them is known from it.
+                with suppress(LogContended):
+                    tier.log.checkpoint(is_due=True)
         for key in keys:
             self._check_cancelled()
             with suppress(Locked, AccessDenied):

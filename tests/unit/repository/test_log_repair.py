@@ -233,6 +233,23 @@ def test_lost_entry_of_what_was_forgotten_before_a_checkpoint_is_bridged_unasked
             assert check(scene.repository, read_percent=100).is_ok
 
 
+def test_a_prune_leaves_no_entry_of_what_was_forgotten_that_only_an_operator_gives_up() -> None:
+    """It takes second copies away, and leaves a checkpoint before, however short the log is."""
+    scene = Scene()
+    gone = scene.backup(photos(1), "gone")
+    scene.backup(photos(1, 2), "kept")
+    assert gone is not None
+    number = scene.tier("a").log.state.entry_of[gone.id]
+    forget(scene.reopen(), [gone.id])
+    prune(scene.reopen())
+    assert len(list(scene.store("a").list("snapshots/"))) == 1
+    scene.store("a").put(entry_object_key(number), b"?")
+    assert not check(scene.reopen()).is_ok
+    assert repair(scene.reopen(), scene.tier("a")).is_complete
+    assert check(scene.reopen(), read_percent=100).is_ok
+    assert [each.brief.run_token for each in scene.repository.snapshots()] == ["kept"]
+
+
 def test_lost_entry_of_what_was_forgotten_behind_the_checkpoint_is_left_to_the_operator() -> None:
     """It was committed and forgotten since: by the count it may have been one that should exist."""
     scene = Scene()
@@ -242,7 +259,7 @@ def test_lost_entry_of_what_was_forgotten_behind_the_checkpoint_is_left_to_the_o
     assert late is not None
     number = scene.tier("a").log.state.entry_of[late.id]
     forget(scene.reopen(), [late.id])
-    prune(scene.reopen())
+    scene.store("a").delete(manifest_object_key(late.id))
     assert number > scene.reopen().tier("a").log.state.base
     scene.store("a").put(entry_object_key(number), b"?")
     assert repair(scene.reopen(), scene.tier("a")).unrepaired
