@@ -17,8 +17,6 @@ from repository.tiers.s3.options import S3Options
 from sources.directory import DirectorySource
 from sources.patterns import Patterns, lines_of
 from sources.postgres.database import Database, is_database, password_from
-from sources.postgres.source import PostgresSource
-from sources.s3.source import BucketSource
 from sources.several import SeveralSources
 from sources.standard_input import StandardInput
 
@@ -89,6 +87,8 @@ def asked_for(arguments: argparse.Namespace) -> Asked:
         address = _named_bucket(arguments.paths[0])
         return Asked(_bucket_of(arguments), label(address), address)
     if any(map(is_database, arguments.paths)):
+        from sources.postgres.source import PostgresSource
+
         database = _database_of(arguments)
         return Asked(PostgresSource(database), label(database.label), database.label)
     texts = _patterns_of(arguments)
@@ -150,6 +150,8 @@ def _bucket_of(arguments: argparse.Namespace) -> Source:
             "the source holds a tier of the repository, or lies in it",
             hint="A backup of it would be backed up by the next one, and grow for ever: give another prefix.",
         )
+    from sources.s3.source import BucketSource
+
     return BucketSource(own)
 
 

@@ -8,7 +8,6 @@ from cli.backup_source import Asked, asked_for
 from cli.exit_codes import ExitCode, exit_code_of
 from cli.output import columns, duration, name_fields, say, say_json, shown, size
 from cli.progress import Reading, display
-from cli.repo_dry_run import dry_run
 from cli.repo_key import expect_domain
 from cli.repo_session import interruptible, lock_days, opened
 from cli.repo_snapshots import snapshot_document
@@ -34,7 +33,11 @@ def backup(arguments: argparse.Namespace) -> int:
     """One backup to all tiers that answer, or what one would do."""
     asked = asked_for(arguments)
     with closing(asked.source):
-        return dry_run(arguments, asked) if arguments.dry_run else _backup(arguments, asked)
+        if arguments.dry_run:
+            from cli.repo_dry_run import dry_run
+
+            return dry_run(arguments, asked)
+        return _backup(arguments, asked)
 
 
 def _backup(arguments: argparse.Namespace, asked: Asked) -> int:

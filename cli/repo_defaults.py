@@ -6,7 +6,6 @@ Each is taken as a whole from the first that has it: tiers of two places are nev
 import argparse
 import os
 import re
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -92,6 +91,8 @@ def profiles_path() -> str:
 
 
 def _profile(name: str) -> dict[str, Sequence[str]]:
+    import tomllib
+
     path = profiles_path()
     try:
         with open(path, "rb") as file:

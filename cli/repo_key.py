@@ -21,7 +21,6 @@ from repository.opened.wrappings import (
     remove_wrappings,
 )
 from repository.tiers.places import refuse_key_within
-from repository.upkeep.root_change import change_root
 
 
 def show(arguments: argparse.Namespace) -> int:
@@ -88,6 +87,8 @@ def rotate(arguments: argparse.Namespace) -> int:
     with opened(arguments) as repository:
         provider = provider_of(arguments)
         if arguments.root:
+            from repository.upkeep.root_change import change_root
+
             is_new, stored = change_root(repository, provider)
             what = "the root was changed" if is_new else "a change of the root that was begun is finished"
             done = f"{what}: what the one before signs from now on counts nowhere"

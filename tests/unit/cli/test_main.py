@@ -1,6 +1,7 @@
 """Dispatch, errors and exit codes of the command line."""
 
 import argparse
+import gc
 import importlib
 import json
 import pkgutil
@@ -229,6 +230,27 @@ def test_every_command_has_a_module() -> None:
         name for name, each in cli_main.COMMANDS.items() if not (ROOT / f"{each.module.replace('.', '/')}.py").is_file()
     ]
     assert not missing
+
+
+def test_a_backup_of_a_folder_imports_what_it_needs() -> None:
+    """Its start, which is a tenth of a small backup, does not pay for other sources, profiles and changes of keys."""
+    others = {"tomllib", "sources.s3.source", "sources.postgres.source", "repository.upkeep.root_change"}
+    script = "import sys\nimport cli.main, cli.repo, cli.repo_backup\nprint(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=30, check=True
+    )
+    imported = set(done.stdout.split())
+    assert "repository.backup.backup" in imported
+    assert others.isdisjoint(imported)
+
+
+def test_the_start_is_not_searched_for_circles(command: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a start makes stays: the garbage collector looks at it once, not every 700 objects."""
+    told: list[tuple[int, int, int]] = []
+    monkeypatch.setattr(gc, "set_threshold", lambda *threshold: told.append(threshold))
+    command.run = lambda _arguments: len(told) - 1  # type: ignore[attr-defined]
+    assert cli_main.main(["probe"]) == ExitCode.OK
+    assert told == [(20_000, *gc.get_threshold()[1:])]
 
 
 def test_help_of_one_command_imports_no_other() -> None:
