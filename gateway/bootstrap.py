@@ -29,6 +29,7 @@ from gateway.auth.jwks import KeySet
 from gateway.auth.rate_limit import Rate, TokenBuckets
 from gateway.auth.tokens import TokenRules, TokenVerifier
 from gateway.groups.executions import status
+from gateway.groups.recovery.figures import RecoveryFigures
 from gateway.monitoring.feed import FactFeed
 from gateway.monitoring.live_progress import LiveProgress
 from gateway.monitoring.monitor import Monitor
@@ -131,6 +132,7 @@ def assemble(settings: GatewaySettings) -> Process:
         sockets_per_organisation=settings.sockets_per_organisation,
     )
     telemetry.figures.add("backups", BackupFigures(lambda: monitor.reading(FIGURES)).read)
+    telemetry.figures.add("recoveries", RecoveryFigures(lambda: monitor.reading(FIGURES)).read)
     keys.when_changed(lambda: monitor.end_withdrawn(keys.has))
     _gauge(telemetry, "wedsync_gateway_sockets", "Open WebSockets", lambda: len(monitor))
     _gauge(telemetry, "wedsync_gateway_waiting_writes", "Writes that wait for their answer", lambda: len(waiters))

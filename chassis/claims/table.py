@@ -210,18 +210,18 @@ class ClaimQueue:
         with translated():
             async with self._pool.connection() as connection:
                 ((waiting, oldest, running),) = await (await connection.execute(self._work.sql(_FIGURES))).fetchall()
-        some = f"{self._work.noun}s"
+        noun = self._work.noun
+        some = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
         named = some.capitalize()
         families = [
             GaugeMetricFamily(f"wedsync_queue_waiting_{some}", f"{named} that wait for a worker.", waiting),
             GaugeMetricFamily(f"wedsync_queue_claimed_{some}", f"{named} that a worker has claimed.", running),
         ]
         if oldest is not None:
-            families.append(
-                GaugeMetricFamily(
-                    "wedsync_queue_oldest_timestamp_seconds", "Since when the oldest of them waits.", float(oldest)
-                )
-            )
+            # That of runs was there before there was other work.
+            of = "" if noun == "run" else f"{some}_"
+            name = f"wedsync_queue_oldest_{of}timestamp_seconds"
+            families.append(GaugeMetricFamily(name, "Since when the oldest of them waits.", float(oldest)))
         return list(families)
 
     async def standing(self, *, subject: str, organisation: str) -> Standing:

@@ -99,7 +99,23 @@ ROWS: tuple[tuple[Panel, ...], ...] = (
                 ("max by (job) (wedsync_queue_limit_runs)", "bound"),
             ],
         ),
-        ("Oldest wait", "s", [("time() - min by (job) (wedsync_queue_oldest_timestamp_seconds)", "oldest")]),
+        (
+            "Oldest wait",
+            "s",
+            [
+                ("time() - min by (job) (wedsync_queue_oldest_timestamp_seconds)", "run"),
+                ("time() - min by (job) (wedsync_queue_oldest_recoveries_timestamp_seconds)", "recovery"),
+            ],
+        ),
+        (
+            "Recoveries",
+            "short",
+            [
+                ("max by (outcome) (increase(wedsync_recoveries_ended_total[1h]))", "{{outcome}} in the last hour"),
+                ("max by (job) (wedsync_queue_waiting_recoveries)", "waiting"),
+                ("max by (job) (wedsync_queue_claimed_recoveries)", "claimed"),
+            ],
+        ),
         (
             "Free share of disks",
             "percentunit",

@@ -10,7 +10,7 @@ from chassis.bus.use_cases import handlers_of
 from chassis.claims.aside import SetAside
 from chassis.claims.loop import ClaimLoop
 from chassis.claims.progress import NatsProgress
-from chassis.claims.table import BEAT_SECONDS, ClaimTable
+from chassis.claims.table import BEAT_SECONDS, ClaimQueue, ClaimTable
 from chassis.claims.unclaimed import UnclaimedWork
 from chassis.claims.unclaimed_teller import UnclaimedTeller
 from chassis.clock import SystemClock
@@ -102,6 +102,7 @@ async def run(settings: RecoverySettings) -> int:
         owner=SERVICE,
         telemetry=telemetry,
     )
+    telemetry.figures.add("queue", ClaimQueue(RECOVERIES, pool).read)
     bus = Bus(connection, SERVICE, telemetry=telemetry, health=health)
     operations = RecordedOperations(store)
     sealer = Sealer(settings.keys_dir)

@@ -2,7 +2,7 @@
 
 Those that a running platform cannot be brought to in seconds are in tests/unit/observability/test_provoked.py; the
 refusing relay is in tests/system/test_stack_recovery.py, the certificate in tests/component/chassis/test_trust.py,
-schedules are in tests/component/gateway/test_schedules.py.
+schedules are in tests/component/gateway/test_schedules.py, recoveries beside them and in tests/component/recovery.
 """
 
 import asyncio
@@ -30,6 +30,7 @@ HOUR = 3600.0
 ONLY_IN_TROUBLE = {
     "wedsync_findings",
     "wedsync_queue_oldest_timestamp_seconds",
+    "wedsync_queue_oldest_recoveries_timestamp_seconds",
     "wedsync_tier_behind_since_timestamp_seconds",
     "wedsync_certificate_expires_timestamp_seconds",
     "wedsync_configuration_missed_timestamp_seconds",

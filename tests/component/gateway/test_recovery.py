@@ -3,15 +3,24 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
 import msgspec
 import pytest
 
 from chassis.ids import new_id
 from contracts import errors
 from contracts.executor_events import BackupCompleted
-from contracts.recovery_events import RecoveryCompleted, RecoveryPreparing, RecoveryStarted, RecoveryVerified
+from contracts.recovery_events import (
+    RecoveryCompleted,
+    RecoveryFailed,
+    RecoveryPreparing,
+    RecoveryStarted,
+    RecoveryVerified,
+)
 from contracts.samples import sample_event
+from tests.support.alerts import firing
 from tests.support.gateway import RunningGateway, problem_code, whole_run
+from tests.support.promql import Scrapes
 
 pytestmark = pytest.mark.stack
 
@@ -106,3 +115,25 @@ async def test_recovery_that_can_never_be_is_refused_before_it_is_recorded(
         answer = await http.post("/api/backup/recovery/initiate", json=body, headers=key)
     assert (problem_code(answer), answer.json()["field"]) == (code.code, field), answer.text
     assert not gateway.owners.asked
+
+
+async def test_recovery_that_failed_is_paged_on_for_an_hour(gateway: RunningGateway) -> None:
+    """Each that ended is counted by how it did; of a failed one somebody is woken."""
+    scrapes = Scrapes()
+
+    async def scrape(at: float) -> None:
+        async with httpx.AsyncClient() as http:
+            answer = await http.get(f"http://127.0.0.1:{gateway.process.health_server.port}/metrics")
+        scrapes.add(at, {"gateway": answer.text})
+
+    await scrape(0)
+    for kind in (RecoveryCompleted, RecoveryFailed):
+        operation = await gateway.facts.recovering()
+        await gateway.facts.publish(msgspec.structs.replace(sample_event(kind), operation_id=operation))
+        await gateway.shows(f"/api/backup/recovery/operations/{operation}", lambda shown: shown["finishedAt"])
+    await scrape(60)
+    assert firing(scrapes, "WedsyncRecoveriesFailed") == [{"outcome": "failed"}]
+    assert not firing(scrapes, "WedsyncRecoveriesFailed", in_seconds=3700)
+    ended = scrapes.ask("max by (outcome) (increase(wedsync_recoveries_ended_total[1h])) > 0", at=60)
+    assert isinstance(ended, dict)
+    assert len(ended) == 2

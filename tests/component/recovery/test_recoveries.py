@@ -11,8 +11,12 @@ from typing import Any
 import pytest
 
 from chassis.claims.port import Claim, ProgressReport
+from chassis.claims.table import ClaimQueue
+from chassis.clock import SystemClock
 from chassis.life.blocking import RunInterrupted
+from chassis.life.health import Health, HealthServer, answer
 from chassis.life.signs import Signs
+from chassis.telemetry.instruments import Telemetry
 from contracts import errors
 from contracts.cleanup_events import GoingPoint, RecoveryPointsForgotten
 from contracts.errors import PlatformError
@@ -27,13 +31,16 @@ from contracts.recovery_events import (
     RecoveryVerified,
 )
 from repository.restore.names import MARKER_PREFIX
+from services.recovery.adapters.operations import RECOVERIES
 from services.recovery.kept import Order
 from services.recovery.ports import OpenRestore, Restored
+from tests.support.alerts import firing
 from tests.support.eventually import eventually
 from tests.support.file_trees import differences, seen
 from tests.support.mounted import mounted
 from tests.support.nats_server import NatsServer
 from tests.support.postgres_server import PostgresServer
+from tests.support.promql import Scrapes
 from tests.support.recovery import CONFIGURATION, ORGANISATION, POINT, RecoveryBench, recovery_bench
 
 pytestmark = pytest.mark.stack
@@ -401,3 +408,23 @@ async def test_restore_that_was_left_behind_writes_nothing_more(bench: RecoveryB
     finally:
         go_on.set()
     await eventually(lambda: told == [False, True])
+
+
+async def test_recovery_that_nobody_takes_is_counted_and_paged_on(bench: RecoveryBench) -> None:
+    """By what waits in the queue: after five minutes without a worker."""
+    telemetry, health, scrapes = Telemetry("recovery"), Health("recovery"), Scrapes()
+    HealthServer(health, telemetry)
+    telemetry.figures.add("queue", ClaimQueue(RECOVERIES, bench.pool).read)
+
+    async def scrape() -> None:
+        _, _, body = await answer(health, telemetry, "/metrics")
+        scrapes.add(SystemClock().now().timestamp(), {"recovery": body.decode()})
+
+    await scrape()
+    assert not firing(scrapes, "WedsyncRecoveryWaits", in_seconds=301)
+    await bench.request("op-1")
+    await scrape()
+    assert {"wedsync_queue_waiting_recoveries", "wedsync_queue_claimed_recoveries"} <= scrapes.names()
+    assert not firing(scrapes, "WedsyncRecoveryWaits")
+    assert firing(scrapes, "WedsyncRecoveryWaits", in_seconds=301)
+    assert not firing(scrapes, "WedsyncQueueStuck", in_seconds=3600), "no backup waits"
