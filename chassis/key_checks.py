@@ -1,5 +1,7 @@
 """The sealing keys in a process's readiness and figures: which are missing or damaged, how old they are, what to do."""
 
+from collections.abc import Awaitable, Callable
+
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from chassis.life.health import DEGRADED, Health
@@ -27,6 +29,22 @@ def add_key_checks(health: Health, sealer: Sealer) -> None:
 
     health.add("keys-folder", folder)
     health.add("keys", keys, worst=DEGRADED)
+
+
+def add_keys_of_tenants(health: Health, sealer: Sealer, organisations: Callable[[], Awaitable[list[str]]]) -> None:
+    """Degraded while an organisation of the record has no keys: of that an older copy of the folder knows nothing.
+
+    `organisations`: whose names the record has sealed; may raise UNAVAILABLE.
+    """
+
+    async def check() -> PlatformError | None:
+        names = await organisations()
+        lacking = await sealer.ask(
+            lambda: [f"organisations/{name}" for name in names if not all(sealer.has_keys(name))]
+        )
+        return keys_unusable(lacking) if lacking else None
+
+    health.add("keys-of-organisations", check, worst=DEGRADED)
 
 
 def add_key_figures(telemetry: Telemetry, sealer: Sealer) -> None:

@@ -5,8 +5,9 @@ is verified as the processes verify it, and nothing is made where a setting cann
 the database administrator's to set. The embedded stack does the same at each of its starts. Ends with 4 where dead
 letters were lost with their stream, until `--accept-loss`.
 
-`nats-accounts FOLDER` makes the seeds of the NATS identities and prints the accounts for the server's configuration;
-`keys FOLDER` prepares the folder of the sealing keys, unless the record knows of keys that were made before.
+`nats-accounts FOLDER FILE` makes the seeds of the NATS identities and writes the accounts for the server's
+configuration, whole or not at all: a server that includes an empty file lets everybody in. `keys FOLDER` prepares the
+folder of the sealing keys, unless the record knows of keys that were made before.
 """
 
 import argparse
@@ -38,7 +39,7 @@ from contracts.errors import PlatformError
 from deploy.nats.permissions import TOPOLOGY, generate_keys, identities
 from deploy.nats.server_config import render_accounts
 from deploy.postgres.schemas import SCHEMAS
-from deploy.stack.files import write_once
+from deploy.stack.files import write_atomically, write_once
 
 
 class RecordSettings(Settings, frozen=True, kw_only=True):
@@ -68,15 +69,17 @@ async def main() -> int:
     parser = argparse.ArgumentParser("python -m deploy.elsewhere", description="Make servers of others ready.")
     parser.add_argument("--accept-loss", metavar="REASON", help="dead letters that were lost: it is known, and why")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB")
-    accounts = verbs.add_parser("nats-accounts", help="make the identities' seeds, print the accounts of the server")
+    accounts = verbs.add_parser("nats-accounts", help="make the identities' seeds, write the accounts of the server")
     accounts.add_argument("folder", type=Path, metavar="FOLDER", help="where each seed lies as IDENTITY.seed")
+    accounts.add_argument("file", type=Path, metavar="FILE", help="what the server's configuration includes")
     keys = verbs.add_parser("keys", help="prepare the folder of the sealing keys, once")
     keys.add_argument("folder", type=Path, metavar="FOLDER", help="what WEDSYNC_KEYS_DIR names")
     arguments = parser.parse_args()
     logging.configure("elsewhere", level="warning")
     match arguments.verb:
         case "nats-accounts":
-            sys.stdout.write(_nats_accounts(arguments.folder))
+            write_atomically(arguments.file, _nats_accounts(arguments.folder), mode=0o644)
+            sys.stdout.write(f"nats: {arguments.file} has the accounts of the seeds in {arguments.folder}\n")
             return 0
         case "keys":
             return await _keys(arguments.folder)
@@ -117,9 +120,24 @@ async def _keys(folder: Path) -> int:
                 f"the record knows of what was sealed before, and {folder} has no keys",
                 hint="Mount the folder, or put its copy back: new keys would open nothing of what is there.",
             )
+        _require_empty(folder)
         prepare_keys_folder(folder)
     sys.stdout.write(f"keys: {folder} is prepared\n")
     return 0
+
+
+def _require_empty(folder: Path) -> None:
+    """Raise INVALID_FIELD where this cannot become a folder of keys alone: its disk is not there, or others use it."""
+    fault, hint = "", "Make it, or mount its disk; then try again."
+    if not folder.parent.is_dir():
+        fault = f"{folder.parent} is not there, or is no folder"
+    elif folder.is_dir():
+        fault, hint = f"{folder} holds other files", "Name a folder that is empty, or none."
+        fault = fault if any(folder.iterdir()) else ""
+    elif folder.exists() or folder.is_symlink():
+        fault, hint = f"{folder} is no folder", "Name a folder that is empty, or none."
+    if fault:
+        raise PlatformError(errors.INVALID_FIELD, fault, field="FOLDER", hint=hint)
 
 
 async def _servers(accepted_loss: str | None) -> int:
@@ -164,7 +182,7 @@ async def _servers(accepted_loss: str | None) -> int:
             "nats does not let the identity of WEDSYNC_NATS_SEED_FILE make streams and consumers",
             field="WEDSYNC_NATS_SEED_FILE",
             hint=f"Name the seed of the identity `{TOPOLOGY}`, and give the server the accounts of this build "
-            "(`python3 -m deploy.elsewhere nats-accounts FOLDER`).",
+            "(`python3 -m deploy.elsewhere nats-accounts FOLDER FILE`).",
         ) from error
     finally:
         await connection.stop()

@@ -10,7 +10,7 @@ from chassis.bus.connection import Connection
 from chassis.bus.topology import TopologyCheck
 from chassis.clock import SystemClock
 from chassis.ids import TimeOrderedIds
-from chassis.key_checks import add_key_checks, add_key_figures
+from chassis.key_checks import add_key_checks, add_key_figures, add_keys_of_tenants
 from chassis.life.health import Health, HealthServer
 from chassis.life.runtime import Part, run_service
 from chassis.life.tasks import Supervised
@@ -131,6 +131,13 @@ def assemble(settings: GatewaySettings) -> Process:
         people=people,
         sockets_per_organisation=settings.sockets_per_organisation,
     )
+
+    async def with_configurations() -> list[str]:
+        async with monitor.reading(FIGURES) as database:
+            found = await database.execute("SELECT DISTINCT organisation FROM configurations ORDER BY organisation")
+            return [organisation for (organisation,) in await found.fetchall()]
+
+    add_keys_of_tenants(health, sealer, with_configurations)
     telemetry.figures.add("backups", BackupFigures(lambda: monitor.reading(FIGURES)).read)
     telemetry.figures.add("recoveries", RecoveryFigures(lambda: monitor.reading(FIGURES)).read)
     keys.when_changed(lambda: monitor.end_withdrawn(keys.has))

@@ -131,15 +131,26 @@ def test_processes_become_ready_beside_servers_of_others(elsewhere: Elsewhere) -
     for _ in range(2):
         done = elsewhere.types(block("run", "nats-accounts"))
         assert done.returncode == 0, done.stderr
+        assert_shows(block("expect", "nats-accounts", ("/etc/wedsync/seeds", str(elsewhere.seeds))), done.stdout)
+    accounts, seed = elsewhere.folder / "accounts.conf", elsewhere.seeds / "config.seed"
+    whole = accounts.read_text(), seed.read_text()
+    seed.write_text("")
+    refused = elsewhere.types(block("run", "nats-accounts"))
+    assert (refused.returncode != 0, str(seed) in refused.stderr) == (True, True), refused.stderr
+    assert accounts.read_text() == whole[0], "a server that includes an empty file lets everybody in"
+    seed.write_text(whole[1])
     assert {path.stat().st_mode & 0o777 for path in elsewhere.seeds.iterdir()} == {0o600}
     own = f"jetstream {{ store_dir: {quoted(str(elsewhere.nats.store))} }}\nlisten: {quoted('127.0.0.1:-1')}\n"
-    elsewhere.nats.own = own + (elsewhere.folder / "accounts.conf").read_text()
+    elsewhere.nats.own = own + accounts.read_text()
     elsewhere.nats.start()
     done = elsewhere.types(
         f"export WEDSYNC_NATS_URL={elsewhere.nats.url} WEDSYNC_NATS_SEED_FILE=/etc/wedsync/seeds/{TOPOLOGY}.seed\n"
         "python3 -m deploy.elsewhere"
     )
     assert done.returncode == 0, done.stderr
+    for place, fault in ((accounts, "is no folder"), (elsewhere.seeds, "other files"), (seed / "keys", "is not there")):
+        refused = elsewhere.types(f"python3 -m deploy.elsewhere keys {place}")
+        assert (refused.returncode != 0, fault in refused.stderr) == (True, True), refused.stderr
     done = elsewhere.types(block("run", "keys-folder"))
     assert done.returncode == 0, done.stderr
     assert_shows(block("expect", "keys-folder", ("/var/lib/wedsync/keys", str(elsewhere.keys))), done.stdout)

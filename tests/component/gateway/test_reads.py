@@ -610,6 +610,8 @@ async def test_lost_keys_cost_what_they_sealed_and_are_not_made_anew(gateway: Ru
                 assert (answer.status_code, answer.json()["code"]) == (503, "keys-unusable")
                 assert str(keys) not in answer.text
             assert sorted(keys.rglob("*.key")) == left
+            told = {each.name: each.reason or "" for each in (await gateway.process.health.report()).checks}
+            assert whole in told["keys-of-organisations"], "who has something in the record has keys"
             if lost == ".":
                 assert [each.name for each in keys.iterdir()] == ["SEALING-KEYS"]
                 shutil.rmtree(keys)
@@ -620,6 +622,8 @@ async def test_lost_keys_cost_what_they_sealed_and_are_not_made_anew(gateway: Ru
             (tmp_path / "copy").rename(keys / lost)
             shown = (await http.get(place)).json()
             assert (shown["name"], shown["unreadableFields"]) == (configuration["name"], [])
+        told = {each.name: each.status for each in (await gateway.process.health.report()).checks}
+        assert told["keys-of-organisations"] == "ready"
 
 
 async def test_request_that_is_refused_makes_no_keys(gateway: RunningGateway) -> None:
