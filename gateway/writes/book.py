@@ -228,12 +228,13 @@ class RequestBook:
                 if (write := item_writes().get(type(event))) is not None
             ]
             also.append(Statement(SHOW, (await asyncio.to_thread(_as_json, rows),), name="items"))
-            for spent, caller in ((self._writers, (organisation, actor)), (self._organisations, organisation)):
-                spent.spend(caller, len(rows) - 1)
         # What was drawn up meanwhile may have used up the request's time: that was nobody's who waits for Postgres.
         with answering() if submission.items else nullcontext():
             async with self._shares.of(organisation):
                 await self._store.save(request, context=context, also=also)
+        # Not before: who has to send it once more is not made to wait for what was never taken down.
+        for spent, caller in ((self._writers, (organisation, actor)), (self._organisations, organisation)):
+            spent.spend(caller, len(submission.items) - 1)
 
     async def _known(self, principal: Principal, submission: Submission, key: str) -> _Known | None:
         """What has this key already."""

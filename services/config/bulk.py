@@ -21,7 +21,7 @@ from services.config.ports import Gathered
 
 LOOKS = 100
 LOOK_SECONDS = 0.1
-"""How often it is looked for items that have not arrived: those of one request come before it, on another consumer."""
+"""How often it is looked for items while no more arrive: those of a request come before it, on another consumer."""
 
 
 class BulkDecisions:
@@ -63,9 +63,13 @@ class BulkDecisions:
         await self._gathered.record(bulk, made, handling)
 
     async def _arrived(self, request: ConfigurationsSubmitted) -> Sequence[ConfigurationItemSubmitted]:
-        for _ in range(LOOKS):
-            if await self._gathered.count(request.request_id) >= request.items:
+        seen, idle = -1, 0
+        while idle < LOOKS:
+            count = await self._gathered.count(request.request_id)
+            if count >= request.items:
                 return await self._gathered.items(request.request_id)
+            # As long as more of them come it is no failure that the others are on their way.
+            seen, idle = count, 0 if count > seen else idle + 1
             await asyncio.sleep(LOOK_SECONDS)
         raise PlatformError(errors.BULK_NOT_SEEN_YET, "not all items have arrived")
 

@@ -10,6 +10,7 @@ import pytest
 
 from chassis.ids import new_id
 from contracts import errors
+from contracts.errors import PlatformError
 from contracts.gateway_events import ConfigurationItemRefused, ConfigurationItemSubmitted
 from gateway.projections.rebuild import rebuild
 from tests.support.gateway import NEW_CONFIGURATION, RunningGateway, problem_code
@@ -127,8 +128,22 @@ async def test_what_is_given_up_is_told_of_each_item_and_a_rebuild_keeps_the_res
         assert (await http.get(made.json()["resource"])).json() == before == made.json()
 
 
-async def test_a_thousand_hold_nobody_else_and_count_as_a_thousand_writes(gateway: RunningGateway) -> None:
-    """While they are looked at, sealed and recorded, the loop goes on; the person's next write waits for its turn."""
+async def test_a_thousand_hold_nobody_else_and_count_as_a_thousand_writes(
+    gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While they are looked at, sealed and recorded, the loop goes on; the person's next write waits for its turn.
+
+    What was never taken down counts for nothing.
+    """
+
+    async def is_away(*_: object, **__: object) -> None:
+        raise PlatformError(errors.UNAVAILABLE, "postgres does not answer")
+
+    with monkeypatch.context() as away:
+        away.setattr(gateway.process.gateway.book._store, "save", is_away)
+        async with gateway.http("owner") as http:
+            lost = await send(http, [named(f"number {number}") for number in range(250)])
+            assert problem_code(lost) == errors.UNAVAILABLE.code
     pauses: list[float] = []
     is_over = asyncio.Event()
 
