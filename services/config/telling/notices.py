@@ -1,6 +1,7 @@
 """What becomes of news: who is told of it, and each attempt to."""
 
 import logging
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from chassis.handling import Handling
@@ -46,13 +47,15 @@ class Telling:
             return
         event_id = handling.handled.event_id
         happened_at = moment_of(event_id)
-        configuration = await self._notices.configuration(news.configuration_id)
-        before = await self._notices.last(news.configuration_id)
         planned: list[Notification] = []
-        # Of a configuration that is not there its owner has said so already.
-        if configuration is not None and configuration.organisation == handling.context.organisation:
-            was = None if before is None or before.happened_at >= happened_at else before.event
-            planned = await self._planned(news, event_id, happened_at, configuration, was)
+        # Most organisations have no channel, or none for this: then there is nothing to be looked at.
+        if channels := await self._listening(news, happened_at, handling.context.organisation):
+            configuration = await self._notices.configuration(news.configuration_id)
+            before = await self._notices.last(news.configuration_id)
+            # Of a configuration that is not there its owner has said so already.
+            if configuration is not None and configuration.organisation == handling.context.organisation:
+                was = None if before is None or before.happened_at >= happened_at else before.event
+                planned = await self._planned(news, event_id, happened_at, configuration, channels, was)
         told = Told(news.event, happened_at) if news.event is not NotificationEvent.STARTED else None
         await self._notices.plan(
             planned,
@@ -79,8 +82,17 @@ class Telling:
                 code=errors.BACKUP_OVERDUE.code,
                 due_at=moment_of(due.id),
             )
-            planned = await self._planned(news, due.id, due.now, configuration, None)
+            channels = await self._listening(news, due.now, organisation)
+            planned = await self._planned(news, due.id, due.now, configuration, channels, None)
         await self._notices.plan_overdue(planned, organisation, due)
+
+    async def _listening(self, news: News, happened_at: datetime, organisation: str) -> Sequence[NotificationChannel]:
+        """The channels that are for a configuration. What was before there was one is no news to it."""
+        return [
+            channel
+            for channel in await self._channels.of(organisation)
+            if is_for(channel.in_force(), news.configuration_id) and happened_at >= moment_of(channel.id)
+        ]
 
     async def _planned(
         self,
@@ -88,14 +100,13 @@ class Telling:
         event_id: str,
         happened_at: datetime,
         configuration: Configuration,
+        channels: Sequence[NotificationChannel],
         before: NotificationEvent | None,
     ) -> list[Notification]:
         is_critical = configuration.body is not None and configuration.body.is_wedding_critical
         planned = []
-        for channel in await self._channels.of(configuration.organisation or ""):
+        for channel in channels:
             body = channel.in_force()
-            if not is_for(body, configuration.id) or happened_at < moment_of(channel.id):
-                continue  # What was before there was a channel is no news to it.
             event = told_as(news.event, before, frozenset(body.events))
             notification = Notification.of(event_id, channel.id)
             if event is None or await self._notices.find(notification.id) is not None:
