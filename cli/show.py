@@ -15,7 +15,10 @@ from cli.output import columns, say, say_json
 if TYPE_CHECKING:
     from deploy.stack.layout import Layout
 
-_OF_RUNS = ("failed", "degraded", "waiting")
+_KINDS_OF_LISTS = {
+    **{each: f"{each} runs, the latest" for each in ("failed", "degraded", "waiting")},
+    "channels": "notification channels that have given up",
+}
 LISTED_MAX = 20
 """So many of what uses a place are shown to a person; a machine gets all."""
 
@@ -84,6 +87,10 @@ _QUERIES = {
         SELECT organisation, version, changed_at::text AS changed FROM gateway.retention_policies
         WHERE retention_policy_id = %(id)s
     """,
+    "notification channel": """
+        SELECT organisation, is_active AS active, failing_since::text AS "givenUpSince", failing_code AS code
+        FROM config.notification_channels WHERE channel_id = %(id)s
+    """,
     "request": """
         SELECT organisation, kind AS "asksFor", resource_id AS resource, state, code, submitted_at::text AS submitted
         FROM gateway.requests WHERE request_id = %(id)s
@@ -96,6 +103,10 @@ _CODE = """
         (SELECT string_agg(key || ' ' || (value ->> 'code'), ', ' ORDER BY key) FROM json_each(view -> 'tiers'))) || ']'
 """
 _LISTS = {
+    "channels": """
+        SELECT concat(channel_id, ' of ', organisation, ' [', failing_code, '] since ', failing_since::text)
+        FROM config.notification_channels WHERE failing_since IS NOT NULL ORDER BY failing_since LIMIT 200
+    """,
     "failed": f"""
         SELECT concat(execution_id, ' of ', organisation, {_CODE}, ' at ', finished_at::text)
         FROM gateway.executions WHERE state = 'failed'
@@ -136,7 +147,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="ID",
         type=given,
         help="of a configuration, run, recovery, cleanup, retention policy, request, organisation or place; a tier "
-        "(cloudPrimary) for what its last upload failed of; failed, degraded or waiting for the latest such runs",
+        "(cloudPrimary) for what its last upload failed of; failed, degraded or waiting for the latest such runs; "
+        "channels for those that have given up",
     )
     parser.add_argument("--json", action="store_true", help="one JSON document")
     add_home(parser)
@@ -208,11 +220,7 @@ def _recorded(layout: "Layout", identity: str) -> list[dict[str, Any]]:
             found += [{"kind": kind, **row} for row in rows]
         if (listing := _LISTS.get(identity)) is not None:
             rows = connection.execute(listing.encode()).fetchall()
-            kind = (
-                f"{identity} runs, the latest"
-                if identity in _OF_RUNS
-                else f"last uploads to the tier {identity} failed"
-            )
+            kind = _KINDS_OF_LISTS.get(identity, f"last uploads to the tier {identity} failed")
             found.append({"kind": kind, "listed": [next(iter(row.values())) for row in rows]})
     return found
 

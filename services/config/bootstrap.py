@@ -6,7 +6,7 @@ from chassis.bus.topology import TopologyCheck
 from chassis.bus.use_cases import handlers_of
 from chassis.deciding import Things
 from chassis.handling import UseCase
-from chassis.life.health import DEGRADED, Health, HealthServer
+from chassis.life.health import Health, HealthServer
 from chassis.life.runtime import Part, run_service
 from chassis.locations import Locations
 from chassis.outbox.relay import Relay
@@ -158,7 +158,6 @@ async def run(settings: ConfigSettings) -> int:
     receivers = OpenedReceivers(sealer, private=settings.notify_private)
     telling, attempts = Telling(channels, notices), Attempts(channels, notices, receivers)
     watch = ChannelWatch(pool)
-    health.add("notifications", watch.check, worst=DEGRADED)
     telemetry.figures.add("notifications", watch.figures)
 
     async def send(timer: Timer) -> None:

@@ -112,6 +112,10 @@ async def test_what_was_lost_comes_back_through_the_api_with_a_tier_gone(platfor
         told = await asyncio.to_thread(platform.platform.command, "show", recovery["id"], "--json")
         assert told.returncode == 0, told.stderr
         (found,) = json.loads(told.stdout)["found"]
+        given_up = await asyncio.to_thread(platform.platform.command, "show", "channels", "--json")
+        assert json.loads(given_up.stdout)["found"] == [
+            {"kind": "notification channels that have given up", "listed": []}
+        ]
         assert (found["kind"], found["organisation"], found["state"], found["point"], found["target"]) == (
             *("recovery", platform.organisation, "completed"),
             *(point, studio.names[1]),

@@ -14,14 +14,12 @@ from chassis.postgres.pool import Pool
 from chassis.record.answers import Answers
 from chassis.record.eventstore import EventStore, Statement
 from chassis.timers.table import Timer, cancelled, set_at
-from contracts import errors
 from contracts.config_events import (
     ChannelFact,
     NotificationDelivered,
     NotificationGivenUp,
     NotificationPlanned,
 )
-from contracts.errors import PlatformError
 from contracts.notifications import ChannelState, NotificationEvent
 from contracts.reading import read_plain
 from services.config.adapters.record import OVERDUE
@@ -49,8 +47,7 @@ _WORKS: LiteralString = """
     WHERE channel_id = %s AND failing_since IS NOT NULL
 """
 _FAILING: LiteralString = """
-    SELECT count(*), min(channel_id), min(failing_code), min(organisation)
-    FROM notification_channels WHERE failing_since IS NOT NULL
+    SELECT count(*) FROM notification_channels WHERE failing_since IS NOT NULL
 """
 _LAST: LiteralString = "SELECT event, happened_at FROM told_of_configurations WHERE configuration_id = %s"
 _TELL: LiteralString = """
@@ -60,7 +57,7 @@ _TELL: LiteralString = """
 """
 _WAITING_FOR: LiteralString = "SELECT count(*) FROM timers WHERE kind = 'notification' AND body = %s"
 _WAITING: LiteralString = """
-    SELECT count(*), coalesce(max(extract(epoch FROM statement_timestamp() - due_at)), 0)
+    SELECT count(*), greatest(0, max(extract(epoch FROM statement_timestamp() - due_at)))
     FROM timers WHERE kind = %s
 """
 
@@ -165,25 +162,13 @@ class RecordedNotices:
 
 
 class ChannelWatch:
-    """What is told of notifications: how many wait, and which channels nobody hears of anything by."""
+    """What is told of notifications: how many wait, and how many channels nobody hears of anything by.
+
+    None of it makes the process degraded: a receiver is its organisation's to mend, and no other's trouble.
+    """
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-
-    async def check(self) -> PlatformError | None:
-        """That there are channels whose latest notification was given up."""
-        with translated():
-            async with self._pool.connection() as connection:
-                row = await (await connection.execute(_FAILING)).fetchone()
-        count, channel, code, organisation = row or (0, None, None, None)
-        if not count:
-            return None
-        return PlatformError(
-            errors.catalogue().get(str(code), errors.RECEIVER_FAILED),
-            f"{count} notification channels have given up, such as {channel} of {organisation} ({code})",
-            hint="Its owner mends the receiver and tests it (POST /api/backup/notifications/channels/ID/test), gives "
-            "the channel another address, or retires it: each of these ends this.",
-        )
 
     async def figures(self) -> Iterable[Metric]:
         """At each scrape."""
