@@ -189,6 +189,7 @@ async def _replay(js: "JetStreamContext", arguments: argparse.Namespace) -> int:
     from chassis.bus.deadletters import check_replayable, replay, show
     from contracts import errors
     from contracts.errors import PlatformError
+    from contracts.streams import stream_of
 
     if bool(arguments.number) == arguments.all:
         raise PlatformError(
@@ -211,6 +212,11 @@ async def _replay(js: "JetStreamContext", arguments: argparse.Namespace) -> int:
             print(json.dumps({"replayed": letter.number}))
         else:
             print(f"replayed {letter.number} to {letter.burial.service}/{letter.burial.handler}")
+            if letter.burial.stream == stream_of("gateway"):
+                print(
+                    "  It was a request. Where whoever asked was told not-handled, the replay does nothing: let them "
+                    "ask again."
+                )
     if not chosen and not arguments.json:
         print("There was nothing to replay.")
     return ExitCode.OK

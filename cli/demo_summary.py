@@ -9,7 +9,7 @@ from cli.demo_restore import Command
 from cli.demo_source import SourceSummary
 from cli.demo_told import Told
 from cli.demo_watch import Watch, label
-from cli.output import columns, duration, size
+from cli.output import columns, duration, percent_saved, size
 
 SHOWN_DIFFERENCES = 20
 
@@ -127,8 +127,7 @@ class Outcome:
         rows = [["content", "read", "new", "stored", "saved by compression"]]
         for each in self.execution["completionDetails"]["byClass"]:
             new, stored = each["newBytes"], each["storedBytes"]
-            # What cannot be compressed grows by a few bytes of framing.
-            saved = f"{max(0.0, 100 * (1 - stored / new)):.1f} %" if new else "-"
+            saved = f"{percent_saved(new, stored)} %" if new else "-"
             rows.append([each["contentClass"], size(each["sourceBytes"]), size(new), size(stored), saved])
         return columns(rows, right=(1, 2, 3, 4))
 

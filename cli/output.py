@@ -47,6 +47,12 @@ def size(count: float) -> str:
     return f"{count:.{digits}f} {_UNITS[unit]}"
 
 
+def percent_saved(new: int, stored: int) -> str:
+    """What compression has saved; below nothing where framing outweighs it. Empty of nothing."""
+    text = f"{100 * (1 - stored / new):.1f}" if new else ""
+    return "0.0" if text == "-0.0" else text
+
+
 def moment(time_ns: int) -> str:
     """Nanoseconds since 1970 as a time in UTC, to the second."""
     return datetime.fromtimestamp(time_ns // 10**9, UTC).strftime("%Y-%m-%d %H:%M:%S")

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 
 from cli.exit_codes import ExitCode
-from cli.output import columns, moment, name_fields, say, say_json, shown, size, timestamp
+from cli.output import columns, moment, name_fields, percent_saved, say, say_json, shown, size, timestamp
 from cli.repo_session import opened, tier_states
 from cli.repo_snapshots import certainty_of, completeness_of
 from cli.snapshot_tree import Change, ChangeKind, Found, SnapshotTree, differences
@@ -163,7 +163,8 @@ def _class_document(totals: ClassTotals) -> dict[str, object]:
 
 
 def _percent_saved(totals: ClassTotals) -> str:
-    return f"{100 * (1 - totals.stored_bytes / totals.new_bytes):.1f}%" if totals.new_bytes else ""
+    saved = percent_saved(totals.new_bytes, totals.stored_bytes)
+    return f"{saved}%" if saved else ""
 
 
 def _stored(repository: Repository, name: str) -> dict[str, int]:

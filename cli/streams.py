@@ -1,7 +1,8 @@
 """The standard streams of a command: whatever becomes of them, the command does its work and its exit code says how.
 
 Promise: nobody who reads (a pipe that was closed, a terminal that hung up) ends a command or changes its exit code;
-output that a file or device refuses (a full disk) ends with an error, since who redirected it will look there.
+output that a file or device refuses (a full disk), or for which there is no standard output at all (`>&-`), ends with
+an error, since who redirected it will look there: what nobody was told is no success.
 Descriptors 0, 1 and 2 are taken before anything is opened: else a tier's file would get the number of a closed one,
 and a message would be written into it.
 """
@@ -39,8 +40,9 @@ def secure_streams() -> None:
         try:
             os.fstat(descriptor)
         except OSError:
-            # The lowest free number is this one: the ones before it are taken.
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+            # The lowest free number is this one: the ones before it are taken. What is said by one that was closed is
+            # refused, as the system itself would refuse it.
+            os.set_inheritable(os.open(os.devnull, os.O_RDONLY if descriptor == 1 else os.O_RDWR), True)
     if sys.stdin is None:
         sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - for as long as the process lives
     if sys.stdout is sys.__stdout__:

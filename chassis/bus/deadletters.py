@@ -198,7 +198,10 @@ def check_replayable(letters: Iterable[DeadLetter]) -> None:
     for letter in letters:
         if letter.dismissal is not None:
             raise PlatformError(
-                errors.INVALID_FIELD, f"dead letter {letter.number} was dismissed: {letter.dismissal.reason}"
+                errors.INVALID_FIELD,
+                f"dead letter {letter.number} was dismissed: {letter.dismissal.reason}",
+                hint="What was dismissed stays so, and is not replayed. Is what it asked for wanted after all, have it "
+                "asked for again.",
             )
         if letter.unreadable is not None:
             raise PlatformError(
@@ -219,7 +222,9 @@ async def dismiss(js: JetStreamContext, letter: DeadLetter, dismissal: Dismissal
     if letter.replays or letter.dismissal is not None:
         done = "replayed" if letter.replays else "dismissed"
         raise PlatformError(
-            errors.INVALID_FIELD, f"dead letter {letter.number} was {done} before: nothing is to be done"
+            errors.INVALID_FIELD,
+            f"dead letter {letter.number} was {done} before: nothing is to be done",
+            hint=f"What became of it: wedsync-backup deadletters show {letter.number}",
         )
     headers = {"Nats-Msg-Id": f"dismissal:{letter.number}"}
     subject = dismissal_subject(letter.burial.service, letter.burial.handler, letter.number)

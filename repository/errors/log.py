@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from repository.errors.base import RepositoryError, Retry
@@ -52,7 +53,7 @@ class NoUsableTier(RepositoryError):
         told = cls.hint if may_pass else "Look at what each tier answered: somebody has to act first."
         refusal = cls(
             message,
-            hint=" ".join(dict.fromkeys([told, *(each.hint for each in causes if isinstance(each, RepositoryError))])),
+            hint=_together([told, *(each.hint for each in causes if isinstance(each, RepositoryError))]),
             retry=Retry.LATER if may_pass else Retry.AFTER_OPERATOR,
             **context,
         )
@@ -134,3 +135,9 @@ class RulesInvalid(RepositoryError):
 
     code = "rules-invalid"
     hint = "Say what is to be kept, e.g. `--keep-daily 14 --keep-monthly 12`."
+
+
+def _together(hints: Iterable[str]) -> str:
+    """Several hints as one. A sentence that several of them have is said once, where it comes last."""
+    sentences = re.split(r"(?<=[.!?]) (?=[A-Z])", " ".join(hints))
+    return " ".join(reversed(dict.fromkeys(reversed(sentences))))

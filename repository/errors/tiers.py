@@ -91,7 +91,7 @@ class AccessDenied(TierError):
 
     code = "tier-access-denied"
     retry = Retry.AFTER_OPERATOR
-    hint = "Check the tier's credentials and what its policy or its permissions allow them."
+    hint = "Check the credentials, and what the bucket's policy or the folder's permissions allow them."
 
 
 class TierReadOnly(AccessDenied):

@@ -16,7 +16,10 @@ class RestoreRefused(RepositoryError):
 
     code = "restore-refused"
     retry = Retry.AFTER_OPERATOR
-    hint = "Give an empty or absent folder, or say what to do with what is there: skip, overwrite or rename."
+    hint = (
+        "Give an empty or absent folder, or say what to do with what is there: skip, overwrite or rename"
+        " (--on-conflict of the command)."
+    )
 
 
 class TargetFailed(RepositoryError):

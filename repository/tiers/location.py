@@ -140,6 +140,11 @@ def s3_options(
         raise LocationInvalid(
             "the endpoint is no http or https URL, or has more than host, port and path", option="endpoint"
         )
+    if "ca" in given and (endpoint or "").lower().startswith("http://"):
+        hint = "Write https:// to be encrypted and to have the server proved by it, or leave ca away."
+        raise LocationInvalid(
+            "a file of authorities is named, and over http:// nobody is proved", hint=hint, option="ca"
+        )
     limits = Limits(
         requests=_number(given, "requests", int, 16),
         upload_bytes_per_second=_rate(given, "upload-mib-s"),

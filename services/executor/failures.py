@@ -8,7 +8,7 @@ from chassis.telemetry.logging import describe
 from contracts import errors
 from contracts.configuration import Tier
 from contracts.errors import ErrorCode, PlatformError
-from contracts.tier_failure import TierFailure
+from contracts.tier_failure import TierFailure, told_together
 from services.executor.kept import Replica
 
 _OPEN_HINTS = frozenset(
@@ -60,10 +60,8 @@ def told_hint(error: PlatformError, tier: Tier | None) -> str:
     """
     code = told_code(error.code)
     about = [each for each in failures_of(error) if tier in (None, each.tier) and each.code == code.code]
-    if error.code in _OPEN_HINTS:
-        hint = error.hint
-    else:
-        hint = " ".join(dict.fromkeys(each.hint for each in about)) or code.hint
+    of_tiers = told_together(each.hint for each in about)
+    hint = error.hint if error.code in _OPEN_HINTS else of_tiers or code.hint
     return hint if tier is None or f" {tier.value} " in hint else f"{hint} The tier is {tier.value}."
 
 

@@ -68,6 +68,12 @@ def test_timestamp_keeps_every_nanosecond() -> None:
     assert output.moment(1_790_000_000_123_456_789) == "2026-09-21 14:13:20"
 
 
+def test_what_compression_saves_is_below_nothing_where_it_is() -> None:
+    """Framing outweighs it in tiny files; what comes to nothing has no sign."""
+    figures = ((100, 25), (9, 73), (100_000, 100_010), (5, 5), (0, 0))
+    assert [output.percent_saved(*each) for each in figures] == ["75.0", "-711.1", "0.0", "0.0", ""]
+
+
 def test_columns_are_aligned() -> None:
     """Each column is as wide as its widest cell."""
     assert output.columns([("ID", "SIZE"), ("a", "10"), ("abc", "1")], right=(1,)) == [

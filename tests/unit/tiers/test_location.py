@@ -72,6 +72,7 @@ def test_s3_options_have_defaults() -> None:
         "s3://bucket?endpoint=http://x:banana", "s3://bucket?endpoint=http://x:70000", "s3://bucket?endpoint=http://:9000",
         "s3://bucket?endpoint=http://key:secret@x", "s3://bucket?endpoint=http://x%3Fregion=eu",
         "s3://bucket?lock-mode=none", "s3://bucket?addressing=x", "s3://bucket?originals=yes",
+        "s3://bucket?endpoint=http://x&ca=/etc/ca.pem", "s3://bucket?ca=/etc/ca.pem&endpoint=HTTP://x",
         "s3://bucket?requests=0", "s3://bucket?requests=1.5", "s3://bucket?requests=many", "s3://bucket?requests=-1",
         "s3://bucket?upload-mib-s=0", "s3://bucket?upload-mib-s=nan", "s3://bucket?retry-seconds=inf",
     ],
