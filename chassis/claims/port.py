@@ -148,6 +148,13 @@ class Claims(Protocol):
         """
         ...
 
+    def is_sure(self, claim: Claim) -> bool:
+        """Whether nobody can have taken the work over. Of this process alone, from any thread; it asks nobody.
+
+        A process that was stopped for longer than a silence finds out by it before a heartbeat tells.
+        """
+        ...
+
     async def close(self, claim: Claim) -> bool:
         """Let nobody take the work again, since it has ended. False: the claim is another's."""
         ...

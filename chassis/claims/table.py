@@ -9,6 +9,7 @@ far ahead of it counts for nothing, and turns go on in their order.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -26,6 +27,8 @@ from chassis.record.statements import Statement
 from contracts.errors import ErrorCode
 
 SILENCE_SECONDS = 12.0
+SURE_PART = 0.8
+"""Of the silence: so long after it was heard of a claim is surely nobody else's."""
 """A worker that has not been heard of for this long is taken for dead."""
 BEAT_SECONDS = 0.75
 """Far more often than silence needs: a heartbeat finds what was cancelled where the message that told of it was lost,
@@ -124,13 +127,19 @@ class ClaimTable:
         self._gap = timedelta(seconds=gap_seconds)
         self._since: datetime | None = None
         self._looked_at: datetime | None = None
+        self._heard: dict[tuple[str, int], float] = {}
         self.freed = asyncio.Event()
 
     async def take(self, worker: str, *, aside: Collection[str] = ()) -> Claim | None:
         """Claim the next work, or that of a worker who has fallen silent. See `Claims.take`."""
+        asked_at = time.monotonic()
         async with self._watching(self._pool) as (connection, since):
             row = await self._next(connection, worker, since, list(aside))
-        return None if row is None else Claim(**dict(zip(_TAKEN, row, strict=True)), worker=worker)
+        if row is None:
+            return None
+        claim = Claim(**dict(zip(_TAKEN, row, strict=True)), worker=worker)
+        self._heard[claim.work_id, claim.fence] = asked_at
+        return claim
 
     @asynccontextmanager
     async def _watching(self, pool: Pool) -> AsyncIterator[tuple[psycopg.AsyncConnection[Any], datetime]]:
@@ -167,9 +176,21 @@ class ClaimTable:
     async def beat(self, claims: Sequence[Claim]) -> frozenset[str]:
         """Say that the worker lives. See `Claims.beat`."""
         ids, fences = [claim.work_id for claim in claims], [claim.fence for claim in claims]
+        asked_at = time.monotonic()
         async with self._watching(self._beats) as (connection, _):
             rows = await (await connection.execute(self._work.sql(_BEAT), (ids, fences))).fetchall()
-        return frozenset(work_id for work_id, is_cancelled in rows if not is_cancelled)
+        own = frozenset(work_id for work_id, is_cancelled in rows if not is_cancelled)
+        for claim in claims:
+            if claim.work_id in own:
+                self._heard[claim.work_id, claim.fence] = asked_at
+            else:
+                self._heard.pop((claim.work_id, claim.fence), None)
+        return own
+
+    def is_sure(self, claim: Claim) -> bool:
+        """Whether it was heard of so lately that nobody can have taken it. See `Claims.is_sure`."""
+        heard_at = self._heard.get((claim.work_id, claim.fence))
+        return heard_at is not None and time.monotonic() - heard_at < SURE_PART * self._silence_seconds
 
     async def present(self, worker: str, lack: ErrorCode | None) -> None:
         """Say that the worker looks for work, or not. See `Claims.present`."""
@@ -183,10 +204,12 @@ class ClaimTable:
 
     async def release(self, claim: Claim, *, is_left: bool = False, in_trouble: bool = False) -> None:
         """Give the work back unfinished. See `Claims.release`."""
+        self._heard.pop((claim.work_id, claim.fence), None)
         await self._change(self._work.released(claim, is_left=is_left, in_trouble=in_trouble))
 
     async def close(self, claim: Claim) -> bool:
         """Let nobody take the work again."""
+        self._heard.pop((claim.work_id, claim.fence), None)
         return await self._change(self._work.closed(claim))
 
     async def _change(self, statement: Statement) -> bool:

@@ -128,6 +128,7 @@ class _Restore:
                 writing.take(step, walk)
             self._result.unmatched = unmatched(options.globs, root, self._reader.chunk, self._check)
             writing.drain()
+            self._check()  # What was written last took its time: by now it may be somebody else's to finish.
             # The marker goes when all else is durable: a power cut before that leaves a restore to go on with. So does
             # an entry that could not be restored: once a tier is back, say, the same restore goes on.
             target.make_durable()

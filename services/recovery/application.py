@@ -48,7 +48,7 @@ class RecoveryDecisions:
         operation = RecoveryOperation(request.operation_id)
         operation.accept(request, configuration_id=point.configuration_id, snapshot_id=point.snapshot_id)
         try:
-            target = f"{organisation}/{looked or request.target_digest}"
+            target = f"{organisation}/{looked}"
             await self._operations.record_accepted(operation, handling, target=target, order=order)
         except TargetBusy as busy:
             known = await self._operations.find(request.operation_id, organisation)

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from contracts.reading import decoder_of, read_json
 from contracts.recovery_events import ConflictPolicy
 from contracts.sealed import Sealed
 
@@ -38,4 +39,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     scope: Sealed | None = None
 
 
-ORDER = msgspec.json.Decoder(Order)
+_ORDER = decoder_of(Order)
+
+
+def order_of(body: bytes) -> Order:
+    """An order as a claim has it. A policy that a newer build has written is `unknown`."""
+    return read_json(body, _ORDER)

@@ -16,15 +16,17 @@ from chassis.life.standstills import Standstills
 from chassis.telemetry.logging import describe
 from contracts import errors
 from contracts.errors import ErrorCode, PlatformError
-from contracts.recovery_events import RecoveryState
+from contracts.recovery_events import ConflictPolicy, RecoveryState
 from services.recovery.domain import RecoveryOperation
 from services.recovery.failures import told_code, told_hint, waiting_hint
-from services.recovery.kept import ORDER, Order
+from services.recovery.kept import Order, order_of
 from services.recovery.policies import when_restored
 from services.recovery.ports import DataPlane, OpenRestore, Operations, Restored
 
 LEAVE_SECONDS = 3600.0
 """How long restoring waits for the target or a tier that gives no sign."""
+DOUBT_SECONDS = 0.05
+"""Between two looks whether a claim is still this worker's."""
 OPEN_SECONDS = {errors.TARGET_UNUSABLE: 60.0, errors.TIER_UNREACHABLE: 900.0}
 
 _log = logging.getLogger(__name__)
@@ -98,8 +100,13 @@ class RecoveryPerformance(Performance[RecoveryOperation, _Attempt]):
 
     async def _restore(self, attempt: _Attempt, opened: OpenRestore) -> Restored:
         def is_cancelled() -> bool:
-            # What was left behind writes nothing more when its disk answers after all.
-            return attempt.signs.is_left or attempt.is_cancelled()
+            # What was left behind writes nothing more when its disk answers after all; what may be another worker's by
+            # now waits for the next heartbeat, which tells.
+            while not (is_over := attempt.signs.is_left or attempt.is_cancelled()):
+                if self._claims.is_sure(attempt.claim):
+                    return False
+                time.sleep(DOUBT_SECONDS)
+            return is_over
 
         with self.telling(attempt, RecoveryState.RECOVERING) as tell:
             call = partial(opened.restore, on_progress=tell, is_cancelled=is_cancelled)
@@ -128,7 +135,14 @@ class RecoveryPerformance(Performance[RecoveryOperation, _Attempt]):
 
 
 def _order_of(claim: Claim) -> Order:
-    """What is to be done. Raises INTERNAL where the claim does not say: it ends, rather than go round for ever."""
+    """What is to be done. Raises INTERNAL where the claim does not say: it ends, rather than go round for ever.
+
+    Raises EVENT_UNREADABLE where a newer build has written it.
+    """
     if claim.body is None:
         raise PlatformError(errors.INTERNAL, "the claim does not say what is to be restored")
-    return ORDER.decode(claim.body)
+    order = order_of(claim.body)
+    if order.conflict_policy not in set(ConflictPolicy):
+        # Given back: a worker of the newer build can do it.
+        raise PlatformError(errors.EVENT_UNREADABLE, "a newer build wrote what is to be restored")
+    return order

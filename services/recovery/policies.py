@@ -2,6 +2,7 @@
 
 from contracts import errors
 from contracts.gateway_events import RecoveryRequested
+from contracts.recovery_events import ConflictPolicy
 from contracts.refusal import Objection
 from services.recovery.kept import KeptPoint
 from services.recovery.ports import Restored
@@ -18,6 +19,8 @@ def when_recovery_requested(
         return Objection(errors.SECOND_FACTOR_NEEDED, hint=errors.SECOND_FACTOR_NEEDED.hint)
     if point is not None and point.is_gone:
         return Objection(errors.RECOVERY_POINT_GONE, "recoveryPointId", errors.RECOVERY_POINT_GONE.hint)
+    if request.conflict_policy not in set(ConflictPolicy):
+        return Objection(errors.EVENT_UNREADABLE, hint=errors.EVENT_UNREADABLE.hint)
     if point is None or not point.places:
         late = deliveries >= DELIVERIES_BEFORE_REFUSAL
         code = errors.RECOVERY_POINT_UNKNOWN if late else errors.RECOVERY_POINT_NOT_SEEN_YET

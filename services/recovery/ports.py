@@ -62,11 +62,8 @@ class Points(Protocol):
 class Targets(Protocol):
     """Looks at a target before a recovery is taken on."""
 
-    async def examined(self, organisation: str, order: Order) -> Objection | str | None:
-        """What speaks against writing there, or a keyed digest of the very folder, whatever name it was given.
-
-        None where its disk does not say now: the worker finds out.
-        """
+    async def examined(self, organisation: str, order: Order) -> Objection | str:
+        """What speaks against writing there, or a keyed digest of the very folder, whatever name it was given."""
         ...
 
 

@@ -106,9 +106,9 @@ class RecoveryBench:
             locations=self.locations, sealer=self.sealer, keys_dir=keys_dir, targets=self.targets()
         )
 
-    def claims(self) -> ClaimTable:
-        """Those of one worker, with a short silence."""
-        return ClaimTable(RECOVERIES, self.pool, self.beats, silence_seconds=SILENCE_SECONDS)
+    def claims(self, *, silence_seconds: float = SILENCE_SECONDS) -> ClaimTable:
+        """Those of one worker, with a short silence; of one that tells no heartbeats, with a long one."""
+        return ClaimTable(RECOVERIES, self.pool, self.beats, silence_seconds=silence_seconds)
 
     def points(self) -> PointTable:
         """The catalogue."""

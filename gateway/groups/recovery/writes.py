@@ -50,6 +50,7 @@ class InitiateRecovery(Write[NewRecovery]):
         errors.TARGET_UNUSABLE,
         errors.TARGET_EXCLUDED,
         errors.LOCATION_SILENT,
+        errors.EVENT_UNREADABLE,
         errors.TARGET_NOT_EMPTY,
         errors.TARGET_BUSY,
         errors.TARGET_NEEDS_APPROVAL,

@@ -9,6 +9,7 @@ from chassis.disk import Disk
 from chassis.locations import Locations
 from chassis.own_folders import OwnFolders
 from chassis.sealing import Sealer
+from contracts import errors
 from contracts.errors import PlatformError, Retry
 from contracts.recovery_events import TARGET_PATH_FIELD
 from contracts.refusal import Objection
@@ -46,18 +47,20 @@ class LookedAtTargets:
             disk=lambda folder: self._neighbours.setdefault(folder, Disk(Path(os.fsdecode(folder)))),
         )
 
-    async def examined(self, organisation: str, order: Order) -> Objection | str | None:
+    async def examined(self, organisation: str, order: Order) -> Objection | str:
         """See `Targets.examined`; what may be over by itself raises, to be asked again."""
         # One for each location: a disk that hangs keeps nobody from being refused, or taken on, elsewhere.
         disk = self._disks.setdefault(order.target_location, Disk(Path(f"target {order.target_location}")))
         try:
             folder = await disk.ask(partial(self.folder, organisation, order), seconds=LOOK_SECONDS)
         except OSError:  # it hangs, or says nothing
-            _log.warning("a target does not answer: the worker finds out", extra={"location": order.target_location})
+            # Taken on by its words alone, another recovery could write to the same folder under another name.
+            _log.warning("a target does not answer", extra={"location": order.target_location})
+            hint = f"The disk of the location {order.target_location} does not answer. {errors.TARGET_UNUSABLE.hint}"
+            return Objection(errors.TARGET_UNUSABLE, "targetLocation", hint)
         except PlatformError as error:
             if error.retry is Retry.LATER or error.field is None:
                 raise
             return Objection(error.code, error.field, error.hint)
         else:
             return await self._sealer.ask(partial(self._sealer.digest, organisation, FOLDER_DIGEST, folder.hex()))
-        return None

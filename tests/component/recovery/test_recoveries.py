@@ -1,5 +1,6 @@
 """Recoveries on real parts: taken on or refused, performed, interrupted, and told as they are."""
 
+import asyncio
 import json
 import shutil
 import subprocess
@@ -8,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from chassis.claims.port import Claim, ProgressReport
@@ -37,6 +39,7 @@ from services.recovery.ports import OpenRestore, Restored
 from tests.support.alerts import firing
 from tests.support.eventually import eventually
 from tests.support.file_trees import differences, seen
+from tests.support.hung_mount import hung_mount
 from tests.support.mounted import mounted
 from tests.support.nats_server import NatsServer
 from tests.support.postgres_server import PostgresServer
@@ -169,7 +172,7 @@ async def test_worker_that_dies_in_the_middle_is_followed_by_one_that_goes_on(be
             raise Killed
 
     await bench.request("op-1")
-    claims = bench.claims()
+    claims = bench.claims(silence_seconds=60.0)
     claim = await claims.take("w0")
     assert claim is not None
     with pytest.raises(Killed):
@@ -397,7 +400,7 @@ async def test_restore_that_was_left_behind_writes_nothing_more(bench: RecoveryB
             return _Restore()
 
     await bench.request("op-1")
-    claims = bench.claims()
+    claims = bench.claims(silence_seconds=60.0)
     claim = await claims.take("w1")
     assert claim is not None
     try:
@@ -428,3 +431,55 @@ async def test_recovery_that_nobody_takes_is_counted_and_paged_on(bench: Recover
     assert not firing(scrapes, "WedsyncRecoveryWaits")
     assert firing(scrapes, "WedsyncRecoveryWaits", in_seconds=301)
     assert not firing(scrapes, "WedsyncQueueStuck", in_seconds=3600), "no backup waits"
+
+
+async def test_worker_that_was_stopped_writes_nothing_until_its_claim_is_sure(bench: RecoveryBench) -> None:
+    """It woke behind the silence after which another one may have taken it: it asks before each file, and stops."""
+    claims = bench.claims(silence_seconds=60.0)
+    stopped, is_lost = threading.Event(), threading.Event()
+
+    def stop(_report: ProgressReport) -> None:
+        if not stopped.is_set():
+            stopped.set()
+            claims._heard.clear()  # as if it was heard of long ago
+
+    await bench.request("op-1")
+    claim = await claims.take("w1")
+    assert claim is not None
+    assert claims.is_sure(claim)
+    performing = asyncio.create_task(bench.performance(claims, Hooked(bench, stop)).perform(claim, is_lost.is_set))
+    await eventually(stopped.is_set)
+    before = seen(bench.restored)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(performing), 0.5)
+    assert not differences(before, seen(bench.restored))
+    is_lost.set()
+    with pytest.raises(RunInterrupted):
+        await performing
+    assert await claims.beat([claim]) == {"op-1"}
+    assert claims.is_sure(claim)
+
+
+async def test_claim_of_a_newer_build_is_given_back(bench: RecoveryBench) -> None:
+    """A worker of that build can do it: this one neither guesses nor ends it."""
+    await bench.request("op-1")
+    claims = bench.claims(silence_seconds=60.0)
+    claim = await claims.take("w1")
+    assert claim is not None
+    assert claim.body is not None
+    newer = msgspec.structs.replace(claim, body=claim.body.replace(b'"refuse"', b'"newest-wins"'))
+    with pytest.raises(PlatformError) as raised:
+        await bench.performance(claims).perform(newer, lambda: False)
+    assert raised.value.code is errors.EVENT_UNREADABLE
+    assert (await bench.names("op-1"))[-1] == "preparing"
+
+
+async def test_target_whose_disk_is_silent_is_refused(bench: RecoveryBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its words alone nobody would know that two recoveries write to one folder."""
+    monkeypatch.setattr("services.recovery.adapters.targets.LOOK_SECONDS", 0.2)
+    with hung_mount(bench.restored):
+        await bench.request("op-1")
+    (refused,) = await bench.told("op-1")
+    assert isinstance(refused, RecoveryRefused)
+    assert (refused.code, refused.field) == (errors.TARGET_UNUSABLE.code, "targetLocation")
+    assert "does not answer" in refused.hint
