@@ -10,9 +10,7 @@ written by the operator or by the embedded stack, read again when it has changed
 
 `credentials` names a file `<name>.json` in the folder `credentials` of the keys folder, with `accessKeyId` and
 `secretAccessKey` (of a database: `user` and `password`); the values are never in the registry. What is one
-organisation's alone lies in a folder of its own there, `<organisation>/<name>.json`. `storageClasses` are those that a
-provider has, where they are others than S3's that are read at once. `mount` is where the disk of a target is mounted:
-while it is not, nothing is restored there.
+organisation's alone lies in a folder of its own there, `<organisation>/<name>.json`. Every field: `chassis.location`.
 
 Promise: a file that cannot be read, half-written or gone, changes nothing where one was read before: the last good
 content stays in use, and readiness says `degraded`, which file it is and what is wrong with it. Where none was read
@@ -96,13 +94,9 @@ class Locations:
         """
         return _tiers(self._read())
 
-    def sources(self) -> list[Location]:
-        """The same of every location that is backed up."""
-        return [each for each in self._read().values() if "source" in each.roles]
-
-    def targets(self) -> list[Location]:
-        """The same of every location that is restored to."""
-        return [each for each in self._read().values() if "target" in each.roles]
+    def of_role(self, role: str) -> list[Location]:
+        """The same of every location of a role, `source` or `target`."""
+        return [each for each in self._read().values() if role in each.roles]
 
     async def tiers_now(self) -> list[Location]:
         """The same on an event loop."""

@@ -13,7 +13,7 @@ from cli.exit_codes import ExitCode, exit_code_of
 from cli.home import add_home, home_of, home_option
 from cli.options import given, nearest
 from cli.organisation import require_known, warn_of_strangers
-from cli.output import columns, say, say_json
+from cli.output import as_documents, columns, say, say_json
 
 if TYPE_CHECKING:
     from chassis.location import Faulty, Location
@@ -137,7 +137,7 @@ def _add(layout: "Layout", arguments: argparse.Namespace) -> int:
     if usage is not None and usage.repositories and "tier" in location.roles:
         found.append(kept(location, layout.platform_keys, usage.repositories))
     if arguments.json:
-        say_json({"location": _document(location), "findings": _documents(found), "configurations": waiting})
+        say_json({"location": _document(location), "findings": as_documents(found), "configurations": waiting})
         return ExitCode.OK
     say(f"{location.name} is registered as a {arguments.role}: {location.url}")
     if location.mount is not None:
@@ -252,7 +252,7 @@ def _test(layout: "Layout", arguments: argparse.Namespace) -> int:
             usage = _usage(layout, location)
             found.append(kept(location, layout.platform_keys, None if usage is None else usage.repositories))
     if arguments.json:
-        say_json({"location": location.name, "findings": _documents(found)})
+        say_json({"location": location.name, "findings": as_documents(found)})
     else:
         for line in columns([(each.check, each.outcome.value, each.detail) for each in found]):
             say(line)
@@ -346,7 +346,7 @@ def _rotate(layout: "Layout", arguments: argparse.Namespace) -> int:
     found = _tried(location, secret, registered(layout), layout, is_untested=arguments.untested)
     credentials.keep(layout, location, secret)
     if arguments.json:
-        say_json({"rotated": location.name, "findings": _documents(found)})
+        say_json({"rotated": location.name, "findings": as_documents(found)})
         return ExitCode.OK
     say(f"{location.name} has other credentials: each run that begins from now on uses them.")
     say("  A run under way goes on with those from before: withdraw them at the provider once it has ended.")
@@ -395,9 +395,3 @@ def _document(location: "Location") -> dict[str, object]:
         "mount": location.mount,
         "hasCredentials": location.credentials is not None,
     }
-
-
-def _documents(found: "Sequence[Finding]") -> list[dict[str, object]]:
-    import msgspec
-
-    return [msgspec.to_builtins(each) for each in found]

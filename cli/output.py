@@ -98,6 +98,13 @@ def say_json(document: object) -> None:
     print(json.dumps(document, ensure_ascii=True, separators=(",", ":")))
 
 
+def as_documents(found: Sequence[object]) -> list[dict[str, object]]:
+    """Structures as a part of such a document."""
+    import msgspec
+
+    return [msgspec.to_builtins(each) for each in found]
+
+
 def columns(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> list[str]:
     """Rows of cells as lines with aligned columns; the columns numbered in `right` are aligned to the right."""
     if not rows:

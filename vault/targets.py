@@ -95,12 +95,12 @@ def _refuse_neighbours(locations: Locations, path: bytes, organisation: str, dis
     neighbours = tiers_beside(locations, organisation)
     neighbours += [
         Neighbour(folder_of(each), each.name, "target", is_open=False)
-        for each in locations.targets()
+        for each in locations.of_role("target")
         if not each.is_open_to(organisation)
     ]
     neighbours += [
         Neighbour(folder_of(each), each.name, "source", each.is_open_to(organisation))
-        for each in (locations.sources() if overwrites else ())
+        for each in (locations.of_role("source") if overwrites else ())
         if each.kind == "directory"
     ]
     try:
