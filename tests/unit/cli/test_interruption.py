@@ -30,6 +30,7 @@ from tests.support.stack import ROOT
 FROM_FILES_ALONE = {
     *("down", "status", "token", "location list", "location remove", "organisation add", "organisation list"),
     *("topology show", "completion", "repo verify-receipt", "repo kit restore"),
+    *("secret add", "secret list", "secret rotate", "secret remove"),
     "repo kit check",  # the shares come before the tiers, and here are none; what opens the tiers is that of all others
 }
 """Commands that ask nobody who may hang. A new command is no such unless it is named here."""
