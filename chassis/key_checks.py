@@ -1,6 +1,7 @@
 """The sealing keys in a process's readiness and figures: which are missing or damaged, how old they are, what to do."""
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
@@ -36,15 +37,36 @@ def add_keys_of_tenants(health: Health, sealer: Sealer, organisations: Callable[
 
     `organisations`: whose names the record has sealed; may raise UNAVAILABLE.
     """
+    known: dict[str, tuple[int, ...]] = {}
+
+    def lacking_of(names: list[str]) -> list[str]:
+        """Those without keys. One that had its keys is looked at again where its folders have changed."""
+        found = []
+        for name in names:
+            mark = _mark_of(sealer.folder / "organisations" / name)
+            if mark is not None and known.get(name) == mark:
+                continue
+            known.pop(name, None)
+            if not all(sealer.has_keys(name)):
+                found.append(f"organisations/{name}")
+            elif mark is not None:
+                known[name] = mark
+        return found
 
     async def check() -> PlatformError | None:
         names = await organisations()
-        lacking = await sealer.ask(
-            lambda: [f"organisations/{name}" for name in names if not all(sealer.has_keys(name))]
-        )
+        lacking = await sealer.ask(lambda: lacking_of(names))
         return keys_unusable(lacking) if lacking else None
 
     health.add("keys-of-organisations", check, worst=DEGRADED)
+
+
+def _mark_of(folder: Path) -> tuple[int, ...] | None:
+    """When the folders of an organisation's keys have changed; None where one is not there."""
+    try:
+        return tuple([each.stat().st_mtime_ns for each in (folder, folder / "organisation", folder / "digest")])
+    except OSError:
+        return None
 
 
 def add_key_figures(telemetry: Telemetry, sealer: Sealer) -> None:

@@ -208,11 +208,19 @@ class BackupRetryRequested(BackupRequested, frozen=True, kw_only=True):
     retry_of: str
 
 
+class SeenVersion(Value, frozen=True, kw_only=True):
+    """A configuration or a retention policy, and its version as it was shown."""
+
+    id: str
+    version: int
+
+
 @pinned("gateway.retention-cleanup-requested.v1", taken_by=("executor--accept-cleanup",))
 class RetentionCleanupRequested(Event, frozen=True, kw_only=True):
     """An owner asked for what retention policies let go to go. `configuration_ids`: of these alone; none: of all.
 
-    `dry_run`: to be told what would.
+    `dry_run`: to be told what would. `seen`: what the policies and configurations were when it was asked: by nothing
+    that is older anything goes.
     """
 
     request_id: str
@@ -220,6 +228,7 @@ class RetentionCleanupRequested(Event, frozen=True, kw_only=True):
     evidence: Evidence
     dry_run: bool = False
     configuration_ids: tuple[str, ...] = ()
+    seen: tuple[SeenVersion, ...] = ()
 
 
 @pinned("gateway.recovery-requested.v1", taken_by=("recovery--accept-recovery",))

@@ -1,6 +1,6 @@
 """The writes of the group."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, LiteralString
 
 import msgspec
 from litestar import Response
@@ -117,6 +117,17 @@ class UpdateRetentionPolicy(CreateRetentionPolicy):
     )
 
 
+SEEN_MAX = 10_000
+"""So many versions fit into a request, at sixty bytes each."""
+_SEEN: LiteralString = """
+    SELECT configuration_id, version FROM configurations
+    WHERE organisation = %(organisation)s AND state <> 'retired'
+        AND (%(of)s::text[] IS NULL OR configuration_id = ANY(%(of)s))
+    UNION ALL
+    SELECT retention_policy_id, version FROM retention_policies WHERE organisation = %(organisation)s
+"""
+
+
 class CleanUpRetention(Write[NewCleanup]):
     """Let go what the retention policies of configurations do not keep, on every tier, and free what nothing needs.
 
@@ -152,6 +163,13 @@ class CleanUpRetention(Write[NewCleanup]):
                     if error.code is not errors.CONFIGURATION_UNKNOWN:
                         raise
                     wrong.append(PlatformError(error.code, error.message, field=f"configurationIds[{place}]"))
+            of = list(data.configuration_ids) or None
+            found = await database.execute(_SEEN, {"organisation": asked.organisation, "of": of})
+            seen = tuple([requests.SeenVersion(id=each, version=version) for each, version in await found.fetchall()])
+        if len(seen) > SEEN_MAX:
+            message = f"the organisation has more than {SEEN_MAX} configurations"
+            hint = f"Name at most {SEEN_MAX - 1000} of them in configurationIds; a cleanup is of those."
+            wrong.append(PlatformError(errors.INVALID_FIELD, message, field="configurationIds", hint=hint))
         return Draft(
             lambda new: requests.RetentionCleanupRequested(
                 request_id=new.request_id,
@@ -159,6 +177,7 @@ class CleanUpRetention(Write[NewCleanup]):
                 evidence=new.evidence,
                 dry_run=data.dry_run,
                 configuration_ids=data.configuration_ids,
+                seen=seen,
             ),
             body=data,
             wrong=wrong,

@@ -37,13 +37,15 @@ class Gates:
         self._of_organisation[organisation] += 1
         return None
 
-    def leave(self, channel: str, organisation: str, *, failed: bool) -> None:
-        """An attempt is over."""
+    def leave(self, channel: str, organisation: str, *, failed: bool | None) -> None:
+        """An attempt is over. `failed`: None where it was put off before anything was known of the receiver."""
         self._busy.discard(channel)
         self._behind.pop(channel, None)
         self._of_organisation[organisation] -= 1
         if not self._of_organisation[organisation]:
             del self._of_organisation[organisation]
+        if failed is None:
+            return
         if not failed:
             self._failing.pop(channel, None)
             return

@@ -11,7 +11,7 @@ from contracts.config_events import NotificationDue
 from contracts.errors import PlatformError
 from contracts.event import Event
 from contracts.executor_events import BackupCancelled
-from contracts.notifications import ChannelState, NotificationEvent
+from contracts.notifications import ALARMS, ChannelState, NotificationEvent
 from services.config.domain import Configuration
 from services.config.telling.domain import Notification, NotificationChannel
 from services.config.telling.gates import BUSY_SECONDS, Gates
@@ -127,7 +127,8 @@ class Telling:
                     is_wedding_critical=is_critical,
                 )
             )
-            if await self._notices.waiting(channel.id) >= WAITING_MAX:
+            is_alarm = is_critical and event in ALARMS  # Which nothing that waits for the morning keeps back.
+            if not is_alarm and await self._notices.waiting(channel.id) >= WAITING_MAX:
                 notification.give_up(errors.CHANNEL_FULL, attempts=0, status=None)
             planned.append(notification)
         return planned
@@ -169,10 +170,10 @@ class Attempts:
         if wait is not None:
             await self._notices.settle(due, None, due.now + timedelta(seconds=wait))
             return
-        failed = True
+        failed: bool | None = True
         try:
             sent = await self._send(channel, notification, organisation, due.now)
-            failed = sent.code is not None
+            failed = None if sent.is_put_off else sent.code is not None
         finally:
             self._gates.leave(channel.id, organisation, failed=failed)
         await self._settle(due, notification, sent)

@@ -19,6 +19,7 @@ from contracts.config_events import RetentionPolicyFact
 from contracts.errors import PlatformError
 from contracts.event import Event
 from contracts.executor_events import BackupCompleted
+from contracts.gateway_events import SeenVersion
 from contracts.recovery_events import RecoveryAccepted, RecoveryFact
 from contracts.retention import RetentionPolicyBody, RetentionRules
 from services.executor.kept import KeptConfiguration
@@ -100,6 +101,13 @@ _CONFIGURATIONS: LiteralString = """
 _POLICIES = "SELECT retention_policy_id, body FROM retention_policy_replicas WHERE organisation = %s"
 _NOW = "SELECT now(), (SELECT max(at) FROM recovery_points WHERE organisation = %s)"
 _KNOWN = "SELECT configuration_id FROM configuration_replicas WHERE organisation = %s AND configuration_id = ANY(%s)"
+_VERSIONS: LiteralString = """
+    SELECT configuration_id, version FROM configuration_replicas
+    WHERE organisation = %(organisation)s AND configuration_id = ANY(%(ids)s)
+    UNION ALL
+    SELECT retention_policy_id, version FROM retention_policy_replicas
+    WHERE organisation = %(organisation)s AND retention_policy_id = ANY(%(ids)s)
+"""
 _BODY = msgspec.json.Decoder(RetentionPolicyBody)
 
 
@@ -192,6 +200,14 @@ class KnownToTheRecord:
         else:
             also = [Statement(_READS_NO_MORE, (fact.operation_id, organisation), name="reader-over")]
         await self._store.save(context=handling.context, handled=handling.handled, also=also)
+
+    async def behind(self, organisation: str, seen: Sequence[SeenVersion]) -> str | None:
+        """See `Knowing.behind`."""
+        asked = {"organisation": organisation, "ids": [each.id for each in seen]}
+        with translated():
+            async with self._pool.connection() as connection:
+                here: dict[str, int] = dict(await (await connection.execute(_VERSIONS, asked)).fetchall())
+        return next((each.id for each in seen if here.get(each.id, 0) < each.version), None)
 
     async def remember_policy(self, fact: RetentionPolicyFact, handling: Handling) -> None:
         """Keep a version, unless a newer one is here, with the inbox row of the fact that told of it."""

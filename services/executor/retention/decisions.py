@@ -35,6 +35,17 @@ class CleanupDecisions:
             code = errors.CONFIGURATION_UNKNOWN
             await self._refuse(request, Objection(code, field, code.hint), handling)
             return
+        behind = await self._knowing.behind(organisation, request.seen)
+        if behind is not None:
+            # By what was superseded nothing may go: the newer version is on its way.
+            if handling.deliveries < DELIVERIES_BEFORE_REFUSAL:
+                raise ConfigurationNotSeenYet(behind, version=0, seen=0)
+            code = errors.CONCURRENT_CHANGE
+            hint = (
+                f"The newest version of {behind} is not known to the executor: look at its readiness, then ask again."
+            )
+            await self._refuse(request, Objection(code, hint=hint), handling)
+            return
         cleanup = RetentionCleanup(request.cleanup_id)
         cleanup.accept(request)
         try:

@@ -13,6 +13,7 @@ from chassis.handling import Handling
 from chassis.life.signs import Signs
 from contracts.cleanup_events import GoingPoint, PlaceCleaned
 from contracts.config_events import RetentionPolicyFact
+from contracts.gateway_events import SeenVersion
 from contracts.recovery_events import RecoveryFact
 from services.executor.retention.domain import RetentionCleanup
 from services.executor.retention.plans import Assessment, Knowledge
@@ -27,6 +28,10 @@ class Knowing(Protocol):
 
     async def lacking(self, organisation: str, configuration_ids: Sequence[str]) -> str | None:
         """The first of these that has not arrived here, or is another organisation's."""
+        ...
+
+    async def behind(self, organisation: str, seen: Sequence[SeenVersion]) -> str | None:
+        """The first of these configurations and policies of which only older versions have arrived here."""
         ...
 
     async def remember_reader(self, fact: RecoveryFact, handling: Handling) -> None:

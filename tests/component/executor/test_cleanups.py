@@ -23,7 +23,7 @@ from contracts.cleanup_events import (
 )
 from contracts.config_events import RetentionPolicyCreated
 from contracts.configuration import Destination
-from contracts.gateway_events import Evidence, RetentionCleanupRequested
+from contracts.gateway_events import Evidence, RetentionCleanupRequested, SeenVersion
 from contracts.recovery_events import RecoveryAccepted, RecoveryCancelled
 from contracts.retention import RetentionPolicyBody
 from contracts.samples import sample_event
@@ -36,6 +36,7 @@ from services.executor.adapters.begun import BegunRepositories
 from services.executor.adapters.cleanup_plane import RepositoryCleanups
 from services.executor.adapters.cleanups import CLEANUPS, RecordedCleanups
 from services.executor.adapters.points import SCHEMA, KnownToTheRecord
+from services.executor.errors import ConfigurationNotSeenYet
 from services.executor.retention.performance import CleanupPerformance
 from tests.component.executor.test_runs import perform_next
 from tests.support.executor import CONFIGURATION, ORGANISATION, SILENCE_SECONDS, ExecutorBench, executor_bench
@@ -311,6 +312,16 @@ async def test_one_cleanup_at_a_time_with_a_second_factor_and_of_known_configura
     (unknown,) = await bench.told("strange")
     assert isinstance(unknown, RetentionCleanupRefused)
     assert (unknown.code, unknown.field) == (errors.CONFIGURATION_UNKNOWN.code, "configurationIds[1]")
+    # What was shown to be kept longer is let go by nothing older.
+    newer = RetentionCleanupRequested(
+        request_id="r", cleanup_id="newer", evidence=PROVEN, seen=(SeenVersion(id="policy", version=2),)
+    )
+    with pytest.raises(ConfigurationNotSeenYet):
+        await bench.hear(newer, deliveries=1)
+    await bench.hear(newer, deliveries=8)
+    (behind,) = await bench.told("newer")
+    assert isinstance(behind, RetentionCleanupRefused)
+    assert (behind.code, "policy" in behind.hint) == (errors.CONCURRENT_CHANGE.code, True)
     of_another = msgspec.structs.replace(request, cleanup_id="another", configuration_ids=(CONFIGURATION,))
     await bench.hear(of_another, organisation="org-b", deliveries=8)
     (unknown,) = await bench.told("another")
