@@ -404,7 +404,7 @@ async def test_channel_is_changed_retired_and_refused_with_every_field(bell: Bel
     last = (await bell.history(event_id, channel))[-1]
     assert isinstance(last, NotificationGivenUp)
     assert (last.code, bell.receiver.came) == (errors.CHANNEL_RETIRED.code, [])
-    assert await ChannelWatch(bell.desk.notices._pool).check() is None
+    assert await _failing(ChannelWatch(bell.desk.notices._pool)) == 0
     await bell.desk.hear(_failed())
     assert await bell.waiting() == []
     for request, answer in (
@@ -439,6 +439,12 @@ async def test_channel_for_which_too_many_wait_takes_no_more(bell: Bell, monkeyp
     assert isinstance(given_up, NotificationGivenUp)
     assert (given_up.code, given_up.attempts) == (errors.CHANNEL_FULL.code, 0)
     assert await _failing(ChannelWatch(bell.desk.notices._pool)) == 1
+    # What waits, such as for the end of quiet hours, keeps back no alarm of a critical wedding.
+    await bell.desk.change(configuration("smith", is_wedding_critical=True))
+    alarm = new_id()
+    await bell.desk.hear(_failed(), event_id=alarm)
+    (planned,) = await bell.history(alarm, channel)
+    assert isinstance(planned, NotificationDue)
 
 
 async def test_private_receiver_is_refused_where_the_operator_does_not_allow_it(bell: Bell) -> None:

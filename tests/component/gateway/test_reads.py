@@ -551,6 +551,10 @@ async def test_templates_can_be_sent_as_they_are(gateway: RunningGateway) -> Non
         templates = (await http.get("/api/backup/configurations/templates")).json()["items"]
         assert {template["id"] for template in templates} >= {"wedding-photos", "archive-only"}
         for template in templates:
+            if template["configuration"] is None:  # For what the organisation has no location of yet.
+                assert template["unmet"], template
+                assert template["id"] not in ("wedding-photos", "archive-only")
+                continue
             answer = await http.post(
                 "/api/backup/configurations", json=template["configuration"], headers={"Idempotency-Key": new_id()}
             )
