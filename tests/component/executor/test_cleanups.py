@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from repository.keys.key_file import KeyFile
 from repository.opened.repository import Repository
 from repository.retention.orders import forget, place_hold
 from repository.retention.pins import pinned
+from repository.tiers.folder.store import DirectoryObjectStore
 from repository.tiers.location import open_tier
 from services.executor.adapters.begun import BegunRepositories
 from services.executor.adapters.cleanup_plane import RepositoryCleanups
@@ -290,6 +292,16 @@ async def test_a_clock_that_jumped_lets_nothing_go_and_is_told(bench: ExecutorBe
         ahead = "INSERT INTO recovery_points VALUES ('other', %s, 'other', 'snapshot', now() + interval '1 day', true)"
         await connection.execute(ahead, (ORGANISATION,))
     failed = await _clean(bench, "first", configuration_ids=(CONFIGURATION,))
+    assert isinstance(failed, RetentionCleanupFailed)
+    assert (failed.code, failed.gone, _snapshots(bench, "local")) == (errors.RETENTION_CLOCK_IN_DOUBT.code, 0, 3)
+
+
+async def test_clock_of_a_tier_that_says_otherwise_lets_nothing_go(
+    bench: ExecutorBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ours, the database's and the tiers' have to agree before anything is judged to be old."""
+    monkeypatch.setattr(DirectoryObjectStore, "now", lambda _: SystemClock().now() - timedelta(days=1))
+    failed = await _clean(bench, "first")
     assert isinstance(failed, RetentionCleanupFailed)
     assert (failed.code, failed.gone, _snapshots(bench, "local")) == (errors.RETENTION_CLOCK_IN_DOUBT.code, 0, 3)
 
