@@ -63,7 +63,7 @@ def prepare_keys_folder(path: Path) -> None:
 
 
 def is_prepared_keys_folder(path: Path) -> bool:
-    """Whether a folder was prepared for keys."""
+    """Whether a folder was."""
     return (path / MARK).is_file()
 
 
@@ -100,22 +100,25 @@ class Sealer:
         Raises KEYS_UNUSABLE where the folder is gone.
         """
         self.check_folder()
-        lineages = self._read_notes().made.items()
-        keys = [(self.folder / lineage, number) for lineage, newest in lineages for number in range(1, newest + 1)]
-        cut = self.unnoted(settled_for=SETTLED_SECONDS)
-        return ([MADE] if cut else []) + [
+        made = self._read_notes().made.items()
+        keys = [(self.folder / lineage, number) for lineage, newest in made for number in range(1, newest + 1)]
+        return ([MADE] if self.unnoted(settled_for=SETTLED_SECONDS) else []) + [
             self._name_in_folder(lineage / f"{number}.key")
             for lineage, number in keys
             if not (lineage / f"{number}.destroyed").exists() and not self._is_usable(lineage, number)
         ]
 
     def unnoted(self, *, settled_for: float = 0.0) -> list[Path]:
-        """The keys that are there, for so many seconds, and that `MADE` does not name. Raises KEYS_UNUSABLE."""
-        return unnoted(self.folder, self._read_notes(), before=SystemClock().now().timestamp() - settled_for)
+        """The keys, so many seconds old, whose lines `MADE` has lost. Raises KEYS_UNUSABLE."""
+        # One that is newer than it, of who died before its line, has sealed nothing, and gets its line with its use.
+        notes, before = self._read_notes(), SystemClock().now().timestamp() - settled_for
+        with contextlib.suppress(FileNotFoundError):
+            before = min(before, (self.folder / MADE).stat().st_mtime)
+        return unnoted(self.folder, notes, before=before)
 
     def note_found(self) -> None:
         """Take the keys that are there for those that were made: for an operator who has no copy of `MADE`."""
-        for path in self.unnoted():
+        for path in unnoted(self.folder, self._read_notes(), before=SystemClock().now().timestamp()):
             self._append(f"{self._name_in_folder(path.parent)} {path.stem}\n")
 
     def written_at(self) -> list[float]:

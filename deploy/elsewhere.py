@@ -78,7 +78,7 @@ async def main() -> int:
     logging.configure("elsewhere", level="warning")
     match arguments.verb:
         case "nats-accounts":
-            write_atomically(arguments.file, _nats_accounts(arguments.folder), mode=0o644)
+            write_atomically(arguments.file, _nats_accounts(arguments.folder, arguments.file), mode=0o644)
             sys.stdout.write(f"nats: {arguments.file} has the accounts of the seeds in {arguments.folder}\n")
             return 0
         case "keys":
@@ -86,8 +86,19 @@ async def main() -> int:
     return await _servers(arguments.accept_loss)
 
 
-def _nats_accounts(folder: Path) -> str:
-    """The accounts with the public keys of the identities, whose seeds are made where there are none."""
+def _nats_accounts(folder: Path, file: Path) -> str:
+    """The accounts with the public keys of the identities, whose seeds are made where there are none.
+
+    Raises KEYS_UNUSABLE where all seeds are gone, and there are accounts: nobody could sign in any more by new ones.
+    """
+    if not file.parent.is_dir():
+        raise PlatformError(errors.INVALID_FIELD, f"{file.parent} is not there, or is no folder", field="FILE")
+    if file.exists() and not any(folder.glob("*.seed")):
+        raise PlatformError(
+            errors.KEYS_UNUSABLE,
+            f"{file} has accounts, and {folder} has none of their seeds",
+            hint=f"Mount the folder, or put its copy back. To begin with new seeds move {file} away.",
+        )
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     users = {}
     for identity in identities():

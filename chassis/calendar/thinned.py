@@ -8,13 +8,14 @@ from itertools import pairwise
 import msgspec
 
 from chassis.calendar.plan import Plan
-from contracts.schedule import MissedRuns, Schedule
+from contracts.schedule import MissedRuns, Schedule, Window
 
 _FROM, _UNTIL = datetime(2001, 1, 1, tzinfo=UTC), datetime(2005, 1, 1, tzinfo=UTC)
 """Four years have a leap day, and each day of the week on each day of the year at least nearly as often."""
 _FEWER = 0.98
 """A Sunday more or less in those years is no run less."""
 _DAY = timedelta(days=1)
+_MINUTES = 24 * 60
 _MEASURED = 4096
 """So many schedules are not measured twice: a history has each of its own."""
 _WIDER = 1.5
@@ -89,6 +90,18 @@ def thinned(
         yield "schedule.blackouts"
     if _SPARED.index(after.missed_runs) > _SPARED.index(before.missed_runs):
         yield "schedule.missedRuns"
+
+
+def is_open_less(before: Window | None, after: Window | None) -> bool:
+    """Whether a window is closed at some minute of the day at which the one before was open."""
+    return not _minutes(before) <= _minutes(after)
+
+
+def _minutes(window: Window | None) -> set[int]:
+    if window is None:
+        return set(range(_MINUTES))
+    begin, end = (int(text[:2]) * 60 + int(text[3:5]) for text in (window.start, window.end))
+    return {at % _MINUTES for at in range(begin, end if end > begin else end + _MINUTES)}
 
 
 def is_put_off(was: datetime | None, becomes: datetime | None) -> bool:

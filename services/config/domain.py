@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import ClassVar
 
-from chassis.calendar.thinned import reached, thinned
+from chassis.calendar.thinned import is_open_less, reached, thinned
 from chassis.domain import Aggregate
 from chassis.ids import derived_id
 from contracts import errors
@@ -96,8 +96,14 @@ class Configuration(Aggregate):
 
     def _thinned(self, before: ConfigurationBody, after: ConfigurationBody, *, is_later: bool) -> Iterator[str]:
         """The fields by which there are fewer runs, also than before many small steps."""
-        if before.schedule != after.schedule:
-            yield from thinned(before.schedule, after.schedule, best=reached(self._schedules), is_later=is_later)
+        was, becomes = before.schedule, after.schedule
+        if was == becomes:
+            return
+        fields = list(thinned(was, becomes, best=reached(self._schedules), is_later=is_later))
+        # Near the wedding there are more runs than the schedule says, of which no measure sees what a window takes.
+        if before.is_wedding_critical and was and becomes and is_open_less(was.window, becomes.window):
+            fields.append("schedule.window")
+        yield from dict.fromkeys(fields)
 
     def retire(self, request: ConfigurationRetirementRequested) -> None:
         """Have no more runs of it."""

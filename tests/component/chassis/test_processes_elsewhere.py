@@ -139,6 +139,10 @@ def test_processes_become_ready_beside_servers_of_others(elsewhere: Elsewhere) -
     assert (refused.returncode != 0, str(seed) in refused.stderr) == (True, True), refused.stderr
     assert accounts.read_text() == whole[0], "a server that includes an empty file lets everybody in"
     seed.write_text(whole[1])
+    elsewhere.seeds.rename(elsewhere.folder / "away")
+    refused = elsewhere.types(block("run", "nats-accounts"))
+    assert (refused.returncode != 0, "none of their seeds" in refused.stderr) == (True, True), refused.stderr
+    (elsewhere.folder / "away").rename(elsewhere.seeds)
     assert {path.stat().st_mode & 0o777 for path in elsewhere.seeds.iterdir()} == {0o600}
     own = f"jetstream {{ store_dir: {quoted(str(elsewhere.nats.store))} }}\nlisten: {quoted('127.0.0.1:-1')}\n"
     elsewhere.nats.own = own + accounts.read_text()

@@ -505,3 +505,24 @@ def _exchange(folder: Path) -> None:
     one.rename(aside)
     other.rename(one)
     aside.rename(other)
+
+
+def test_key_of_who_died_before_its_line_is_no_line_that_was_lost(tmp_path: Path) -> None:
+    """Nothing was sealed with it yet: the list is whole, and the key gets its line with its first use."""
+    folder = tmp_path / "keys"
+    prepare_keys_folder(folder)
+    sealer = Sealer(folder)
+    sealer.make_keys("first")
+    made = (folder / "MADE").read_bytes()
+    sealer.make_keys("acme")
+    (folder / "MADE").write_bytes(made)
+    for name in ("first", "acme"):
+        for path in (folder / "organisations" / name).rglob("*.key"):
+            os.utime(path, (1, 1) if name == "first" else None)
+    os.utime(folder / "MADE", (2, 2))
+    assert Sealer(folder).unnoted() == []
+    Sealer(folder).make_keys("acme")
+    assert Sealer(folder).has_keys("acme") == (True, True)
+    # An older copy of the list, or what was cut off it, is newer than the keys that it lacks.
+    (folder / "MADE").write_bytes(made)
+    assert len(Sealer(folder).unnoted()) == 2

@@ -6,7 +6,7 @@ from contracts import errors
 from contracts.config_events import ConfigurationCreated, ConfigurationRefused
 from contracts.gateway_events import ConfigurationChangeSubmitted, ConfigurationSubmitted, Evidence
 from contracts.refusal import Objection
-from contracts.schedule import Schedule
+from contracts.schedule import Schedule, Window
 from services.config.domain import Configuration
 from services.config.errors import SecondFactorNeeded
 from tests.support.configurations import body
@@ -59,6 +59,37 @@ def test_schedule_is_not_thinned_unproven_by_many_small_changes() -> None:
         _change(configuration, "0 0 * * *")
     with pytest.raises(SecondFactorNeeded):
         _change(configuration, "0,1,2,3 0 * * *", is_put_off=True)
+
+
+@pytest.mark.parametrize(
+    ("is_critical", "window", "is_refused"),
+    [
+        (True, Window(start="02:00", end="04:00"), True),
+        (False, Window(start="02:00", end="04:00"), False),
+        (True, Window(start="22:00", end="05:00"), True),
+        (True, None, False),
+    ],
+)
+def test_window_of_a_critical_wedding_is_not_narrowed_unproven(
+    is_critical: bool, window: Window | None, is_refused: bool
+) -> None:
+    """Near its date there are runs beyond those of the schedule, and a window takes most of them."""
+    before = Schedule(cron="0 3 * * *", window=None if window else Window(start="02:00", end="04:00"))
+    configuration = Configuration("configuration-1")
+    configuration.create(request_id="request-1", body=body(schedule=before, is_wedding_critical=is_critical))
+    request = ConfigurationChangeSubmitted(
+        request_id="request",
+        configuration_id=configuration.id,
+        expected_version=1,
+        body=body(schedule=Schedule(cron="0 3 * * *", window=window), is_wedding_critical=is_critical),
+        evidence=Evidence(assurance="aal1"),
+    )
+    if not is_refused:
+        configuration.change(request, None)
+        return
+    with pytest.raises(SecondFactorNeeded) as refused:
+        configuration.change(request, None)
+    assert refused.value.field == "schedule.window"
 
 
 def _change(configuration: Configuration, cron: str, *, second_factor: bool = False, is_put_off: bool = False) -> None:
