@@ -122,6 +122,10 @@ class RetentionPreview(Resource, frozen=True, kw_only=True):
     next_cursor: str | None = None
 
 
+IDS_MAX = 200
+"""So many configurations one cleanup may name."""
+
+
 class NewCleanup(Body, frozen=True, kw_only=True):
     """A cleanup: what the policies of these configurations let go goes; without any, of all that name a policy.
 
@@ -129,7 +133,7 @@ class NewCleanup(Body, frozen=True, kw_only=True):
     """
 
     dry_run: bool = False
-    configuration_ids: Annotated[tuple[Uuid, ...], Meta(max_length=200)] = ()
+    configuration_ids: Annotated[tuple[Uuid, ...], Meta(max_length=IDS_MAX)] = ()
 
 
 class CleanupResult(Resource, frozen=True, kw_only=True):

@@ -17,7 +17,7 @@ from contracts.retention import POLICY_NAME_FIELD, RetentionPolicyBody, Retentio
 from gateway.auth.principal import OWNERS
 from gateway.groups.retention import examples
 from gateway.groups.retention.queries import RetentionPolicyQueries
-from gateway.groups.retention.resources import NewCleanup, NewRetentionPolicy, RetentionPolicy
+from gateway.groups.retention.resources import IDS_MAX, NewCleanup, NewRetentionPolicy, RetentionPolicy
 from gateway.groups.retention.submitted import rules_of, wrong_fields
 from gateway.http.texts import kept
 from gateway.openapi.operation import ETAG, LOCATION, Answer
@@ -117,8 +117,8 @@ class UpdateRetentionPolicy(CreateRetentionPolicy):
     )
 
 
-SEEN_MAX = 10_000
-"""So many versions fit into a request, at sixty bytes each."""
+SEEN_MAX = 3_500
+"""So many versions fit into an event, at sixty bytes each."""
 _SEEN: LiteralString = """
     SELECT configuration_id, version FROM configurations
     WHERE organisation = %(organisation)s AND state <> 'retired'
@@ -168,7 +168,7 @@ class CleanUpRetention(Write[NewCleanup]):
             seen = tuple([requests.SeenVersion(id=each, version=version) for each, version in await found.fetchall()])
         if len(seen) > SEEN_MAX:
             message = f"the organisation has more than {SEEN_MAX} configurations"
-            hint = f"Name at most {SEEN_MAX - 1000} of them in configurationIds; a cleanup is of those."
+            hint = f"Name some of them in configurationIds, at most {IDS_MAX} at a time; a cleanup is of those."
             wrong.append(PlatformError(errors.INVALID_FIELD, message, field="configurationIds", hint=hint))
         return Draft(
             lambda new: requests.RetentionCleanupRequested(
