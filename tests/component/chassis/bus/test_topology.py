@@ -244,7 +244,12 @@ def test_replay_consumer_stands_beside_the_declared_one() -> None:
 def test_specs_of_a_service_are_its_own() -> None:
     """A service is not unready for what it does not use; the worker needs no stream at all to start."""
     streams, consumers = specs_of("config")
-    assert {spec.name for spec in streams} == {"BACKUP_CONFIG", "BACKUP_GATEWAY", "BACKUP_DEADLETTERS"}
+    assert {spec.name for spec in streams} == {
+        "BACKUP_CONFIG",
+        "BACKUP_EXECUTOR",
+        "BACKUP_GATEWAY",
+        "BACKUP_DEADLETTERS",
+    }
     assert {spec.service for spec in consumers} == {"config"}
     assert {spec.name for spec in specs_of("gateway")[0]} == {spec.name for spec in STREAMS}
     assert specs_of("executor-worker") == ((), ())
