@@ -20,8 +20,11 @@ _ANSWERS: dict[ErrorCode, str] = {
     errors.UNKNOWN_LOCATION: "is not registered any more, or not for this organisation: register it again",
     errors.LOCATION_UNUSABLE: "cannot be used as it is registered: correct its address or its credentials",
     errors.TIER_UNUSABLE: "is damaged, or holds another repository: run repo check on it",
+    errors.KEYS_UNUSABLE: "has entries that the repository's key file does not open: put the newest one back",
     errors.RECOVERY_POINT_MISSING: "answers, and does not have the point",
 }
+_WEIGHTY = (errors.KEYS_UNUSABLE, errors.RECOVERY_POINT_MISSING, errors.TIER_UNREACHABLE)
+"""What says most, the most first: a key that is put back may show the point."""
 
 
 class _Told(NamedTuple):
@@ -47,8 +50,7 @@ def why_not(
     if not found:
         return None
     told = [_Told(name, places[name].location, code) for name, code in found.items()]
-    # A tier that answers says most, then one that may answer by itself.
-    weighty = [each for each in (errors.RECOVERY_POINT_MISSING, errors.TIER_UNREACHABLE) if each in found.values()]
+    weighty = [each for each in _WEIGHTY if each in found.values()]
     shown = "; ".join(map(str, told[:TOLD_MAX])) + (f"; and {len(told) - TOLD_MAX} more" if told[TOLD_MAX:] else "")
     return TiersUnusable(weighty[0] if weighty else told[0].code, error.message, shown)
 
@@ -71,7 +73,10 @@ def _found(error: RepositoryError, names: Sequence[str], tiers: Mapping[str, Ope
         elif not tier.is_readable and tier.error is not None:
             found[name] = _code_of(tier.error)
         elif isinstance(error, SnapshotNotFound):
+            # What lies behind an entry that cannot be read is not known to be missing: the key may be an older one.
             found[name] = errors.RECOVERY_POINT_MISSING
+            for fault in tier.log.state.faults[:1]:
+                found[name] = errors.KEYS_UNUSABLE if code_of(fault.error) in _OF_KEYS else errors.TIER_UNUSABLE
     return found
 
 
