@@ -123,6 +123,7 @@ TASKS = {
     "chassis/asking.py": "one question, which has a time; of one without an end no other is begun",
     "chassis/bus/broker.py": "tells the server that a message is worked on, until its handler ends, which has a time",
     "chassis/bus/connection.py": "the start of a connection, which has a time",
+    "chassis/claims/performance.py": "tells progress, which may be lost",
     "chassis/claims/loop.py": "the runs themselves (`Standstills`), and the wait for the end of a loop",
     "chassis/life/runtime.py": "waits for ends and starts of parts",
     "chassis/life/tasks.py": "the supervisor",
@@ -137,8 +138,7 @@ TASKS = {
     "gateway/projections/session.py": "one question, which has a time",
     "gateway/wire/readiness.py": "one look, whose checks have a time",
     "gateway/wire/server.py": "the HTTP server, whose end ends the process",
-    "services/executor/performance.py": "tells progress, which may be lost",
-    "services/recovery/performance.py": "the same",
+    "services/executor/performance.py": "writes down that reading has begun, and is waited for",
 }
 
 
