@@ -1,6 +1,6 @@
 """The figures of the platform's spine: latencies, rates, memory.
 
-    python -m benchmarks.spine_bench                 the whole table, about ten minutes
+    python -m benchmarks.spine_bench                 the whole table, about a quarter of an hour
     python -m benchmarks.spine_bench --quick         every row once, small: shows that all runs, not how fast
 
 Starts a whole platform in a folder of its own, measures one row after another, prints a table with floor, figure and

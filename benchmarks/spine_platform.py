@@ -21,6 +21,7 @@ from chassis.ids import new_id
 from chassis.life.health import Health
 from chassis.record.eventstore import EventStore
 from chassis.telemetry.instruments import Telemetry
+from contracts.streams import CONSUMERS
 from deploy.postgres.schemas import ROLES
 from deploy.stack import nats, postgres
 from deploy.stack.identity_provider import IdentityProvider
@@ -33,7 +34,7 @@ ROOT = Path(__file__).resolve().parents[1]
 START_SECONDS = 90.0
 STOP_SECONDS = 60.0
 _MEASURED = msgspec.json.Decoder(Measured)
-OURS = ("config", "executor", "executor-worker", "gateway")
+OURS = ("config", "executor", "executor-worker", "recovery", "recovery-worker", "gateway")
 
 
 @dataclass
@@ -112,6 +113,19 @@ class Platform:
             yield connection
         finally:
             await connection.stop()
+
+    async def caught_up(self, seconds: float) -> None:
+        """Wait until every consumer has handled what it was told; for at most so many seconds."""
+        deadline = time.monotonic() + seconds
+        async with nats.operator_connection(self.layout) as client:
+            js = client.jetstream()
+            for spec in CONSUMERS:
+                info = await js.consumer_info(spec.stream, spec.durable_name)
+                while info.num_pending or info.num_ack_pending:
+                    if time.monotonic() > deadline:
+                        raise RuntimeError(f"{spec.durable_name} has {info.num_pending} messages before it")
+                    await asyncio.sleep(0.5)
+                    info = await js.consumer_info(spec.stream, spec.durable_name)
 
     def add_source(self, name: str, organisation: str, sizes: Sequence[int]) -> None:
         """Register a directory of incompressible files."""
