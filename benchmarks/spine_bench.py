@@ -41,6 +41,7 @@ ROWS: tuple[tuple[str, Measure], ...] = (
     ("post execute", rows.post_execute),
     ("postgres away", outage.writes_without_postgres),
     ("history", history.fill),
+    ("catching up", history.catch_up),
     ("status", rows.status_under_load),
     ("rebuild", history.rebuild_rate),
     ("rebuild while asked", rebuild.rebuild_while_asked),
