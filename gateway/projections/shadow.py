@@ -8,7 +8,10 @@ time, by an advisory lock.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
+from typing import Any, TypeVar
 
 import psycopg
 
@@ -28,7 +31,11 @@ from gateway.projections.projection import Batch, Projection, Side, catalogue, i
 from gateway.projections.session import end_when_silent, heard_while
 from gateway.projections.state import Stand
 
+T = TypeVar("T")
+
 BATCH = 2_000
+SILENT_SECONDS_MAX = 60.0
+ASK_AGAIN_SECONDS = 1.0
 RETRY_SECONDS = 0.02
 RETRY_SECONDS_MAX = 2.0
 IDLE_MAX = 200
@@ -91,7 +98,7 @@ class ShadowBuilder:
     ) -> int:
         total, idle, pause = 0, 0, RETRY_SECONDS
         for stream, reader in readers.items():
-            self._ends[stream] = await heard_while(database, reader.end())
+            self._ends[stream] = await _answered(database, reader.end)
         while True:
             filled = await self._fill(database, readers, projections)
             total += filled
@@ -134,7 +141,7 @@ class ShadowBuilder:
                 place, log = self._places.get(stream, START), stand.log_of(stream)
                 if log and place.log not in ("", log):
                     raise LogChanged
-                read = await heard_while(database, reader.after(place, self._batch, log=log))
+                read = await _answered(database, partial(reader.after, place, self._batch, log=log))
                 found = self._up_to(stand, stream, read, projections)
                 if found.has_more:
                     reader.read_ahead(found.place, self._batch)
@@ -238,6 +245,18 @@ class ShadowBuilder:
             if place.position < _shown(stand, stream):
                 return False
         return True
+
+
+async def _answered(database: Database, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """What a stream answers. A long build is not given up because a busy server was silent for a moment."""
+    deadline = time.monotonic() + SILENT_SECONDS_MAX
+    while True:
+        try:
+            return await heard_while(database, ask())
+        except PlatformError as error:
+            if error.code is not errors.UNAVAILABLE or time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(ASK_AGAIN_SECONDS)
 
 
 def _shown(stand: Stand, stream: str) -> int:

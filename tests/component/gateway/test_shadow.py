@@ -18,12 +18,14 @@ from chassis.life.runtime import EXIT_CRASHED
 from chassis.postgres.database import advisory_key, connection_arguments
 from chassis.reading import stream_reader
 from chassis.telemetry.instruments import Telemetry
+from contracts import errors
+from contracts.errors import PlatformError
 from contracts.executor_events import BackupPreparing
 from contracts.streams import stream_of
 from gateway.bootstrap import assemble, connection_of
 from gateway.monitoring import feed
 from gateway.monitoring import projection as facts
-from gateway.projections import projection, projector, state
+from gateway.projections import projection, projector, shadow, state
 from gateway.projections import rebuild as rebuilding
 from gateway.projections.projection import catalogue
 from gateway.projections.rebuild import rebuild
@@ -114,6 +116,29 @@ async def test_pending_request_is_taken_over_though_it_is_not_published(gateway:
         assert given.status_code == 202
         await rebuild(gateway.settings)
         assert (await http.get(given.headers["Location"])).status_code == 200
+
+
+@pytest.mark.parametrize("asked", ["end", "_read"])
+async def test_build_outlives_a_server_that_is_silent_for_a_moment(
+    gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    """An hour of building is not given up for one question that a busy server did not answer in its time."""
+    runs = await _history(gateway, 4)
+    real, calls = getattr(stream_reader.StreamReader, asked), 0
+
+    async def silent_once(*arguments: Any, **named: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise PlatformError(errors.UNAVAILABLE, "the stream does not answer")
+        return await real(*arguments, **named)
+
+    monkeypatch.setattr(shadow, "ASK_AGAIN_SECONDS", 0.01)
+    # Of the builder alone: what the running gateway reads meanwhile is not counted.
+    monkeypatch.setattr(shadow, "StreamReader", type("Silent", (stream_reader.StreamReader,), {asked: silent_once}))
+    async with _builder(gateway, batch=2) as builder:
+        assert await builder.build(want="the test asks for it") >= len(runs)
+    assert calls > 2
 
 
 @pytest.mark.parametrize("at", ["project", "advance_shadow", "swap", "lock_tables"])
