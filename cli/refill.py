@@ -2,7 +2,7 @@
 
 A relay never fills an empty or foreign stream by surprise, since that may be the sign of a wrong server or of
 a record that was restored to an earlier day. This command says that it is meant: it creates missing streams
-and consumers, permits the refill, tells the gateway which log is the record, and waits until the relay has
+and consumers, permits the refill, tells gateway and audit log which log is the record, and waits until the relay has
 published everything and the gateway shows it.
 What does not answer for a while (NATS that makes large streams, Postgres that starts anew) is named and waited for,
 within the time. Ends with 0 only then; with 4 where it was permitted, and is not done within the time, or waits for
@@ -41,6 +41,7 @@ LOOK_SECONDS = 1.0
 OTHERS_SECONDS = 3.0
 """So long what another service owes must be told: a report may be of a moment before the streams were made."""
 READ_MODELS = "gateway"
+AUDIT_LOG = "compliance"
 BEHIND_METRIC = "wedsync_projector_behind_seconds"
 
 
@@ -81,6 +82,7 @@ async def _refill(layout: "Layout", services: tuple[str, ...], new_incarnation: 
     from deploy.stack.postgres import admin_dsn
     from deploy.stack.secrets import read_secrets
     from gateway.projections.record import announce_record
+    from services.compliance.adapters.log import announce_record as announce_to_audit_log
 
     views = await _answered(partial(_streams_made, layout, services), "the streams", seconds)
     dsn = admin_dsn(layout, read_secrets(layout))
@@ -91,6 +93,8 @@ async def _refill(layout: "Layout", services: tuple[str, ...], new_incarnation: 
         given = permissions[service] = await request_refill(dsn, service, new_incarnation=new_incarnation)
         announce = partial(announce_record, dsn, READ_MODELS, service, log=given.incarnation, position=given.last)
         await _answered(announce, "the read models", seconds)
+        to_audit_log = partial(announce_to_audit_log, dsn, AUDIT_LOG, service, log=given.incarnation)
+        await _answered(to_audit_log, "the audit log", seconds)
         print(f"{service}: permitted to publish its record again", flush=True)
     asked = frozenset((*services, ALL) if set(services) == set(SERVICES) else services)
     permitted_at = time.monotonic() + LOOK_SECONDS

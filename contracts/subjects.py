@@ -8,8 +8,11 @@ one line (`backup.executor.>`); organisation second, so that a subscriber's is o
 
 from contracts.envelope import Envelope
 
-SERVICES = ("gateway", "config", "executor", "recovery")
+SERVICES = ("gateway", "config", "executor", "recovery", "compliance")
 """Whoever owns events. A service's stream, permissions, schema and processes follow from its name here."""
+
+READERS_OF_ALL = ("gateway", "compliance")
+"""Who reads every stream from any position: for the read models, and for the audit log."""
 
 EVENTS = "backup"
 PROGRESS = "progress"

@@ -174,6 +174,7 @@ async def _servers(accepted_loss: str | None) -> int:
                 role=schema.role,
                 password=None,
                 statements=schema.statements(),
+                readers=schema.readers(),
             )
             sys.stdout.write(f"postgres: the schema {schema.service} for the role {schema.role}\n")
         js = connection.client.jetstream()

@@ -49,7 +49,7 @@ from contracts.streams import (
     StreamSpec,
     stream_of,
 )
-from contracts.subjects import SERVICES, dead_letter_subject, once_stored
+from contracts.subjects import READERS_OF_ALL, SERVICES, dead_letter_subject, once_stored
 
 T = TypeVar("T")
 
@@ -120,13 +120,13 @@ def replay_consumer(spec: ConsumerSpec) -> ConsumerSpec:
 
 
 def specs_of(service: str) -> tuple[tuple[StreamSpec, ...], tuple[ConsumerSpec, ...]]:
-    """What a process needs: the streams that it reads or writes, and its consumers. The gateway reads every stream."""
+    """What a process needs: the streams that it reads or writes, and its consumers."""
     own = tuple(spec for spec in CONSUMERS if spec.service == service)
     names = {spec.stream for spec in own}
     if service in SERVICES:
         names |= {stream_of(service), DEAD_LETTER_STREAM}
-    if service == "gateway":
-        names |= {PROGRESS_STREAM, *(stream_of(owner) for owner in SERVICES)}
+    if service in READERS_OF_ALL:
+        names |= {stream_of(owner) for owner in SERVICES} | ({PROGRESS_STREAM} if service == "gateway" else set())
     return tuple(spec for spec in STREAMS if spec.name in names), own
 
 

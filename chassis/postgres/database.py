@@ -8,7 +8,7 @@ platform: PUBLIC loses the right to make temporary tables in it and objects in i
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, LiteralString
 
@@ -97,13 +97,20 @@ _INSTALL = (
 
 
 def install_schema(
-    admin_dsn: str, *, service: str, role: str, password: str | None, statements: Sequence[LiteralString] = ()
+    admin_dsn: str,
+    *,
+    service: str,
+    role: str,
+    password: str | None,
+    statements: Sequence[LiteralString] = (),
+    readers: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
     """Make or bring up to date a service's schema (named as the service) and role. Idempotent, whole or not at all.
 
     `statements` are the service's own tables, with unqualified names, in the order of their history: each is
-    executed once, ever; new ones are added at the end. Raises INVALID_SETTING where an executed one was changed
-    or taken away, or the string is none of libpq's, and UNAVAILABLE.
+    executed once, ever; new ones are added at the end. `readers`: roles that may read some of the tables, by
+    role; one that is not there is made, without a password. Raises INVALID_SETTING where an executed one was changed or
+    taken away, or the string is none of libpq's, and UNAVAILABLE.
     """
     _check_name(service)
     parsed(admin_dsn, "WEDSYNC_POSTGRES_ADMIN_DSN")
@@ -122,6 +129,11 @@ def install_schema(
         _execute_steps(connection, service, "record", RECORD_STATEMENTS)
         _execute_steps(connection, service, "service", statements)
         _grant(connection, schema, Identifier(role))
+        for reader, tables in (readers or {}).items():
+            _install_role(connection, reader, None)
+            connection.execute(SQL("GRANT USAGE ON SCHEMA {} TO {}").format(schema, Identifier(reader)))
+            for table in tables:
+                connection.execute(SQL("GRANT SELECT ON {} TO {}").format(Identifier(table), Identifier(reader)))
 
 
 @contextmanager

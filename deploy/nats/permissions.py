@@ -29,7 +29,15 @@ from contracts.streams import (
     ConsumerSpec,
     stream_of,
 )
-from contracts.subjects import JETSTREAM_API, PROGRESS, SERVICES, dead_letter_subject, events_of, once_stored
+from contracts.subjects import (
+    JETSTREAM_API,
+    PROGRESS,
+    READERS_OF_ALL,
+    SERVICES,
+    dead_letter_subject,
+    events_of,
+    once_stored,
+)
 
 API = "$JS.API"
 """JetStream's API in the platform's account. In another account the name stands for that account's own: it has none."""
@@ -119,10 +127,12 @@ def _service(service: str) -> Identity:
         *(subject for spec in consumers for each in (spec, replay_consumer(spec)) for subject in _reading(each)),
     ]
     hears: list[str] = []
-    if service == "gateway":
+    if service in READERS_OF_ALL:
         publish += [subject for owner in SERVICES if owner != service for subject in _getting(stream_of(owner))]
+        hears += [once_stored(events_of(owner)) for owner in SERVICES]
+    if service == "gateway":
         publish += _getting(PROGRESS_STREAM)
-        hears += [once_stored(f"{PROGRESS}.>"), *(once_stored(events_of(owner)) for owner in SERVICES)]
+        hears += [once_stored(f"{PROGRESS}.>")]
     return _apart(service, publish=publish, hears=hears)
 
 

@@ -1,7 +1,7 @@
 """Which services keep a record in Postgres: a schema and a runtime role each, and the tables of their own."""
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import LiteralString, NamedTuple
 
 from contracts.subjects import SERVICES
@@ -20,10 +20,19 @@ class ServiceSchema(NamedTuple):
         statements: Sequence[LiteralString] = importlib.import_module(self.tables).STATEMENTS
         return statements
 
+    def readers(self) -> Mapping[str, Sequence[str]]:
+        """Which of these tables roles of other services may read, by role."""
+        read_by: Mapping[str, Sequence[str]] = getattr(importlib.import_module(self.tables), "READ_BY", {})
+        return {_role_of(service): tables for service, tables in read_by.items()}
+
+
+def _role_of(service: str) -> str:
+    return f"wedsync_{service}"
+
 
 def _schema_of(service: str) -> ServiceSchema:
     tables = "gateway.schema" if service == "gateway" else f"services.{service}.adapters.schema"
-    return ServiceSchema(service, f"wedsync_{service}", tables)
+    return ServiceSchema(service, _role_of(service), tables)
 
 
 SCHEMAS = tuple(_schema_of(service) for service in SERVICES)

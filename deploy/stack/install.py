@@ -76,4 +76,5 @@ def _install(layout: Layout, secrets: Secrets, schema: ServiceSchema) -> None:
         role=schema.role,
         password=secrets.postgres_roles[schema.role],
         statements=schema.statements(),
+        readers=schema.readers(),
     )

@@ -10,6 +10,7 @@ import pytest
 from chassis.bus.use_cases import handlers_of
 from chassis.domain import Aggregate
 from chassis.record.unanswered import Unanswered
+from contracts.streams import CONSUMERS
 
 SERVICES = sorted(path.parent.name for path in (Path(__file__).parents[2] / "services").glob("*/bootstrap.py"))
 
@@ -20,4 +21,5 @@ def test_every_request_of_a_service_is_dealt_with_and_refused(service: str) -> N
     bootstrap: Any = importlib.import_module(f"services.{service}.bootstrap")
     made = bootstrap.use_cases(*[None] * len(inspect.signature(bootstrap.use_cases).parameters))
     store: Any = None
-    assert list(handlers_of(bootstrap.SERVICE, made, Unanswered(store, service, Aggregate, bootstrap.REFUSED)))
+    found = list(handlers_of(bootstrap.SERVICE, made, Unanswered(store, service, Aggregate, bootstrap.REFUSED)))
+    assert len(found) == sum(spec.service == service for spec in CONSUMERS)

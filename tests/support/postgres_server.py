@@ -15,7 +15,7 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, LiteralString
@@ -134,13 +134,20 @@ class PostgresServer:
         await asyncio.to_thread(self.start)
 
     def fresh(
-        self, *, statements: Sequence[LiteralString] = (), prefix: str = "t", role: str | None = None
+        self,
+        *,
+        statements: Sequence[LiteralString] = (),
+        prefix: str = "t",
+        role: str | None = None,
+        readers: Mapping[str, Sequence[str]] | None = None,
     ) -> SchemaAccess:
-        """A schema and a role that nobody else has."""
+        """A schema and a role that nobody else has. `readers`: as `install_schema`."""
         name = f"{prefix}_{secrets.token_hex(4)}"
         role = role or f"{name}_role"
         password = secrets.token_hex(8)
-        install_schema(self.admin_dsn, service=name, role=role, password=password, statements=statements)
+        install_schema(
+            self.admin_dsn, service=name, role=role, password=password, statements=statements, readers=readers
+        )
         return SchemaAccess(dsn=self.dsn(role, password), schema=name, role=role, admin_dsn=self.admin_dsn)
 
     def drop(self, access: SchemaAccess) -> None:

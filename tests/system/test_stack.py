@@ -35,6 +35,7 @@ PARTS = [
     "executor-worker",
     "recovery",
     "recovery-worker",
+    "compliance",
     "gateway",
 ]
 

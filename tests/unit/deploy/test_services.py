@@ -107,12 +107,14 @@ def test_connections_of_all_processes_fit_into_the_server() -> None:
     """
     from deploy.postgres.settings import SETTINGS
     from gateway import bootstrap as gateway
+    from services.compliance import bootstrap as compliance
     from services.executor import bootstrap as executor
     from services.recovery import bootstrap as recovery
 
     record, relay, projector_and_feed, administrator, reserved = 3, 2, 3, 5, 3
     needed = (
         len(SERVICES) * (record + relay),
+        compliance.POOL_CONNECTIONS,
         executor.POOL_CONNECTIONS,
         gateway.POOL_CONNECTIONS + projector_and_feed,
         recovery.POOL_CONNECTIONS,

@@ -26,7 +26,7 @@ from contracts.streams import (
     consumer_named,
     stream_of,
 )
-from contracts.subjects import JETSTREAM_API, SERVICES, dead_letter_subject, once_stored
+from contracts.subjects import JETSTREAM_API, READERS_OF_ALL, SERVICES, dead_letter_subject, once_stored
 from deploy.nats.permissions import TOPOLOGY, Identity, generate_keys, identities, subscriber
 from tests.support.eventually import eventually
 from tests.support.messages import backup_requested, envelope_of, publish
@@ -40,6 +40,7 @@ ACCEPT = consumer_named("executor--accept-backup")
 EVERY_WORKER_HEARS = [subject for heard in WORKERS_HEAR.values() for subject in heard]
 WORKERS = [f"{service}-worker" for service in WORKERS_HEAR]
 RUNTIME = [*SERVICES, *WORKERS]
+ALL_FACTS = {once_stored(f"backup.{owner}.>") for owner in SERVICES}
 ALL = [*RUNTIME, TOPOLOGY]
 QUICK = 0.25
 
@@ -98,7 +99,7 @@ async def test_identity_publishes_its_own_subjects_and_no_others(server: NatsSer
     try:
         for owner, subject in OWN.items():
             assert await tried.is_refused(subject) is (owner != identity), subject
-        for subject in ("backup.compliance.a.b.v1", "somewhere.else", "$SYS.REQ.SERVER.PING", "_INBOX_config.abc"):
+        for subject in ("backup.somebody.a.b.v1", "somewhere.else", "$SYS.REQ.SERVER.PING", "_INBOX_config.abc"):
             assert await tried.is_refused(subject), subject
         for spec in CONSUMERS:
             buried = dead_letter_subject(spec.service, spec.handler)
@@ -177,10 +178,11 @@ async def test_service_uses_its_own_consumers_and_no_others(server: NatsServer, 
 
 @pytest.mark.parametrize("identity", ALL)
 async def test_identity_hears_only_its_own_answers_and_what_it_needs(server: NatsServer, identity: str) -> None:
-    """Nobody listens to another's answers; only the gateway hears all facts, and the worker only its wake-up."""
+    """Nobody listens to another's answers; who reads every stream hears all facts, a worker its wake-up."""
     tried = await _try(server, identity)
-    allowed = {
-        "gateway": {once_stored("progress.>"), *(once_stored(f"backup.{owner}.>") for owner in SERVICES)},
+    allowed: set[str] = {
+        "gateway": {once_stored("progress.>"), *ALL_FACTS},
+        "compliance": ALL_FACTS,
         **{f"{service}-worker": set(heard) for service, heard in WORKERS_HEAR.items()},
     }.get(identity, set())
     try:
@@ -203,7 +205,7 @@ async def test_identity_hears_only_its_own_answers_and_what_it_needs(server: Nat
             await tried.client.subscribe(subject)
             await tried.answered()
             may = subject in allowed or subject == f"_INBOX_{identity}.>"
-            if identity == "gateway" and subject in EVERY_WORKER_HEARS:
+            if identity in READERS_OF_ALL and subject in EVERY_WORKER_HEARS:
                 may = True  # A part of what it hears anyway.
             assert (len(tried.refusals) == before) is may, subject
     finally:

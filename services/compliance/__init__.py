@@ -1,0 +1,1 @@
+"""The compliance service: the audit log of every event, and what it proves."""

@@ -1,0 +1,1 @@
+"""What the compliance service uses: Postgres, streams, the file of the signing key."""

@@ -1,0 +1,53 @@
+"""Where the compliance service is put together."""
+
+from chassis.bus.connection import Connection
+from chassis.bus.topology import TopologyCheck
+from chassis.handling import UseCase
+from chassis.life.health import Health, HealthServer
+from chassis.life.runtime import Part, run_service
+from chassis.outbox.relay import Relay
+from chassis.postgres.database import open_pool
+from chassis.postgres.pool import PoolPart
+from chassis.record.eventstore import EventStore
+from chassis.record.unanswered import RefusedAs
+from chassis.telemetry.certificates import add_certificate_figures
+from chassis.telemetry.instruments import Telemetry
+from contracts.event import Event
+from services.compliance.adapters.following import AuditLogFollower
+from services.compliance.adapters.log import AuditLogTable
+from services.compliance.adapters.signing import SigningKey
+from services.compliance.settings import ComplianceSettings
+
+SERVICE = "compliance"
+POOL_CONNECTIONS = 2
+
+REFUSED: dict[type[Event], RefusedAs] = {}
+"""What each request is refused with where its message is given up."""
+
+
+def use_cases() -> dict[type[Event], UseCase]:
+    """What deals with each event that the compliance service takes."""
+    return {}
+
+
+async def run(settings: ComplianceSettings) -> int:
+    """Append what happens to the audit log until told to stop; the exit code."""
+    telemetry = Telemetry(SERVICE, otlp_endpoint=settings.otel_endpoint, sample_ratio=settings.otel_sample_ratio)
+    health = Health(SERVICE)
+    connection = Connection.of(settings, SERVICE, telemetry, health)
+    add_certificate_figures(
+        telemetry,
+        dsn=settings.postgres_dsn,
+        nats_ca_file=settings.nats_ca_file,
+        nats_expires=connection.certificate_expires,
+    )
+    dsn, schema = settings.postgres_dsn, settings.postgres_schema
+    store = EventStore(dsn=dsn, schema=schema, service=SERVICE, health=health)
+    pool = open_pool(dsn, schema, name=SERVICE, max_size=POOL_CONNECTIONS)
+    relay = Relay(dsn=dsn, schema=schema, nats=connection, owner=SERVICE, telemetry=telemetry)
+    log = AuditLogTable(pool, SigningKey(settings.keys_dir))
+    follower = AuditLogFollower(log, nats=lambda: connection.client, telemetry=telemetry, health=health)
+    server = HealthServer(health, telemetry, port=settings.health_port)
+    topology = TopologyCheck(connection, SERVICE)
+    parts: list[Part] = [server, store, PoolPart(pool), connection, topology, relay, follower.loop]
+    return await run_service(parts, health=health)

@@ -1,0 +1,1 @@
+"""What the inside of the compliance service needs of the outside."""
