@@ -58,19 +58,22 @@ lint: setup ## Format and lint, without changing anything
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m ruff check .
 
-types: setup ## Strict types
+types: setup ## Strict types, of the TypeScript client as well
 	$(BIN)/python -m mypy
+	$(BIN)/python -m tests.support.node node_modules/typescript/bin/tsc -p .
 
 imports: setup ## The import rules of the architecture
 	$(BIN)/python $(BIN)/lint-imports --no-cache
 
-contracts: setup ## Generated schemas, examples, AsyncAPI, OpenAPI and the settings table are what the code says
+contracts: setup ## Generated schemas, examples, AsyncAPI, OpenAPI, the client and the settings table are what the code says
 	$(BIN)/python -m contracts.generate --check
+	$(BIN)/python -m tests.contract.typescript_client --check
 	$(BIN)/python -m tests.contract.commands_document --check
 
 golden: setup ## Write the golden files anew (in a commit of their own)
 	$(BIN)/python -m contracts.generate
 	$(BIN)/python -m gateway openapi
+	$(BIN)/python -m tests.contract.typescript_client
 	$(BIN)/python -m tests.contract.settings_document
 	$(BIN)/python -m tests.contract.commands_document
 	$(BIN)/python -m tests.contract.service_tables
@@ -103,4 +106,5 @@ mutants: setup ## The share of mutants of the crypto, format, log and log-repair
 	$(BIN)/python -m tests.mutation.mutants
 
 clean: ## Remove what was built, but not the data of a running platform
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis htmlcov .coverage .coverage.*
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis htmlcov .coverage .coverage.* \
+	    clients/typescript/node_modules clients/typescript/dist docs/examples/node_modules

@@ -94,7 +94,7 @@ def document(app: Litestar) -> dict[str, Any]:
         # Litestar's order of methods is not the same each time.
         "paths": {path: dict(sorted(operations.items())) for path, operations in sorted(paths.items())},
         "components": {
-            "schemas": _tidy(dict(sorted(components.items()))),
+            "schemas": tidied(dict(sorted(components.items()))),
             "securitySchemes": {
                 "bearer": {
                     "type": "http",
@@ -123,14 +123,14 @@ def encoded(app: Litestar) -> bytes:
     return msgspec.json.format(msgspec.json.encode(document(app)), indent=2) + b"\n"
 
 
-def _tidy(value: Any) -> Any:
+def tidied(value: Any) -> Any:
     """Docstrings without the indentation of the source, which differs between versions of Python."""
     if isinstance(value, dict):
         return {
-            key: inspect.cleandoc(item) if key == "description" and isinstance(item, str) else _tidy(item)
+            key: inspect.cleandoc(item) if key == "description" and isinstance(item, str) else tidied(item)
             for key, item in value.items()
         }
-    return [_tidy(item) for item in value] if isinstance(value, list) else value
+    return [tidied(item) for item in value] if isinstance(value, list) else value
 
 
 def _handlers(app: Litestar) -> list[tuple[HTTPRoute, HTTPRouteHandler]]:

@@ -25,6 +25,7 @@ from contracts.samples import sample_envelopes
 from contracts.streams import stream_of
 from deploy.nats.permissions import TOPOLOGY
 from deploy.nats.subscribers import load_subscribers
+from tests.support import node
 from tests.support.eventually import eventually
 from tests.support.messages import publish
 from tests.support.nats_server import NatsServer
@@ -124,7 +125,10 @@ def _running(argv: Sequence[str], folder: Path) -> Iterator["subprocess.Popen[by
 
 
 def main(command: Sequence[str]) -> int:
-    """Check the example that a command starts; the exit code."""
+    """Check the example that a command starts; the exit code. `node` is the one of the packages of development."""
+    if command[0] == "node":
+        node.install(node.ROOT / "docs" / "examples")
+        command = [str(node.NODE), *command[1:]]
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(check_subscriber(command, Path(folder)))
     sys.stdout.write(f"{' '.join(command)}: every event's effect once\n")

@@ -1,0 +1,7 @@
+// What a page or a program uses.
+export type { components, operations, paths } from "./generated/api.ts"
+export type { Codes, Facts } from "./generated/facts.ts"
+export { type Answer, type Api, createClient, newKey, ok, type Options, pages, type Read, read, type Token } from "./client.ts"
+export { type Code, type Problem, ProblemError } from "./problem.ts"
+export { accepted, ended, type Execution, type Patience, result, StillPending, type WriteRequest } from "./waiting.ts"
+export { type About, type Fact, type Message, type Snapshot, type Watch, watch, WatchEnded } from "./monitoring.ts"
