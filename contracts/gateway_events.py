@@ -260,9 +260,14 @@ class RecoveryCancellationRequested(Event, frozen=True, kw_only=True):
 
 @pinned("gateway.access-denied.v1")
 class AccessDenied(Event, frozen=True, kw_only=True):
-    """An authenticated actor was denied something. Repeats within a minute are counted, not copied."""
+    """An authenticated actor was denied something. Repeats within a minute are counted, not copied.
+
+    `evidence`: of the first denial; the event that counts the repeats behind it has none. Its `address` is left out
+    where the organisation has no key yet.
+    """
 
     code: str
     route: str
     method: str
     repeats: Annotated[int, Meta(ge=1)] = 1
+    evidence: Evidence | None = None

@@ -176,6 +176,7 @@ def assemble(settings: GatewaySettings) -> Process:
         readiness=Readiness(health),
         telemetry=telemetry,
         allowed_origins=settings.allowed_origins,
+        compliance_schema=settings.compliance_schema,
     )
     http = HttpServer(
         create_app(gateway),

@@ -45,6 +45,7 @@ class Gateway:
     readiness: Readiness
     telemetry: Telemetry
     allowed_origins: tuple[str, ...] = ()
+    compliance_schema: str = "compliance"
 
     @asynccontextmanager
     async def reading(self, organisation: str) -> AsyncIterator[Database]:

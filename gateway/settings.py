@@ -59,6 +59,13 @@ class GatewaySettings(ServiceSettings, frozen=True, kw_only=True):
             le=604_800,
         ),
     ] = 7200.0
+    compliance_schema: Annotated[
+        str,
+        Meta(
+            pattern=r"^[a-z][a-z0-9_]{0,55}\Z",
+            description="The schema of the compliance service, whose audit log the gateway's role may read",
+        ),
+    ] = "compliance"
     jwt_issuer: Annotated[str, Meta(description="The `iss` that a token must have")]
     jwt_audience: Annotated[str, Meta(description="The `aud` that a token must have")] = "authenticated"
     jwt_organisation_claim: Annotated[

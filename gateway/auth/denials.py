@@ -7,7 +7,7 @@ answered; what follows within the minute as one event with its number, when the 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
@@ -18,6 +18,7 @@ from chassis.record.eventstore import EventStore
 from chassis.telemetry.instruments import Telemetry, current_traceparent
 from chassis.telemetry.logging import describe
 from contracts.errors import PlatformError
+from contracts.gateway_events import Evidence
 from gateway.auth.domain import Denial
 from gateway.auth.principal import Principal
 
@@ -86,8 +87,18 @@ class DenialLog:
         """Wait until the loop has ended without having been stopped."""
         return await self._loop.ended()
 
-    async def note(self, principal: Principal, code: str, route: str, method: str) -> None:
-        """Somebody was denied something. Never raises: a denial stays a denial when the record cannot be reached."""
+    async def note(
+        self,
+        principal: Principal,
+        code: str,
+        route: str,
+        method: str,
+        evidence: Callable[[], Awaitable[Evidence]] | None = None,
+    ) -> None:
+        """Somebody was denied something. Never raises: a denial stays a denial when the record cannot be reached.
+
+        `evidence` is asked for where the denial is recorded by itself: not of repeats, which are counted.
+        """
         key = (principal.organisation, principal.actor, code)
         window = self._windows.get(key)
         if window is not None and self._clock() - window.began_at >= WINDOW_SECONDS:
@@ -100,7 +111,7 @@ class DenialLog:
         window = self._windows[key] = _Window(self._clock(), *key)
         if len(self._windows) > WINDOWS_MAX:
             await self._close([next(iter(self._windows))])
-        await self._record(window, route, method, 1)
+        await self._record(window, route, method, 1, evidence and await evidence())
 
     async def close_old(self) -> None:
         """Write down the repeats of the windows that are over."""
@@ -121,9 +132,11 @@ class DenialLog:
         # Who is cancelled while it waits takes nothing with it: what has left its window is in no other place.
         await asyncio.shield(asyncio.gather(*tasks))
 
-    async def _record(self, window: _Window, route: str, method: str, repeats: int) -> None:
+    async def _record(
+        self, window: _Window, route: str, method: str, repeats: int, evidence: Evidence | None = None
+    ) -> None:
         denial = Denial(self._ids.new())
-        denial.note(window.code, route, method, repeats)
+        denial.note(window.code, route, method, repeats, evidence)
         context = Context(
             organisation=window.organisation,
             actor=window.actor,

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from chassis.domain import Aggregate
 from contracts.event import Event
-from contracts.gateway_events import AccessDenied
+from contracts.gateway_events import AccessDenied, Evidence
 
 
 class Denial(Aggregate):
@@ -16,9 +16,9 @@ class Denial(Aggregate):
         super().__init__(id)
         self.repeats = 0
 
-    def note(self, code: str, route: str, method: str, repeats: int) -> None:
+    def note(self, code: str, route: str, method: str, repeats: int, evidence: Evidence | None = None) -> None:
         """Take a denial down; `repeats` says how many there were."""
-        self.record(AccessDenied(code=code, route=route, method=method, repeats=repeats))
+        self.record(AccessDenied(code=code, route=route, method=method, repeats=repeats, evidence=evidence))
 
     def apply(self, event: Event) -> None:
         """Count."""

@@ -5,7 +5,8 @@ rate, and one of the roles that its guard names. What an authenticated person is
 """
 
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, cast
 
 from litestar.connection import ASGIConnection
@@ -14,8 +15,10 @@ from litestar.handlers import BaseRouteHandler
 from litestar.middleware import AbstractAuthenticationMiddleware, AuthenticationResult
 from litestar.types import ASGIApp
 
+from chassis.sealing import Sealer
 from contracts import errors
 from contracts.errors import PlatformError
+from contracts.gateway_events import ADDRESS_FIELD, Evidence
 from gateway.auth.denials import DenialLog
 from gateway.auth.principal import Principal, Role
 from gateway.auth.rate_limit import TokenBuckets, refuse_above
@@ -90,7 +93,27 @@ def requires(allowed: frozenset[Role], *, second_factor: bool = False) -> Guard:
             return
         denials: DenialLog = gateway.denials
         method = str(connection.scope.get("method", ""))
-        await denials.note(principal, error.code.code, str(connection.scope.get("path_template", "")), method)
+        route = str(connection.scope.get("path_template", ""))
+        await denials.note(principal, error.code.code, route, method, partial(_evidence_of, connection, principal))
         raise error
 
     return guard
+
+
+async def _evidence_of(connection: Connection, principal: Principal) -> Evidence:
+    """How somebody who is denied something had proved who they are, and where from. Makes no key, and never raises."""
+    gateway = connection.app.state["gateway"]
+    sealer: Sealer = gateway.sealer
+    address = None
+    with suppress(PlatformError):  # an organisation that never wrote has no key; one whose disk is silent is denied too
+        seal = partial(sealer.seal, principal.organisation, ADDRESS_FIELD, client_address(connection))
+        address = await sealer.ask(seal)
+    return Evidence(
+        assurance=principal.assurance,
+        factors=principal.factors,
+        roles=tuple(sorted(principal.roles)),
+        token_id=principal.token_id,
+        factor_at=principal.factor_at,
+        second_factor=principal.has_second_factor(gateway.clock.now()),
+        address=address,
+    )

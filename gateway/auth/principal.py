@@ -26,6 +26,7 @@ class Role(StrEnum):
 READERS = frozenset({Role.VIEWER, Role.OPERATOR, Role.OWNER, Role.AUDITOR})
 OPERATORS = frozenset({Role.OPERATOR, Role.OWNER})
 OWNERS = frozenset({Role.OWNER})
+AUDITORS = frozenset({Role.OWNER, Role.AUDITOR})
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):

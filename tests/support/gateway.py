@@ -25,6 +25,7 @@ from nats.js.errors import APIError
 
 from chassis.ids import new_id
 from chassis.outbox.chained import LOG_HEADER, POSITION_HEADER
+from chassis.postgres.database import install_schema
 from chassis.reading.stored import LAST_ID_HEADER, LAST_SEQUENCE_HEADER
 from chassis.sealing import Sealer, prepare_keys_folder
 from contracts import errors
@@ -60,6 +61,7 @@ from gateway.projections.record import announce_record
 from gateway.schema import STATEMENTS
 from gateway.settings import GatewaySettings
 from gateway.writes.declaration import declared
+from services.compliance.adapters import schema as compliance
 from tests.support.eventually import eventually
 from tests.support.nats_server import NatsServer
 from tests.support.postgres_server import PostgresServer, SchemaAccess
@@ -375,6 +377,17 @@ class RunningGateway:
         """Make keys, as each organisation's first request does: without them no list gives a cursor."""
         for organisation in organisations or (ORGANISATION,):
             Sealer(self.settings.keys_dir).make_keys(organisation)
+
+    def with_audit_log(self) -> None:
+        """Make an audit log with nothing in it, that this gateway may read."""
+        install_schema(
+            self.access.admin_dsn,
+            service=self.settings.compliance_schema,
+            role="wedsync_compliance",
+            password=None,
+            statements=compliance.STATEMENTS,
+            readers={self.access.role: compliance.READ_BY["gateway"]},
+        )
 
     async def figures(self) -> dict[str, float]:
         """What a scrape has, by series as it is written."""

@@ -151,6 +151,7 @@ def _without_tickets(text: str) -> str:
 
 async def test_generated_requests_are_refused_as_documented_and_not_recorded(gateway: RunningGateway) -> None:
     """No 5xx; each refusal is a problem that the OpenAPI document lists; only what was accepted is in the record."""
+    gateway.with_audit_log()
     hostile = Hostile(SEED)
     secrets = (
         *(str(gateway.settings.keys_dir.parent), gateway.settings.postgres_dsn, gateway.settings.nats_url),

@@ -859,6 +859,119 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/backup/security/access-logs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List accesses
+         * @description Who asked for what, when, from where and with which factor, and who was denied something; the latest first.
+         *
+         *     Every write of the API and every denial is here, a second after it happened. Reads are not recorded, nor is what
+         *     an operator does at the machine.
+         *
+         *     Roles: auditor, owner.
+         */
+        get: operations["listAccesses"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/backup/security/audit-log": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show the audit log's checkpoint
+         * @description The organisation's audit log: its size, and the signed note about it. Keep the note somewhere else.
+         *
+         *     Roles: auditor, owner.
+         */
+        get: operations["showAuditLog"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/backup/security/audit-log/consistency": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Prove that the audit log only grew
+         * @description The hashes that prove that the log at one checkpoint is the beginning of itself at another.
+         *
+         *     Roles: auditor, owner.
+         */
+        get: operations["proveAuditConsistency"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/backup/security/audit-log/entries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Export the audit log
+         * @description Entries in the order of the log, each event as it was published. Pages, a line each, are what `verify` reads.
+         *
+         *     Roles: auditor, owner.
+         */
+        get: operations["listAuditEntries"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/backup/security/audit-log/entries/{index}/proof": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Prove that an entry is in the audit log
+         * @description The hashes that lead from an entry to a checkpoint's root.
+         *
+         *     Roles: auditor, owner.
+         */
+        get: operations["proveAuditEntry"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/backup/status": {
         parameters: {
             query?: never;
@@ -985,6 +1098,115 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /**
+         * Access
+         * @description One thing that a person asked for, or was denied.
+         *
+         *     `index`: its place in the audit log, by which it is proven. `action`: the event that tells of it, without its owner
+         *     and version. `about`: the id of what it is about. `code`, `route`, `method`: of a denial; `repeats`: so many of it
+         *     are counted. `assurance`, `factors`, `roles`, `secondFactor`: as the token proved them; null and empty of what is
+         *     counted alone. `address`, `agent`: null where they were not kept, or their key was destroyed; where it is missing,
+         *     `unreadableFields` names them.
+         */
+        Access: {
+            index: number;
+            eventId: string;
+            /** Format: date-time */
+            time: string;
+            actor: string;
+            action: string;
+            outcome: components["schemas"]["Outcome"];
+            /** @default null */
+            about: string | null;
+            /** @default null */
+            requestId: string | null;
+            /** @default null */
+            code: string | null;
+            /** @default null */
+            route: string | null;
+            /** @default null */
+            method: string | null;
+            /** @default 1 */
+            repeats: number;
+            /** @default null */
+            assurance: string | null;
+            /** @default [] */
+            factors: string[];
+            /** @default [] */
+            roles: string[];
+            /** @default null */
+            secondFactor: boolean | null;
+            /** @default null */
+            factorAt: string | null;
+            /** @default null */
+            address: string | null;
+            /** @default null */
+            agent: string | null;
+            /** @default [] */
+            unreadableFields: string[];
+        };
+        /**
+         * AuditConsistency
+         * @description That nothing was changed between two sizes of the log, by these hashes (RFC 6962, 2.1.2).
+         */
+        AuditConsistency: {
+            first: number;
+            second: number;
+            hashes: string[];
+            firstCheckpoint: string;
+            secondCheckpoint: string;
+        };
+        /**
+         * AuditEntries
+         * @description Entries in the order of the log. `next`: where the next page begins; null where the log ends.
+         *
+         *     `checkpoint`, `verifierKey`: as of the log. Pages one after the other, a line each, are an export.
+         */
+        AuditEntries: {
+            items: components["schemas"]["AuditEntry"][];
+            next: number | null;
+            checkpoint: string | null;
+            verifierKey: string | null;
+        };
+        /**
+         * AuditEntry
+         * @description One entry: the bytes of the event as it was published.
+         */
+        AuditEntry: {
+            index: number;
+            /** @description Base64, with padding */
+            leaf: string;
+        };
+        /**
+         * AuditLog
+         * @description The organisation's audit log as it is now.
+         *
+         *     `origin`: what it is called. `size`: how many entries it has. `checkpoint`: the signed note about them, null while
+         *     there are none. `verifierKey`: the public key, as C2SP's signed notes write it; keep it somewhere else.
+         */
+        AuditLog: {
+            origin: string;
+            size: number;
+            /** @description Base64, with padding */
+            rootHash: string;
+            checkpoint: string | null;
+            verifierKey: string | null;
+        };
+        /**
+         * AuditProof
+         * @description That an entry is in the log: by these hashes, from its leaf upwards (RFC 6962, 2.1.1), to the checkpoint's root.
+         *
+         *     `eventId`, `leafHash`: of the entry at `index`.
+         */
+        AuditProof: {
+            index: number;
+            size: number;
+            eventId: string;
+            /** @description Base64, with padding */
+            leafHash: string;
+            hashes: string[];
+            checkpoint: string;
+        };
         /**
          * BackupType
          * @description How much of the source a run reads.
@@ -1484,6 +1706,15 @@ export interface components {
          */
         LegalBasis: "consent" | "contract" | "legal-obligation" | "legitimate-interests" | "public-task" | "vital-interests";
         /**
+         * ListPage[Access]
+         * @description One page of a list. `nextCursor` continues it; null on the last page.
+         */
+        ListPage_Access_: {
+            items: components["schemas"]["Access"][];
+            /** @default null */
+            nextCursor: string | null;
+        };
+        /**
          * ListPage[ConfigurationVersion]
          * @description One page of a list. `nextCursor` continues it; null on the last page.
          */
@@ -1789,6 +2020,12 @@ export interface components {
          * @enum {unknown}
          */
         NotificationEvent: "completed" | "degraded" | "failed" | "missed" | "overdue" | "recovered" | "started" | "test";
+        /**
+         * Outcome
+         * @description Whether somebody was let do what they asked for. What its owner decided about it is at its request.
+         * @enum {unknown}
+         */
+        Outcome: "allowed" | "denied";
         /**
          * Phase
          * @description One phase of a run, with its times. `seconds` once it has ended.
@@ -4212,6 +4449,182 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["RetentionPreview"];
+                };
+            };
+            /** @description What is wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listAccesses: {
+        parameters: {
+            query?: {
+                /** @description Items on a page */
+                limit?: number;
+                /** @description `nextCursor` of the page before */
+                cursor?: string;
+                /** @description Of one person, as `actor` names them */
+                actor?: string;
+                /** @description Allowed or denied */
+                outcome?: components["schemas"]["Outcome"];
+                /** @description Such as `recovery-requested` */
+                action?: string;
+                /** @description At this time or later (RFC 3339) */
+                from?: string;
+                /** @description Before this time (RFC 3339) */
+                before?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListPage_Access_"];
+                };
+            };
+            /** @description What is wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    showAuditLog: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The log */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditLog"];
+                };
+            };
+            /** @description What is wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    proveAuditConsistency: {
+        parameters: {
+            query?: {
+                /** @description The size of the older checkpoint */
+                first?: number;
+                /** @description The size of the newer checkpoint */
+                second?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The proof */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditConsistency"];
+                };
+            };
+            /** @description What is wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listAuditEntries: {
+        parameters: {
+            query?: {
+                /** @description The place of the first entry: `next` of a page */
+                start?: number;
+                /** @description Items on a page */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditEntries"];
+                };
+            };
+            /** @description What is wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    proveAuditEntry: {
+        parameters: {
+            query?: {
+                /** @description Of the checkpoint; the first that has the entry */
+                size?: number;
+            };
+            header?: never;
+            path: {
+                /** @description The entry's place in the log */
+                index: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The proof */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditProof"];
                 };
             };
             /** @description What is wrong */

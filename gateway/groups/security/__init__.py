@@ -1,0 +1,1 @@
+"""Who did what, and the audit log that proves it."""

@@ -1,0 +1,117 @@
+"""Who did what, and the audit log: for auditors and owners."""
+
+from typing import Annotated, Any
+
+from litestar import Request, Router, get
+from litestar.params import PathParameter, QueryParameter
+
+from gateway.auth.guards import ROLES, requires
+from gateway.auth.principal import AUDITORS
+from gateway.groups.security.queries import AccessFilter, SecurityQueries
+from gateway.groups.security.resources import Access, AuditConsistency, AuditEntries, AuditLog, AuditProof, Outcome
+from gateway.http.parameters import LIMIT_DEFAULT, Before, CursorText, From, Limit, checked_period
+from gateway.http.resources import ListPage
+from gateway.parts import parts_of, principal_of
+
+SIZE_MAX = 2**53 - 1
+"""What every client reads as a whole number."""
+OfActor = Annotated[
+    str | None, QueryParameter(name="actor", max_length=300, description="Of one person, as `actor` names them")
+]
+OfOutcome = Annotated[Outcome | None, QueryParameter(name="outcome", description="Allowed or denied")]
+OfAction = Annotated[
+    str | None, QueryParameter(name="action", max_length=100, description="Such as `recovery-requested`")
+]
+Begin = Annotated[
+    int, QueryParameter(name="start", ge=0, le=SIZE_MAX, description="The place of the first entry: `next` of a page")
+]
+Index = Annotated[int, PathParameter(ge=0, le=SIZE_MAX, description="The entry's place in the log")]
+Size = Annotated[
+    int | None,
+    QueryParameter(name="size", ge=1, le=SIZE_MAX, description="Of the checkpoint; the first that has the entry"),
+]
+First = Annotated[int, QueryParameter(name="first", ge=1, le=SIZE_MAX, description="The size of the older checkpoint")]
+Second = Annotated[
+    int, QueryParameter(name="second", ge=1, le=SIZE_MAX, description="The size of the newer checkpoint")
+]
+
+
+def _queries(request: Request[Any, Any, Any]) -> tuple[SecurityQueries, str]:
+    gateway, principal = parts_of(request), principal_of(request)
+    return SecurityQueries(gateway.reading, gateway.sealer, gateway.compliance_schema), principal.organisation
+
+
+@get("/access-logs", guards=[requires(AUDITORS)], opt={ROLES: AUDITORS}, summary="List accesses")
+async def list_accesses(
+    request: Request[Any, Any, Any],
+    limit: Limit = LIMIT_DEFAULT,
+    cursor: CursorText = None,
+    actor: OfActor = None,
+    outcome: OfOutcome = None,
+    action: OfAction = None,
+    happened_from: From = None,
+    happened_before: Before = None,
+) -> ListPage[Access]:
+    """Who asked for what, when, from where and with which factor, and who was denied something; the latest first.
+
+    Every write of the API and every denial is here, a second after it happened. Reads are not recorded, nor is what
+    an operator does at the machine.
+    """
+    queries, organisation = _queries(request)
+    start, before = checked_period(happened_from, happened_before)
+    wanted = AccessFilter(actor=actor, outcome=outcome, action=action, happened_from=start, happened_before=before)
+    return await queries.accesses(organisation, wanted, limit=limit, cursor=cursor)
+
+
+@get("/audit-log", guards=[requires(AUDITORS)], opt={ROLES: AUDITORS}, summary="Show the audit log's checkpoint")
+async def show_audit_log(request: Request[Any, Any, Any]) -> AuditLog:
+    """The organisation's audit log: its size, and the signed note about it. Keep the note somewhere else."""
+    queries, organisation = _queries(request)
+    return await queries.log(organisation)
+
+
+@get("/audit-log/entries", guards=[requires(AUDITORS)], opt={ROLES: AUDITORS}, summary="Export the audit log")
+async def list_audit_entries(
+    request: Request[Any, Any, Any], start: Begin = 0, limit: Limit = LIMIT_DEFAULT
+) -> AuditEntries:
+    """Entries in the order of the log, each event as it was published. Pages, a line each, are what `verify` reads."""
+    queries, organisation = _queries(request)
+    return await queries.entries(organisation, start, limit)
+
+
+@get(
+    "/audit-log/entries/{index:int}/proof",
+    guards=[requires(AUDITORS)],
+    opt={ROLES: AUDITORS},
+    summary="Prove that an entry is in the audit log",
+)
+async def prove_audit_entry(request: Request[Any, Any, Any], index: Index, size: Size = None) -> AuditProof:
+    """The hashes that lead from an entry to a checkpoint's root."""
+    queries, organisation = _queries(request)
+    return await queries.proof(organisation, index, size)
+
+
+@get(
+    "/audit-log/consistency",
+    guards=[requires(AUDITORS)],
+    opt={ROLES: AUDITORS},
+    summary="Prove that the audit log only grew",
+)
+async def prove_audit_consistency(request: Request[Any, Any, Any], first: First, second: Second) -> AuditConsistency:
+    """The hashes that prove that the log at one checkpoint is the beginning of itself at another."""
+    queries, organisation = _queries(request)
+    return await queries.consistency(organisation, first, second)
+
+
+HANDLERS = [
+    Router(
+        "/security",
+        route_handlers=[
+            list_accesses,
+            show_audit_log,
+            list_audit_entries,
+            prove_audit_entry,
+            prove_audit_consistency,
+        ],
+    )
+]
