@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -99,6 +100,9 @@ class Runs:
                 self.peak_mib = max(self.peak_mib, pss["executor"] + pss["executor-worker"])
                 rows = await (await database.execute(query, (list(runs),))).fetchall()
                 if len(rows) == len(runs) or time.monotonic() > deadline:
+                    for run in [run for run, state, _, _ in rows if state == "failed"]:
+                        why = (await self._http.get(f"/api/backup/executions/{run}")).json().get("error")
+                        print(f"run {run} failed: {why}", file=sys.stderr, flush=True)
                     return {run: (state, float(began), float(end)) for run, state, began, end in rows}
                 await asyncio.sleep(SAMPLE_SECONDS)
 
