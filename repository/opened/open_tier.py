@@ -208,7 +208,7 @@ class OpenTier:
     def named_segments(self) -> dict[str, Segment]:
         """The live segments that could be loaded, by name. Raises what the store raises."""
         names = [name for name in self.log.state.segments if name not in self.damaged_segments]
-        return {name: self._cache.load(self.store, name) for name in names}
+        return present_objects.live_segments(self.log, names, lambda name: self._cache.load(self.store, name))
 
     def snapshots(self) -> Mapping[str, Snapshot]:
         """The snapshots that are committed here, by id."""
@@ -220,8 +220,8 @@ class OpenTier:
 
     def gone_packs(self) -> set[bytes]:
         """Packs that the index knows and that are not there any more. Raises the store's errors."""
-        there = {pack.id for pack in stored_packs(self.store)}
-        return self.index.pack_ids() - there - self.log.state.marked_packs
+        known = self.index.pack_ids()  # others bring packs during the listing
+        return known.difference(pack.id for pack in stored_packs(self.store)) - self.log.state.marked_packs
 
     # Writing
 

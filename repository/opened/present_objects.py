@@ -1,8 +1,11 @@
-"""What a tier itself has to have, and whether it lies there: not what another tier or this machine's memory has."""
+"""What a tier itself has to have, and whether it lies there: not what another tier or this machine's memory has.
+
+Other writers add to what is known, and to the store, at any moment: what is known is noted before the store is listed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from repository.errors import Damaged, ObjectMissing
@@ -37,8 +40,9 @@ def expect_objects(tier: HasLog) -> None:
 
     Raises `ObjectMissing`, `Damaged` and the store's errors.
     """
-    there, state = {info.key for info in tier.store.list(KEY_PREFIX)}, tier.log.state
-    for key, _ in tier.keys_seen:
+    seen, state = tier.keys_seen, tier.log.state
+    there = {info.key for info in tier.store.list(KEY_PREFIX)}
+    for key, _ in seen:
         is_gone_for_good = key_id_of(key) in state.destroyed_keys or kek_id_of(key) in state.ended_keks
         if key not in there and not is_gone_for_good:
             raise ObjectMissing("a key object is not there", tier=tier.name, object_key=key)
@@ -47,9 +51,28 @@ def expect_objects(tier: HasLog) -> None:
 
 def expect_index(tier: HasLog) -> None:
     """See that this tier itself has its index's segments, whatever is in memory. Raises as `expect_objects`."""
+    named = tier.named_segments()
     there = stored_segments(tier.store)
-    for name, segment in tier.named_segments().items():
-        expect_stored(tier.name, name, segment, there)
+    # What is not there others may have replaced, and a prune deleted, since the log was read.
+    live = tier.log.state if named.keys() <= there.keys() else tier.log.refresh()
+    for name, segment in named.items():
+        if name in live.segments:
+            expect_stored(tier.name, name, segment, there)
+
+
+def live_segments(log: CommitLog, names: Iterable[str], load: Callable[[str], Segment]) -> dict[str, Segment]:
+    """These segments of the log by name, but for those that others have replaced and a prune has deleted meanwhile.
+
+    Raises `ObjectMissing` of one that the log still names, and what `load` raises else.
+    """
+    found = dict[str, Segment]()
+    for name in names:
+        try:
+            found[name] = load(name)
+        except ObjectMissing:
+            if name in log.refresh().segments:
+                raise
+    return found
 
 
 def stored_segments(store: ObjectStore) -> dict[str, int]:

@@ -1,15 +1,23 @@
 """Verdicts that compare what was read at different moments: it is read again before one is pronounced."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+
+import pytest
 
 from repository.backup.backup import BackupOptions, backup
 from repository.backup.fanout import Delivery
+from repository.errors import ObjectMissing
 from repository.index.pack_catalog import PACK_PREFIX
-from repository.opened.open_tier import TierState
+from repository.index.segments import INDEX_PREFIX, segment_object_key
+from repository.keys.key_ring import KEY_PREFIX
+from repository.opened.compaction import compact_indexes
+from repository.opened.open_tier import OpenTier, TierState
 from repository.opened.opening import probe
+from repository.opened.present_objects import expect_index, expect_objects, live_segments
 from repository.opened.repository import Repository
 from repository.stored.config import CONFIG_KEY
+from repository.stored.index_segment import Segment
 from repository.stored.log_entry import LOG_PREFIX
 from repository.tiers.memory import MemoryObjectStore
 from repository.tiers.port import OBJECT_LENGTH_MAX, ObjectInfo, ObjectStore
@@ -148,6 +156,74 @@ def test_config_and_keys_that_come_while_they_are_looked_for_are_found() -> None
 
         found = probe(_AfterLooking(growing, moment, create))
         assert (found.state, bool(found.config), len(found.keys)) == (TierState.READY, True, 1), moment
+
+
+def _looked_at_meanwhile(scene: Scene, prefix: str, meanwhile: Callable[[], object]) -> OpenTier:
+    """The open tier `a`, of which the next listing of `prefix` is on its way while something happens."""
+    tier = scene.tier("a")
+    tier.store = _AfterLooking(tier.store, prefix, meanwhile)
+    return tier
+
+
+def test_what_other_writers_bring_during_a_listing_is_not_missing() -> None:
+    """Of many backups over one open repository one reads back while another commits: neither has lost anything."""
+    looks: list[tuple[str, Callable[[OpenTier], object]]] = [
+        (INDEX_PREFIX, expect_index),
+        (KEY_PREFIX, expect_objects),
+        (PACK_PREFIX, OpenTier.gone_packs),
+    ]
+    for prefix, look in looks:
+        scene = Scene(("a",))
+        scene.backup(photos(2), "one")
+        repository, tier = scene.repository, scene.tier("a")
+
+        def commit(repository: Repository = repository, tier: OpenTier = tier) -> None:
+            write_snapshot(repository, [tier], photos(2, seed=20), "two", SeededRandomness(8))
+            new_key = f"{KEY_PREFIX}{'ab' * 16}.{'cd' * 16}"
+            tier.keys_seen |= {(new_key, "ef" * 32)}
+
+        assert not look(_looked_at_meanwhile(scene, prefix, commit)), prefix
+        assert len(tier.snapshots()) == 2
+
+
+def test_segment_that_others_have_replaced_and_deleted_meanwhile_is_not_missing() -> None:
+    """What this process knows of the index may be of yesterday; what the log still names has to be there."""
+    scene = Scene(("a",))
+    scene.backup(photos(2), "one")
+    scene.backup(photos(2, seed=20), "two")
+    tier = scene.tier("a")
+    stale = {*tier.log.state.segments}
+    _compacted_and_swept(scene, stale)
+    assert tier.log.state.segments.keys() == stale
+    expect_index(tier)
+    assert len(tier.named_segments()) == 1
+    tier.store.delete(segment_object_key(next(iter(tier.log.state.segments))))
+    with pytest.raises(ObjectMissing):
+        expect_index(tier)
+
+
+def test_segment_that_is_not_in_memory_and_was_replaced_meanwhile_is_not_missing() -> None:
+    """As before, where the segment is to be read from the store."""
+    scene = Scene(("a",))
+    scene.backup(photos(2), "one")
+    scene.backup(photos(2, seed=20), "two")
+    tier = scene.tier("a")
+    stale = {*tier.log.state.segments}
+    _compacted_and_swept(scene, stale)
+
+    def load(name: str) -> Segment:
+        raise ObjectMissing("not there", object_key=segment_object_key(name))
+
+    assert live_segments(tier.log, stale, load) == {}
+    with pytest.raises(ObjectMissing):
+        live_segments(tier.log, tier.log.state.segments, load)
+
+
+def _compacted_and_swept(scene: Scene, stale: Collection[str]) -> None:
+    other = Repository.open(scene.stores, scene.provider, clock=scene.clock, randomness=SeededRandomness(7))
+    assert compact_indexes(other, 0) == 1
+    for name in stale:
+        scene.store("a").delete(segment_object_key(name))
 
 
 class _AfterLooking(SlowStore):
