@@ -65,6 +65,12 @@ _HINTS_BY_NAMES = frozenset({errors.TIER_VANISHED, errors.REPOSITORY_AWAY, error
 """Codes whose hints say what to do by names that the organisation knows: of tiers, locations and itself."""
 
 
+_LOGGED = frozenset(
+    {"tier", "object_key", "key", "id", "snapshot", "number", "pack", "packs", "stream", "size", "length"}
+)
+"""What a log is told of an error's context: no path of a source, which may name people."""
+
+
 def code_of(error: BaseException | None) -> ErrorCode:
     """The catalogue's entry for whatever a tier or a source answered."""
     if isinstance(error, PlatformError):
@@ -129,8 +135,9 @@ def hint_of(code: ErrorCode, error: BaseException | None, place: Place | None) -
 
 
 def facts(error: RepositoryError) -> dict[str, object]:
-    """What a log may know of an error: its message and context are ids, names of tiers, keys of objects and figures."""
-    return {"reason": error.message, "context": {name: str(value) for name, value in error.context.items()}}
+    """What a log may know of an error: its message, and of its context ids, names of tiers and keys of objects."""
+    context = ", ".join(f"{name} {value}" for name, value in error.context.items() if name in _LOGGED)
+    return {"reason": error.message, "context": context}
 
 
 def _tier_of(error: RepositoryError) -> Tier | None:
