@@ -195,8 +195,8 @@ def taken_away(before: ConfigurationBody, after: ConfigurationBody) -> Iterator[
             yield f"{field}.lockDays"
         if has is not None and had.required and not has.required:
             yield f"{field}.required"
-    # Around a critical wedding a schedule has a run each hour.
-    if before.schedule is not None and before.is_wedding_critical and before.wedding_date is not None:
+    # Around a critical wedding a schedule has a run each hour, and retention keeps every point, without one too.
+    if before.is_wedding_critical and before.wedding_date is not None:
         if not after.is_wedding_critical:
             yield "isWeddingCritical"
         if after.wedding_date != before.wedding_date:
