@@ -18,14 +18,18 @@ from chassis.key_errors import unreadable
 from chassis.life.health import DEGRADED, Health
 from chassis.sealing import asked
 from contracts.errors import KEYS_UNUSABLE, UNAVAILABLE, PlatformError
-from repository.errors import KeyFileInvalid
+from repository.errors import KeyFileInvalid, UnknownKey, WrongKey
 from repository.keys.key_file import KeyFile
+from repository.opened.repository import Repository
 
 FOLDER = "repositories"
 ANSWER_SECONDS = 2.0
 """Postgres and then the disk are asked within one readiness check."""
 _SUFFIX = ".key"
 _MADE = ".made"
+
+_PRESENT = "present:"
+"""Before the key that wraps now: a file without it is an older copy."""
 
 _ID = re.compile("[0-9a-f]+")
 
@@ -59,7 +63,8 @@ def note_made(keys_dir: Path, organisation: str) -> None:
 def note_opened(keys_dir: Path, organisation: str, key: KeyFile) -> None:
     """Remember beside the keys that these opened the organisation's repository. What cannot be noted, the log tells."""
     noted = keys_dir / FOLDER / f"{organisation}{_MADE}"
-    draft, ids = noted.with_name(f".{organisation}.{os.getpid()}"), " ".join(key.ids())
+    draft = noted.with_name(f".{organisation}.{os.getpid()}")
+    ids = " ".join([*key.ids(), _PRESENT + key.kek_id().hex()])
     try:
         if noted.read_bytes() != ids.encode():
             with os.fdopen(os.open(draft, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o600), "w") as file:
@@ -137,7 +142,9 @@ class RepositoryKeys:
             if self._good.get(name) != mark or name in self.unproven:
                 ids = set(KeyFile.load(path).ids())
                 self.unproven.discard(name)
-                if (known := self._noted(name)) and known.isdisjoint(ids):
+                known = self._noted(name)
+                present = {each.removeprefix(_PRESENT) for each in known if each.startswith(_PRESENT)}
+                if known and (known.isdisjoint(ids) or not present <= ids):
                     if self._is_anothers(name, ids):
                         return False
                     self.unproven.add(name)
@@ -154,7 +161,7 @@ class RepositoryKeys:
         noted = (self._keys_dir / name).with_suffix(_MADE)
         # A note that is damaged is none: the next opening writes it anew, and the key itself may be whole.
         found = noted.read_text(errors="replace").split() if noted.exists() else []
-        return {each for each in found if _ID.fullmatch(each)}
+        return {each for each in found if _ID.fullmatch(each.removeprefix(_PRESENT))}
 
     def _is_anothers(self, name: str, ids: set[str]) -> bool:
         """Whether a key opens another organisation's repository: the two files were exchanged."""
@@ -170,5 +177,17 @@ def _unproven(names: list[str]) -> PlatformError:
         "whether these keys open what was made here is not proven yet, for they are others than have opened it last: "
         f"{', '.join(names[:NAMED_MAX])}{more}",
         hint="After a rotation nothing is to be done: the organisation's next run proves it. Where nobody has rotated "
-        "it, put the file back from the copy of the folder.",
+        "it, put the newest copy of the file back.",
     )
+
+
+def expect_newest(organisation: str, repository: Repository) -> None:
+    """Raise KEYS_UNUSABLE where no tier can be written to, for want of a key that one of them was written with."""
+    unopened = [each.error for each in repository.tiers if isinstance(each.error, WrongKey | UnknownKey)]
+    if unopened and not repository.ready_tiers():
+        file = name_of(organisation)
+        raise PlatformError(
+            KEYS_UNUSABLE,
+            f"the repository's key file {file} does not open what was written last",
+            hint=f"It is an older copy: put the newest copy of {file} into the keys folder.",
+        ) from unopened[0]

@@ -45,7 +45,7 @@ from repository.opened.seen import SeenTier
 from repository.stored.config import CONFIG_KEY
 from repository.tiers.local_cache import LocalCache
 from vault import joining
-from vault.key_files import ids_of_others, name_of, note_made, note_opened, was_made
+from vault.key_files import expect_newest, ids_of_others, name_of, note_made, note_opened, was_made
 from vault.places import Place, of_all, require_own_place, require_space, troubles_of, vanished, without_silent
 from vault.unusable import UnusableStore
 
@@ -175,6 +175,7 @@ class Repositories:
             repository = self._begin(organisation, places, key, known, signs)
         note_opened(self._keys_dir, organisation, key)
         self._judge(organisation, repository, places, known)
+        expect_newest(organisation, repository)
         self.remember(organisation, repository, places)
         return repository
 

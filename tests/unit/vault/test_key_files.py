@@ -117,3 +117,23 @@ async def test_key_that_took_the_place_of_a_rotated_one_is_not_proven_and_not_lo
     assert "the organisation's next run proves it" in (found.hint or "")
     note_opened(keys_dir, "org-a", KeyFile.load(path))
     assert (await health.report()).status == READY
+
+
+async def test_older_copy_of_a_rotated_key_is_told_though_the_newer_one_has_its_key_as_well(keys_dir: Path) -> None:
+    """A rotated file keeps the key before it: by what they share the older copy would pass for it."""
+    path = keys_dir / name_of("org-a")
+    older = path.read_bytes()
+    KeyFile.rotate(path, keys_dir / "newer.key")
+    path.write_bytes((keys_dir / "newer.key").read_bytes())
+    note_made(keys_dir, "org-a")
+    note_opened(keys_dir, "org-a", KeyFile.load(path))
+    health = Health("executor-worker")
+    RepositoryKeys(keys_dir, _both).add_to(health)
+    assert (await health.report()).status == READY
+    path.write_bytes(older)
+    (found,) = (await health.report()).checks
+    assert (found.status, found.code) == (DEGRADED, "keys-unusable")
+    assert name_of("org-a") in (found.reason or "")
+    assert "newest copy" in (found.hint or "")
+    path.write_bytes((keys_dir / "newer.key").read_bytes())
+    assert (await health.report()).status == READY

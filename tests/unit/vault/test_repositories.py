@@ -13,11 +13,14 @@ from contracts import errors
 from contracts.errors import PlatformError
 from repository.errors import PlaceInUse, TierUnreachable, TierVanished
 from repository.index.segments import INDEX_PREFIX
+from repository.keys.key_file import KeyFile
+from repository.opened.key_change import rewrap
 from repository.opened.open_tier import TierState
 from repository.opened.repository import Repository
 from repository.opened.seen import SeenTier
 from repository.tiers.memory import MemoryObjectStore
 from repository.tiers.port import OBJECT_LENGTH_MAX, ObjectInfo
+from repository.upkeep.root_change import change_root
 from tests.support.repositories import SeededRandomness, photos, write_snapshot
 from vault.key_files import RepositoryKeys, name_of
 from vault.places import Place
@@ -96,6 +99,25 @@ def test_key_that_is_missing_costs_its_organisation_alone(repositories: Reposito
         assert "from its copy" in (refused.value.hint or "")
         each.open("org-b", [_place(stores["org-b"])], Signs())
     assert not (tmp_path / name_of("org-a")).exists()
+
+
+def test_older_copy_of_a_key_is_named_before_a_run_begins(repositories: Repositories, tmp_path: Path) -> None:
+    """After the root was changed it opens the old entries, and none that counts now: nothing can be added by it."""
+    store, path = _saved(repositories, "org-a"), tmp_path / name_of("org-a")
+    older = path.read_bytes()
+    newer = KeyFile.create(tmp_path / "newer.key")
+    rewrap(Repository.open([store], KeyFile.load(path)), newer)
+    path.write_bytes((tmp_path / "newer.key").read_bytes())
+    repository = Repository.open([store], newer)
+    change_root(repository, newer)
+    write_snapshot(repository, repository.tiers, photos(1, seed=3), "later", SeededRandomness(4))
+    repositories.open("org-a", [_place(store)], Signs())
+    path.write_bytes(older)
+    with pytest.raises(PlatformError) as refused:
+        repositories.open("org-a", [_place(store)], Signs())
+    assert refused.value.code is errors.KEYS_UNUSABLE
+    assert "repositories/org-a.key" in refused.value.message
+    assert "newest copy" in (refused.value.hint or "")
 
 
 def test_repository_is_not_begun_among_other_files_or_in_another_repository(
