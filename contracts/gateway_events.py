@@ -6,6 +6,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from contracts.configuration import BulkMode, ConfigurationBody, LocationName
+from contracts.controls import Framework
 from contracts.event import Event, Value, pinned
 from contracts.notifications import ChannelBody
 from contracts.recovery_events import ConflictPolicy
@@ -255,6 +256,17 @@ class RecoveryCancellationRequested(Event, frozen=True, kw_only=True):
 
     request_id: str
     operation_id: str
+    evidence: Evidence
+
+
+@pinned("gateway.compliance-audit-requested.v1", taken_by=("compliance--audit",))
+class ComplianceAuditRequested(Event, frozen=True, kw_only=True):
+    """An auditor asked for the controls of frameworks to be looked at, by what had happened up to `at`."""
+
+    request_id: str
+    audit_id: str
+    frameworks: tuple[Framework, ...]
+    at: datetime
     evidence: Evidence
 
 

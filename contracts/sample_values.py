@@ -5,7 +5,9 @@ from datetime import UTC, datetime, timedelta
 from contracts import cleanup_events as cleanup
 from contracts import errors
 from contracts import gateway_events as gateway
+from contracts.compliance_events import ControlFinding
 from contracts.configuration import BackupType, ConfigurationBody, Destination, SourceType, StorageDestinations
+from contracts.controls import ControlVerdict, Framework
 from contracts.notifications import ChannelBody, ChannelKind, NotificationEvent
 from contracts.retention import LegalBasis, RetentionPolicyBody
 from contracts.sealed import Sealed
@@ -88,3 +90,26 @@ CLEANED_UP: dict[str, object] = {
     ),
 }
 """What the fields of cleanups' events hold, by their names."""
+AUDITED: dict[str, object] = {
+    "audit_id": "0199a0f2-0000-7000-8000-0000000000f4",
+    "frameworks": (Framework.HIPAA,),
+    "log_size": 4712,
+    "log_root": "bjQLnP+zepicpUTmu3gKLHiQHT+zNzh2hRGjBhevoB0=",
+}
+"""What the fields of audits' events hold, by their names."""
+AUDIT_FINDINGS = (
+    ControlFinding(
+        control="HIPAA-312d",
+        verdict=ControlVerdict.PASS,
+        because="3 restores were asked for, each with a second factor",
+        evaluator=1,
+        query="gateway.recovery-requested.v1, recovery.recovery-accepted.v1",
+        examined=3,
+        evidence=("0199a0f2-0000-7000-8000-0000000000e9",),
+    ),
+    ControlFinding(
+        control="HIPAA-7B",
+        verdict=ControlVerdict.NO_EVIDENCE,
+        because="nothing that the platform records decides this yet",
+    ),
+)

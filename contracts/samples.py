@@ -16,6 +16,7 @@ from contracts import errors
 from contracts import executor_events as executor
 from contracts import gateway_events as gateway
 from contracts import recovery_events as recovery
+from contracts.compliance_events import ControlFinding
 from contracts.configuration import (
     BulkMode,
     Tier,
@@ -26,6 +27,8 @@ from contracts.notifications import ChannelBody, NotificationEvent
 from contracts.progress import Progress, TierProgress
 from contracts.retention import RetentionPolicyBody
 from contracts.sample_values import (
+    AUDIT_FINDINGS,
+    AUDITED,
     BACKUP_REQUEST,
     BEGIN,
     BODY,
@@ -259,6 +262,7 @@ _USUAL: dict[str, object] = {
     "channel_id": CHANNEL,
     "notification_id": NOTIFICATION,
     "event": NotificationEvent.FAILED,
+    **AUDITED,
     "attempts": 1,
     **CLEANED_UP,
     "fence": 1,
@@ -277,7 +281,11 @@ _BY_TYPE: dict[object, object] = {  # And what one that is not named here holds,
     datetime: BEGIN,
 }
 # What is called as another thing is, and is of its own type.
-_OF_KIND: dict[object, object] = {RetentionPolicyBody: POLICY, ChannelBody: CHANNEL_BODY}
+_OF_KIND: dict[object, object] = {
+    RetentionPolicyBody: POLICY,
+    ChannelBody: CHANNEL_BODY,
+    tuple[ControlFinding, ...]: AUDIT_FINDINGS,
+}
 
 
 def sample_envelopes() -> dict[str, Envelope]:
@@ -309,6 +317,7 @@ def _usual(cls: type[Any]) -> tuple[str, str, int, Event]:
         "gateway": f"request/{request}",
         "config": of_config,
         "recovery": f"recovery-operation/{OPERATION}",
+        "compliance": f"compliance-audit/{AUDITED['audit_id']}",
     }
     of_executor = f"retention-cleanup/{CLEANUP}" if "cleanup_id" in needed | usual else _RUN
     return request, subjects.get(event.NAME.partition(".")[0], of_executor), 2, event
@@ -326,7 +335,9 @@ def _envelope(request: str, subject: str, version: int, event: Event) -> Envelop
         time=BEGIN + timedelta(seconds=place % 3600),
         datacontenttype="application/json",
         organisation=ORGANISATION,
-        actor=f"service:{owner}" if owner in ("executor", "recovery") else "user:0199a0f2-0000-7000-8000-0000000000b1",
+        actor=f"service:{owner}"
+        if owner in ("executor", "recovery", "compliance")
+        else "user:0199a0f2-0000-7000-8000-0000000000b1",
         sequence=version,
         correlationid=request,
         causationid=None if owner == "gateway" else _event_id(_first(request)),

@@ -7,7 +7,14 @@ the last value per run and may lose the latest when the server crashes. A dead l
 
 import msgspec
 
-from contracts import cleanup_events, config_events, executor_events, gateway_events, recovery_events  # noqa: F401  # they declare who takes them
+from contracts import (  # noqa: F401  # they declare who takes them
+    cleanup_events,
+    compliance_events,
+    config_events,
+    executor_events,
+    gateway_events,
+    recovery_events,
+)
 from contracts.event import pinned_events
 from contracts.subjects import DEAD_LETTERS, PROGRESS, SERVICES, events_named, events_of, once_stored
 

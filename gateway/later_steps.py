@@ -43,4 +43,16 @@ STATEMENTS: tuple[LiteralString, ...] = (
             f"ALTER TABLE recovery_points{suffix} ADD COLUMN gone_at timestamptz, ADD COLUMN gone json",
         )
     ),
+    # Audits, and what was found of each control.
+    *(
+        statement
+        for suffix in ("", "_shadow")
+        for statement in (
+            f"""CREATE TABLE compliance_audits{suffix} (
+                audit_id text PRIMARY KEY, organisation text NOT NULL, request_id text NOT NULL,
+                audited_at timestamptz NOT NULL, frameworks text[] NOT NULL, fact json NOT NULL)""",
+            f"""CREATE INDEX compliance_audits{suffix}_by_time
+                ON compliance_audits{suffix} (organisation, audited_at DESC, audit_id DESC)""",
+        )
+    ),
 )

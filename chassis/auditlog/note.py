@@ -13,6 +13,7 @@ import base64
 import hashlib
 
 import msgspec
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -45,6 +46,19 @@ def key_id(name: str, public: bytes) -> bytes:
 def verifier_key(name: str, public: bytes) -> str:
     """A public key as whoever verifies is given it."""
     return f"{name}+{key_id(name, public).hex()}+{base64.b64encode(_ED25519 + public).decode()}"
+
+
+def is_signed(note: str, checkpoint: Checkpoint, public: bytes) -> bool:
+    """Whether a note says this checkpoint, byte for byte, and is signed by the key alone."""
+    text, mark, signature = note.partition(f"\n{_DASH}{checkpoint.origin} ")
+    if not mark or text != checkpoint.text():
+        return False
+    try:
+        given = base64.b64decode(signature.removesuffix("\n"), validate=True)
+        Ed25519PublicKey.from_public_bytes(public).verify(given[4:], text.encode())
+    except (ValueError, InvalidSignature):
+        return False
+    return given[:4] == key_id(checkpoint.origin, public)
 
 
 def signed(checkpoint: Checkpoint, key: Ed25519PrivateKey) -> str:

@@ -29,6 +29,9 @@ EXECUTION_ID = "019ab4d3-0f2a-7c44-8e21-6a7b8c9d0e1f"
 CLEANUP_ID = "019ab4d5-3c8d-7e66-8a21-6d7e8f9a0b1c"
 
 
+AUDIT_ID = "019ab4d6-6fa0-7b99-9d52-9a0b1c2d3e4f"
+
+
 OPERATION_ID = "019ab4d4-2b7c-7d55-9f10-5c6d7e8f9a0b"
 
 

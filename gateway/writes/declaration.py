@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 from litestar import Response
 
+from chassis.clock import Clock
 from chassis.locations import Locations
 from chassis.sealing import Sealer
 from contracts import errors
@@ -43,6 +44,10 @@ class Means(Protocol):
     @property
     def locations(self) -> Locations:
         """What operators have registered."""
+
+    @property
+    def clock(self) -> Clock:
+        """What time it is."""
 
     def reading(self, organisation: str) -> AbstractAsyncContextManager[Database]:
         """A connection to read the read models on. Raises TOO_MANY_REQUESTS or UNAVAILABLE."""

@@ -7,6 +7,7 @@ from contracts import errors
 from contracts.errors import ErrorCode, PlatformError
 from gateway.projections.applied import Database
 from gateway.runs.examples import (
+    AUDIT_ID,
     CHANNEL_ID,
     CLEANUP_ID,
     CONFIGURATION_ID,
@@ -53,3 +54,4 @@ RETENTION_POLICY = Thing(
     RETENTION_POLICY_ID,
 )
 CHANNEL = Thing("channel_id", "notification_channels", "/notifications/channels/{}", errors.CHANNEL_UNKNOWN, CHANNEL_ID)
+AUDIT = Thing("audit_id", "compliance_audits", "/compliance/reports/{}", errors.NOT_FOUND, AUDIT_ID)

@@ -1,11 +1,21 @@
-"""What becomes of a message of a stream: an entry of the audit log, whatever it is."""
+"""What becomes of a message of a stream, an entry of the audit log, whatever it is; and what answers an audit."""
 
+import base64
 from datetime import UTC, datetime
 
 from chassis.auditlog.tree import leaf_hash
+from chassis.handling import Handling
+from contracts import errors
+from contracts.compliance_events import ComplianceAudited, ComplianceAuditRefused
+from contracts.controls import Framework
 from contracts.envelope import MalformedEvent, decode
-from services.compliance.domain import UNREADABLE, Entry
+from contracts.gateway_events import ComplianceAuditRequested
+from contracts.refusal import Objection
+from services.compliance.controls.audit import audited, read_by
+from services.compliance.domain import UNREADABLE, ComplianceAudit, Entry
+from services.compliance.errors import AuditLogBehind
 from services.compliance.policies import access_of
+from services.compliance.ports import AuditLogReading, Audits
 
 _NOBODY_KNOWS_WHEN = datetime.fromtimestamp(0, UTC)
 
@@ -42,3 +52,41 @@ def entry_of(service: str, log: str, position: int, body: bytes, arrived: dateti
         leaf=leaf,
         body=body,
     )
+
+
+class AuditDecisions:
+    """Answers requested audits."""
+
+    def __init__(self, log: AuditLogReading, audits: Audits) -> None:
+        self._log = log
+        self._audits = audits
+
+    async def decide(self, request: ComplianceAuditRequested, handling: Handling) -> None:
+        """Look at the controls, and record what was found. Raises AUDIT_LOG_BEHIND to be asked again later."""
+        organisation, audit = handling.context.organisation, ComplianceAudit(request.audit_id)
+        if not set(request.frameworks) <= set(Framework):
+            hint = "Ask for those that the API's document names; a newer gateway runs beside an older service."
+            why = Objection(errors.INVALID_FIELD, "frameworks", hint)
+            audit.record(ComplianceAuditRefused.of(request, why))
+            await self._audits.record_answer(audit, handling)
+            return
+        if not await self._log.has(organisation, handling.handled.event_id, ComplianceAuditRequested):
+            raise AuditLogBehind(request.audit_id)
+        facts = await self._log.facts(
+            organisation,
+            request.at,
+            read_by(request.frameworks),
+            checks_log=Framework.HIPAA in request.frameworks,
+        )
+        audit.record(
+            ComplianceAudited(
+                request_id=request.request_id,
+                audit_id=request.audit_id,
+                frameworks=request.frameworks,
+                at=request.at,
+                log_size=facts.log.size,
+                log_root=None if facts.log.root is None else base64.b64encode(facts.log.root).decode(),
+                findings=audited(request.frameworks, facts),
+            )
+        )
+        await self._audits.record_answer(audit, handling)

@@ -1,7 +1,9 @@
 """Where the compliance service is put together."""
 
 from chassis.bus.connection import Connection
+from chassis.bus.subscriptions import Bus
 from chassis.bus.topology import TopologyCheck
+from chassis.bus.use_cases import handlers_of
 from chassis.handling import UseCase
 from chassis.life.health import Health, HealthServer
 from chassis.life.runtime import Part, run_service
@@ -9,29 +11,37 @@ from chassis.outbox.relay import Relay
 from chassis.postgres.database import open_pool
 from chassis.postgres.pool import PoolPart
 from chassis.record.eventstore import EventStore
-from chassis.record.unanswered import RefusedAs
+from chassis.record.unanswered import RefusedAs, Unanswered
 from chassis.telemetry.certificates import add_certificate_figures
 from chassis.telemetry.instruments import Telemetry
+from contracts.compliance_events import ComplianceAuditRefused
 from contracts.event import Event
+from contracts.gateway_events import ComplianceAuditRequested
+from services.compliance.adapters.audits import AuditLogLookups, RecordedAudits
 from services.compliance.adapters.following import AuditLogFollower
 from services.compliance.adapters.log import AuditLogTable
 from services.compliance.adapters.signing import SigningKey
+from services.compliance.application import AuditDecisions
+from services.compliance.domain import ComplianceAudit
+from services.compliance.ports import AuditLogReading, Audits
 from services.compliance.settings import ComplianceSettings
 
 SERVICE = "compliance"
-POOL_CONNECTIONS = 2
+POOL_CONNECTIONS = 3
 
-REFUSED: dict[type[Event], RefusedAs] = {}
+REFUSED: dict[type[Event], RefusedAs] = {
+    ComplianceAuditRequested: RefusedAs(ComplianceAuditRefused, "audit_id"),
+}
 """What each request is refused with where its message is given up."""
 
 
-def use_cases() -> dict[type[Event], UseCase]:
+def use_cases(log: AuditLogReading, audits: Audits) -> dict[type[Event], UseCase]:
     """What deals with each event that the compliance service takes."""
-    return {}
+    return {ComplianceAuditRequested: AuditDecisions(log, audits).decide}
 
 
 async def run(settings: ComplianceSettings) -> int:
-    """Append what happens to the audit log until told to stop; the exit code."""
+    """Append what happens to the audit log and answer audits until told to stop; the exit code."""
     telemetry = Telemetry(SERVICE, otlp_endpoint=settings.otel_endpoint, sample_ratio=settings.otel_sample_ratio)
     health = Health(SERVICE)
     connection = Connection.of(settings, SERVICE, telemetry, health)
@@ -47,7 +57,11 @@ async def run(settings: ComplianceSettings) -> int:
     relay = Relay(dsn=dsn, schema=schema, nats=connection, owner=SERVICE, telemetry=telemetry)
     log = AuditLogTable(pool, SigningKey(settings.keys_dir))
     follower = AuditLogFollower(log, nats=lambda: connection.client, telemetry=telemetry, health=health)
+    bus = Bus(connection, SERVICE, telemetry=telemetry, health=health)
+    answering = use_cases(AuditLogLookups(pool), RecordedAudits(store))
+    for each in handlers_of(SERVICE, answering, Unanswered(store, SERVICE, ComplianceAudit, REFUSED)):
+        bus.handle(*each)
     server = HealthServer(health, telemetry, port=settings.health_port)
     topology = TopologyCheck(connection, SERVICE)
-    parts: list[Part] = [server, store, PoolPart(pool), connection, topology, relay, follower.loop]
+    parts: list[Part] = [server, store, PoolPart(pool), connection, topology, relay, follower.loop, bus]
     return await run_service(parts, health=health)

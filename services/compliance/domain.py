@@ -1,8 +1,12 @@
-"""An entry of the audit log: an event as it was published, and what of it is found without reading it."""
+"""An entry of the audit log, an event as it was published, and the aggregate of the service: an audit."""
 
 from datetime import datetime
+from typing import ClassVar
 
 import msgspec
+
+from chassis.domain import Aggregate
+from contracts.event import Event
 
 UNREADABLE = "unreadable"
 """The type of what is no event: it is in the platform's log, byte for byte, and in no organisation's."""
@@ -22,3 +26,12 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     access: str | None
     leaf: bytes
     body: bytes
+
+
+class ComplianceAudit(Aggregate):
+    """One audit, or the refusal to make it."""
+
+    KIND: ClassVar[str] = "compliance.compliance-audit"
+
+    def apply(self, event: Event) -> None:
+        """An audit has no state: it is what it found."""

@@ -4,6 +4,13 @@ from contracts import errors
 from contracts.errors import PlatformError
 
 
+class AuditLogBehind(PlatformError):
+    """The audit log has not taken in what is asked yet: what happened before it may be missing there, too."""
+
+    def __init__(self, audit_id: str) -> None:
+        super().__init__(errors.AUDIT_LOG_BEHIND, "the audit log has not taken in the request yet", audit_id=audit_id)
+
+
 class SignerUnknown(PlatformError):
     """The key that signs the audit log is missing, or another one than has signed it so far."""
 

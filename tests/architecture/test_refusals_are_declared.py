@@ -44,7 +44,12 @@ BEHIND_PORTS: dict[str, tuple[Any, ...]] = {
     "record_asked": (TrialPerformance.perform, TrialTeller.end),
 }
 """What stands behind a port, where it decides as well."""
-ASKED_AGAIN = {errors.BULK_NOT_SEEN_YET, errors.CONFIGURATION_NOT_SEEN_YET, errors.RECOVERY_POINT_NOT_SEEN_YET}
+ASKED_AGAIN = {
+    errors.AUDIT_LOG_BEHIND,
+    errors.BULK_NOT_SEEN_YET,
+    errors.CONFIGURATION_NOT_SEEN_YET,
+    errors.RECOVERY_POINT_NOT_SEEN_YET,
+}
 """With these an owner refuses nothing: it puts the request off, and is asked again."""
 
 

@@ -5,6 +5,8 @@ from typing import Annotated, Any
 from litestar import Request, Router, get
 from litestar.params import PathParameter, QueryParameter
 
+from contracts import errors
+from contracts.errors import PlatformError
 from gateway.auth.guards import ROLES, requires
 from gateway.auth.principal import AUDITORS
 from gateway.groups.security.queries import AccessFilter, SecurityQueries
@@ -30,9 +32,13 @@ Size = Annotated[
     int | None,
     QueryParameter(name="size", ge=1, le=SIZE_MAX, description="Of the checkpoint; the first that has the entry"),
 ]
-First = Annotated[int, QueryParameter(name="first", ge=1, le=SIZE_MAX, description="The size of the older checkpoint")]
+First = Annotated[
+    int | None,
+    QueryParameter(name="first", ge=1, le=SIZE_MAX, description="The size of the older checkpoint. Required."),
+]
 Second = Annotated[
-    int, QueryParameter(name="second", ge=1, le=SIZE_MAX, description="The size of the newer checkpoint")
+    int | None,
+    QueryParameter(name="second", ge=1, le=SIZE_MAX, description="The size of the newer checkpoint. Required."),
 ]
 
 
@@ -97,10 +103,19 @@ async def prove_audit_entry(request: Request[Any, Any, Any], index: Index, size:
     opt={ROLES: AUDITORS},
     summary="Prove that the audit log only grew",
 )
-async def prove_audit_consistency(request: Request[Any, Any, Any], first: First, second: Second) -> AuditConsistency:
+async def prove_audit_consistency(
+    request: Request[Any, Any, Any], first: First = None, second: Second = None
+) -> AuditConsistency:
     """The hashes that prove that the log at one checkpoint is the beginning of itself at another."""
     queries, organisation = _queries(request)
-    return await queries.consistency(organisation, first, second)
+    return await queries.consistency(organisation, _given(first, "first"), _given(second, "second"))
+
+
+def _given(size: int | None, field: str) -> int:
+    if size is None:
+        hint = "Give the sizes of two checkpoints that you have."
+        raise PlatformError(errors.INVALID_FIELD, "it is not said of which size", field=field, hint=hint)
+    return size
 
 
 HANDLERS = [

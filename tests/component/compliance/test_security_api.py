@@ -163,6 +163,7 @@ async def _refuses_what_is_not_there(http: httpx.AsyncClient) -> None:
         ("audit-log/entries/0/proof?size=1000", 404),
         ("audit-log/consistency?first=1&second=1000", 404),
         ("audit-log/consistency?first=2&second=1", 422),
+        ("audit-log/consistency?first=1", 422),
         ("access-logs?outcome=perhaps", 422),
         ("access-logs?cursor=made-up", 422),
         ("access-logs?from=2026-01-01T00:00:00", 422),

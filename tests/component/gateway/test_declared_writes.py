@@ -326,5 +326,7 @@ def _other(write: Write[Any], there: Mapping[str, Any], others: Mapping[str, Any
     body = _body(write, there)
     if write.ITEMS is not None:
         return {"mode": "partial"}
+    if write.NAME == "audit-compliance":
+        return {"frameworks": ["sox"]}
     field = next(field for field, value in body.items() if isinstance(value, str | list))
     return {field: others.get(field, others["configurationId"])}

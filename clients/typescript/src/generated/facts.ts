@@ -408,6 +408,33 @@ export interface components {
             hint: string | null;
         };
         /**
+         * ComplianceAuditRefused
+         * @description An audit was not made.
+         */
+        ComplianceAuditRefused: {
+            requestId: string;
+            code: string;
+            field?: string | null;
+            hint?: string;
+            wrong?: components["schemas"]["WrongField"][];
+            auditId: string;
+        };
+        /**
+         * ComplianceAudited
+         * @description Controls were looked at, by what had happened up to `at` and was in the audit log.
+         *
+         *     `log_size`, `log_root`: the organisation's audit log that it was looked up in (base64), none of an empty one.
+         */
+        ComplianceAudited: {
+            requestId: string;
+            auditId: string;
+            frameworks: components["schemas"]["Framework"][];
+            at: string;
+            logSize: number;
+            logRoot: string | null;
+            findings: components["schemas"]["ControlFinding"][];
+        };
+        /**
          * ConfigurationBody
          * @description What a configuration says. Names and paths may carry personal data, so they are sealed.
          *
@@ -623,6 +650,28 @@ export interface components {
          */
         ConflictPolicy: "overwrite" | "refuse" | "rename" | "skip";
         /**
+         * ControlFinding
+         * @description What was found of one control (`contracts.controls`).
+         *
+         *     `evaluator`: the version of what decided, 0 where nobody evaluates the control yet. `query`: which events it looked
+         *     at. `evidence`: the ids of those that decide, what fails first. `because`: why, in words.
+         */
+        ControlFinding: {
+            control: string;
+            verdict: components["schemas"]["ControlVerdict"];
+            because: string;
+            evaluator?: number;
+            query?: string;
+            examined?: number;
+            evidence?: string[];
+        };
+        /**
+         * ControlVerdict
+         * @description What was found. `no-evidence`: nothing that is recorded says so or otherwise; it never counts as a pass.
+         * @enum {unknown}
+         */
+        ControlVerdict: "fail" | "no-evidence" | "pass";
+        /**
          * CostEstimate
          * @description What a whole backup would read, in bytes and files, and how many seconds it takes; None: unknown.
          *
@@ -742,6 +791,8 @@ export interface components {
         };
         /** @description The fields of each event that is told, by its name. */
         Facts: {
+            "compliance.compliance-audited.v1": components["schemas"]["ComplianceAudited"];
+            "compliance.compliance-audit-refused.v1": components["schemas"]["ComplianceAuditRefused"];
             "config.configurations-created.v1": components["schemas"]["ConfigurationsCreated"];
             "config.configurations-refused.v1": components["schemas"]["ConfigurationsRefused"];
             "executor.backup-cancelled.v1": components["schemas"]["BackupCancelled"];
@@ -826,6 +877,12 @@ export interface components {
             code?: string | null;
             hint?: string;
         };
+        /**
+         * Framework
+         * @description Whose rules a control is of.
+         * @enum {unknown}
+         */
+        Framework: "backup" | "ccpa" | "gdpr" | "hipaa" | "sox";
         /**
          * Frequency
          * @description How often, where no cron expression says it.

@@ -1,0 +1,1 @@
+"""Audits of controls, and their reports."""
