@@ -28,12 +28,13 @@ AT_ONCE = 100
 _log = logging.getLogger(__name__)
 
 # A worker of an older build does not say that it looks: its heartbeats do.
+# A sign of life from the future was given before the clock was put back, and says nothing of now.
 _LACK: LiteralString = """
-    WITH heard AS (SELECT code FROM {workers} WHERE looked_at > now() - make_interval(secs => %(heard)s)
+    WITH heard AS (SELECT code FROM {workers} WHERE abs(extract(epoch FROM now() - looked_at)) < %(heard)s
                    ORDER BY looked_at DESC)
     SELECT EXISTS (SELECT FROM heard WHERE code IS NULL)
             OR EXISTS (SELECT FROM {claims}
-                       WHERE state = 'running' AND heartbeat_at > now() - make_interval(secs => %(heard)s)),
+                       WHERE state = 'running' AND abs(extract(epoch FROM now() - heartbeat_at)) < %(heard)s),
         (SELECT code FROM heard LIMIT 1)
 """
 _FORGET: LiteralString = "DELETE FROM {workers} WHERE looked_at < now() - interval '1 day'"
@@ -41,7 +42,7 @@ _UNCLAIMED: LiteralString = """
     SELECT {id}, organisation, correlation_id, traceparent, worker, fence, {subject}, told_code,
         extract(epoch FROM now() - told_at)
     FROM {claims}
-    WHERE (state = 'waiting' OR (state = 'running' AND heartbeat_at < now() - make_interval(secs => %(heard)s)))
+    WHERE (state = 'waiting' OR (state = 'running' AND abs(extract(epoch FROM now() - heartbeat_at)) >= %(heard)s))
         AND NOT cancelled AND CASE WHEN %(code)s::text IS NULL THEN told_code IS NOT NULL
         ELSE told_code IS DISTINCT FROM %(code)s OR told_at < now() - make_interval(secs => %(bound)s) END
     ORDER BY asked_at, {id} LIMIT %(at_once)s

@@ -78,7 +78,7 @@ _TELL: LiteralString = """
     UPDATE {claims} SET state = 'waiting', told_code = %(code)s,
         told_at = CASE WHEN %(code)s::text IS NOT NULL THEN coalesce(told_at, now()) END
     WHERE {id} = %(id)s AND fence = %(fence)s AND told_code IS NOT DISTINCT FROM %(before)s
-        AND (state = 'waiting' OR (state = 'running' AND heartbeat_at < now() - make_interval(secs => %(heard)s)))
+        AND (state = 'waiting' OR (state = 'running' AND abs(extract(epoch FROM now() - heartbeat_at)) >= %(heard)s))
 """
 _END: LiteralString = """
     UPDATE {claims} SET state = 'done', opening = false, {body} = NULL

@@ -216,15 +216,20 @@ async def test_claim_of_which_nobody_can_be_told_keeps_no_others_uninformed(benc
         await eventually(names_it)
 
 
-@pytest.mark.parametrize("state", ["waiting", "running"])
-async def test_run_that_no_worker_takes_ends_with_that_after_a_bound(bench: ExecutorBench, state: str) -> None:
-    """Nothing waits for ever, also not for a worker that has died over it; what it stood in the way of is free."""
+@pytest.mark.parametrize("heard", [None, "-1 hour", "1 hour"])
+async def test_run_that_no_worker_takes_ends_with_that_after_a_bound(bench: ExecutorBench, heard: str | None) -> None:
+    """Nothing waits for ever, also not for a worker that has died over it; what it stood in the way of is free.
+
+    Where the database's clock was put back, its last signs of life are of the future.
+    """
     await bench.request("run-1")
-    if state == "running":
+    if heard is not None:
         claim = await eventually(lambda: bench.claims.take("mortal"))
         assert claim is not None
+        await bench.claims.present("mortal", None)
         async with bench.pool.connection() as connection:
-            await connection.execute("UPDATE run_claims SET heartbeat_at = now() - interval '1 hour'")
+            await connection.execute("UPDATE run_claims SET heartbeat_at = now() + %s::interval", (heard,))
+            await connection.execute("UPDATE run_workers SET looked_at = now() + %s::interval", (heard,))
     async with _looking(bench, bound_seconds=0.0):
         await eventually(lambda: _has_ended(bench, "run-1"))
     *_, told, failed = await bench.told("run-1")
