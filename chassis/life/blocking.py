@@ -53,7 +53,9 @@ async def call_in_thread(
     def work() -> None:
         try:
             result = call()
-        except BaseException as error:  # noqa: BLE001  # whatever it is, who waits for the call is told
+        except BaseException as raised:  # noqa: BLE001  # whatever it is, who waits for the call is told
+            # No future takes this one, and who waits for it would for ever.
+            error = RuntimeError("the call raised StopIteration") if isinstance(raised, StopIteration) else raised
             if hand_over.is_wanted():
                 loop.call_soon_threadsafe(done.set_exception, error)
         else:

@@ -1,5 +1,6 @@
 """Blocking calls of runs: made in threads, left behind where they do not end."""
 
+import asyncio
 import subprocess
 import sys
 import threading
@@ -15,6 +16,13 @@ async def test_call_gives_its_result_or_raises_what_it_raises() -> None:
     assert await call_in_thread(lambda: 7) == 7
     with pytest.raises(ZeroDivisionError):
         await call_in_thread(lambda: 1 // 0)
+
+
+async def test_call_that_ends_by_an_empty_iterator_is_told() -> None:
+    """A future refuses this one exception: it must not be the one that is never told."""
+    with pytest.raises(RuntimeError):
+        async with asyncio.timeout(10):
+            await call_in_thread(lambda: next(iter(())))
 
 
 async def test_cancelled_call_that_ends_soon_is_not_left() -> None:
