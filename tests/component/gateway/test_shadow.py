@@ -141,6 +141,22 @@ async def test_build_outlives_a_server_that_is_silent_for_a_moment(
     assert calls > 2
 
 
+async def test_build_says_that_a_server_does_not_answer(
+    gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Patience has an end: then whoever asked for it is told."""
+
+    async def silent(*_arguments: Any, **_named: Any) -> Any:
+        raise PlatformError(errors.UNAVAILABLE, "the stream does not answer")
+
+    monkeypatch.setattr(shadow, "ASK_AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(shadow, "SILENT_SECONDS_MAX", 0.05)
+    monkeypatch.setattr(shadow, "StreamReader", type("Silent", (stream_reader.StreamReader,), {"_read": silent}))
+    async with _builder(gateway, batch=2) as builder, asyncio.timeout(30):
+        with pytest.raises(PlatformError, match="does not answer"):
+            await builder.build(want="the test asks for it")
+
+
 @pytest.mark.parametrize("at", ["project", "advance_shadow", "swap", "lock_tables"])
 async def test_killed_build_is_gone_on_with(gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch, at: str) -> None:
     """Wherever a build is cut off, the tables that answer are whole, and the next build ends what was begun."""

@@ -417,6 +417,21 @@ async def test_keys_of_a_silent_provider_are_believed_for_a_bounded_time(
     assert (await health.report()).status == NOT_READY
 
 
+async def test_age_of_keys_counts_from_the_question(provider: _Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the provider has withdrawn while an answer was on its way is not believed for longer."""
+    now = [1000.0]
+    keys = KeySet(url=provider.url, refresh_seconds=10, stale_seconds_max=60, clock=lambda: now[0])
+
+    async def slow() -> bytes:
+        now[0] += 61
+        return _document(_jwk(EC_KEY, "ec"))
+
+    monkeypatch.setattr(keys, "_load", slow)
+    await keys.refresh()
+    assert (found := await keys.check()) is not None
+    assert found.code is errors.IDENTITY_PROVIDER_UNAVAILABLE
+
+
 async def test_proxy_of_the_environment_does_not_carry_loopback(
     provider: _Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
