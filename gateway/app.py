@@ -15,13 +15,14 @@ from gateway.parts import Gateway
 from gateway.wire.faults import faults_told
 from gateway.wire.handshake import refusals_told
 from gateway.wire.outermost import HttpMetrics, observed
+from gateway.wire.sparing import spared
 from gateway.writes.declaration import API_PREFIX, declared
 
 
 def create_app(gateway: Gateway) -> ASGIApp:
-    """The ASGI application of a gateway, with traces, metrics and safe headers around it."""
+    """The ASGI application of a gateway, with traces, metrics, safe headers and what spares answers around it."""
     litestar = build(gateway)
-    return observed(faults_told(refusals_told(litestar)), gateway.telemetry, HttpMetrics(gateway.telemetry))
+    return observed(spared(faults_told(refusals_told(litestar))), gateway.telemetry, HttpMetrics(gateway.telemetry))
 
 
 def build(gateway: Gateway | None) -> Litestar:

@@ -43,8 +43,9 @@ def checked_id(text: str, *, code: errors.ErrorCode = errors.NOT_FOUND) -> str:
     return text
 
 
-_ETAG = re.compile(r'"(0|[1-9][0-9]{0,8})"')
-"""As it is written. A weak one (`W/"1"`) never matches here (RFC 9110, 13.1.1: the strong comparison)."""
+_ETAG = re.compile(r'"(0|[1-9][0-9]{0,8})(?:-[0-9a-f]{16}(?:-gzip)?)?"')
+"""As it is written, or as it was read (`gateway.wire.sparing`): a change is of a version, whatever was shown beside it.
+A weak one (`W/"1"`) never matches here (RFC 9110, 13.1.1: the strong comparison)."""
 
 
 def checked_version(if_match: str | None) -> int:

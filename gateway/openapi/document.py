@@ -69,6 +69,15 @@ _OF_STATUS = {
     503: {"Retry-After": "Seconds until the next request may succeed"},
 }
 """The headers that a problem has by its status."""
+_ETAG = {"ETag": "Of all that is shown; of what is changed by `If-Match`, with its version"}
+_IF_NONE_MATCH = {
+    "name": "If-None-Match",
+    "in": "header",
+    "required": False,
+    "description": "An `ETag`; 304 where it is still the same",
+    "schema": {"type": "string"},
+}
+"""Whatever is read: `gateway.wire.sparing`."""
 _OF_WRITES = (errors.IDEMPOTENCY_KEY_MISSING, errors.IDEMPOTENCY_KEY_REUSED, errors.UNKNOWN_REFUSAL, errors.NOT_HANDLED)
 
 
@@ -154,7 +163,8 @@ def _operation(handler: HTTPRouteHandler) -> dict[str, Any]:
         "tags": [operation.group],
         "security": [{"bearer": []}] if roles else [],
     }
-    parameters = _parameters(handler)
+    is_read = bool(roles) and "GET" in handler.http_methods
+    parameters = [*_parameters(handler), *([_IF_NONE_MATCH] if is_read else [])]
     if parameters:
         described["parameters"] = parameters
     if operation.body is not None:
@@ -164,7 +174,11 @@ def _operation(handler: HTTPRouteHandler) -> dict[str, Any]:
                 "application/json": {"schema": _schema(operation.body), "examples": _named(operation.body_examples)}
             },
         }
-    described["responses"] = {**_answers(operation), **_problems(operation, bool(roles))}
+    answers = _answers(operation)
+    if is_read:
+        answers["200"]["headers"] = {**answers["200"].get("headers", {}), **_headers(_ETAG)}
+        answers["304"] = {"description": "It is still what the `ETag` is of", "headers": _headers(_ETAG)}
+    described["responses"] = {**answers, **_problems(operation, bool(roles))}
     return described
 
 

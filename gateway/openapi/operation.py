@@ -6,8 +6,7 @@ import msgspec
 
 from contracts.errors import ErrorCode
 
-ETAG = {"ETag": "Version of the resource"}
-
+ETAG = {"ETag": "Its version"}
 
 LOCATION = {"Location": "Where the result is"}
 

@@ -12,7 +12,7 @@ from gateway.groups.configurations.examples import (
 from gateway.groups.configurations.resources import Configuration, ConfigurationTest, ConfigurationVersion
 from gateway.groups.configurations.templates import Template
 from gateway.http.resources import ListPage
-from gateway.openapi.operation import ETAG, Answer, Operation
+from gateway.openapi.operation import Answer, Operation
 
 OPERATIONS = {
     "list_configurations": Operation(
@@ -47,7 +47,6 @@ OPERATIONS = {
                 description="The configuration",
                 body=Configuration,
                 examples={"healthy": CONFIGURATION},
-                headers=ETAG,
             ),
         ),
         errors=(errors.CONFIGURATION_UNKNOWN, errors.KEYS_UNUSABLE, errors.KEYS_UNREACHABLE),

@@ -4,7 +4,7 @@ from contracts import errors
 from gateway.groups.executions.examples import EXECUTIONS, PROGRESS, STATUS
 from gateway.groups.executions.resources import ProgressView, Status
 from gateway.http.resources import ListPage
-from gateway.openapi.operation import ETAG, Answer, Operation
+from gateway.openapi.operation import Answer, Operation
 from gateway.runs.examples import ACCEPTED, COMPLETED, HINDERED
 from gateway.runs.resources import Execution
 
@@ -22,9 +22,7 @@ OPERATIONS = {
                 description="The run",
                 body=Execution,
                 examples={"completed": COMPLETED, "accepted": ACCEPTED, "waiting": HINDERED},
-                headers=ETAG,
             ),
-            Answer(status=304, description="Not changed since", headers=ETAG),
         ),
         errors=(errors.NOT_FOUND,),
     ),

@@ -11,7 +11,6 @@ from contracts.executor_events import ExecutionState
 from gateway.auth.guards import ROLES, requires
 from gateway.auth.principal import READERS
 from gateway.groups.executions.resources import ProgressView, Status
-from gateway.http.conditional import IfNoneMatch, unless_known
 from gateway.http.parameters import (
     LIMIT_DEFAULT,
     Before,
@@ -73,14 +72,11 @@ async def list_executions(
     opt={ROLES: READERS},
     summary="Show a run",
 )
-async def show_execution(
-    request: Request[Any, Any, Any], execution_id: Id, if_none_match: IfNoneMatch = None
-) -> Response[Execution]:
+async def show_execution(request: Request[Any, Any, Any], execution_id: Id) -> Execution:
     """One run: phases with their times, what each tier has, sizes, verification, and why it failed."""
     gateway, principal = parts_of(request), principal_of(request)
     async with gateway.reading(principal.organisation) as database:
-        shown = await queries.one(database, principal.organisation, checked_id(execution_id))
-    return unless_known(shown, shown.version, if_none_match)
+        return await queries.one(database, principal.organisation, checked_id(execution_id))
 
 
 @get(

@@ -4,7 +4,7 @@ from contracts import errors
 from gateway.groups.notifications.examples import CHANNEL, CHANNELS, DELIVERIES, DELIVERY
 from gateway.groups.notifications.resources import Delivery, NotificationChannel
 from gateway.http.resources import ListPage
-from gateway.openapi.operation import ETAG, Answer, Operation
+from gateway.openapi.operation import Answer, Operation
 
 _KEYS = (errors.KEYS_UNUSABLE, errors.KEYS_UNREACHABLE)
 
@@ -24,7 +24,6 @@ OPERATIONS = {
                 description="The channel",
                 body=NotificationChannel,
                 examples={"on-call": CHANNEL},
-                headers=ETAG,
             ),
         ),
         errors=(errors.CHANNEL_UNKNOWN, *_KEYS),

@@ -4,7 +4,7 @@ from contracts import errors
 from gateway.groups.recovery import examples
 from gateway.groups.recovery.resources import RecoveryOperation, RecoveryOperationView, RecoveryPoint
 from gateway.http.resources import ListPage
-from gateway.openapi.operation import ETAG, Answer, Operation
+from gateway.openapi.operation import Answer, Operation
 
 _OF_LISTS = (errors.INVALID_CURSOR, errors.KEYS_UNUSABLE, errors.KEYS_UNREACHABLE)
 
@@ -24,9 +24,7 @@ OPERATIONS = {
                 description="The recovery point",
                 body=RecoveryPoint,
                 examples={"one": examples.POINT},
-                headers=ETAG,
             ),
-            Answer(status=304, description="Not changed since", headers=ETAG),
         ),
         errors=(errors.RECOVERY_POINT_UNKNOWN,),
     ),

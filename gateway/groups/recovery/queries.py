@@ -69,8 +69,6 @@ _OPERATIONS: LiteralString = """
     SELECT o.view::text, q.actor FROM recovery_operations o LEFT JOIN requests q USING (request_id)
     WHERE o.organisation = %s
 """
-GONE_VERSION = 500_000_000
-"""What is added to the version of a point that is gone: its ETag is another one."""
 _NAMES = {TARGET_PATH_FIELD: "targetPath", SCOPE_FIELD: "scope"}
 
 
@@ -112,7 +110,7 @@ async def points(
         organisation,
         _POINTS if wanted.at is None else _POINTS_AT,
         conditions,
-        partial(made_of, make=lambda row: _point(row)[0]),
+        partial(made_of, make=_point),
         key=("p.completed_at", "p.recovery_point_id"),
         place=lambda point: Place(point.completed_at, point.id),
         cursors=Cursors(sealer, organisation, "recovery-points", wanted),
@@ -121,8 +119,8 @@ async def points(
     )
 
 
-async def point(database: Database, organisation: str, recovery_point_id: str) -> tuple[RecoveryPoint, int]:
-    """A point, and the version of its configuration, from which the source is told. Raises RECOVERY_POINT_UNKNOWN."""
+async def point(database: Database, organisation: str, recovery_point_id: str) -> RecoveryPoint:
+    """A point. Raises RECOVERY_POINT_UNKNOWN."""
     query = _POINTS + " AND p.recovery_point_id = %s"
     row = await (await database.execute(query, (organisation, recovery_point_id))).fetchone()
     if row is None:
@@ -130,11 +128,11 @@ async def point(database: Database, organisation: str, recovery_point_id: str) -
     return _point(row)
 
 
-def _point(row: tuple[Any, ...]) -> tuple[RecoveryPoint, int]:
-    stored, completed_at, version, is_critical, source_type, source_location, gone_at, how = row
+def _point(row: tuple[Any, ...]) -> RecoveryPoint:
+    stored, completed_at, _, is_critical, source_type, source_location, gone_at, how = row
     fact = point_fact(stored)
     gone = None if how is None else gone_view(how)
-    shown = RecoveryPoint(
+    return RecoveryPoint(
         id=fact.execution_id,
         configuration_id=fact.configuration_id,
         snapshot_id=fact.snapshot_id,
@@ -151,7 +149,6 @@ def _point(row: tuple[Any, ...]) -> tuple[RecoveryPoint, int]:
         gone_by=None if gone is None else gone.cleanup_id,
         gone_because=[] if gone is None else list(gone.rules),
     )
-    return shown, (version or 0) + (GONE_VERSION if gone_at is not None else 0)
 
 
 class OperationQueries:

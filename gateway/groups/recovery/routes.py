@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any
 
-from litestar import Request, Response, Router, get
+from litestar import Request, Router, get
 from litestar.params import QueryParameter
 
 from contracts import errors
@@ -12,7 +12,6 @@ from gateway.auth.guards import ROLES, requires
 from gateway.auth.principal import READERS
 from gateway.groups.recovery import queries as queries
 from gateway.groups.recovery.resources import RecoveryOperation, RecoveryOperationView, RecoveryPoint
-from gateway.http.conditional import IfNoneMatch, unless_known
 from gateway.http.parameters import (
     LIMIT_DEFAULT,
     Before,
@@ -86,15 +85,12 @@ async def list_recovery_points(
     opt={ROLES: READERS},
     summary="Show a recovery point",
 )
-async def show_recovery_point(
-    request: Request[Any, Any, Any], recovery_point_id: Id, if_none_match: IfNoneMatch = None
-) -> Response[RecoveryPoint]:
+async def show_recovery_point(request: Request[Any, Any, Any], recovery_point_id: Id) -> RecoveryPoint:
     """One recovery point: what it is of, how much, and which tiers have it."""
     gateway, principal = parts_of(request), principal_of(request)
     identity = checked_id(recovery_point_id, code=errors.RECOVERY_POINT_UNKNOWN)
     async with gateway.reading(principal.organisation) as database:
-        shown, version = await queries.point(database, principal.organisation, identity)
-    return unless_known(shown, version, if_none_match)
+        return await queries.point(database, principal.organisation, identity)
 
 
 @get("/recovery/operations", guards=[requires(READERS)], opt={ROLES: READERS}, summary="List recoveries")

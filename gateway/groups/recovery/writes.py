@@ -62,7 +62,7 @@ class InitiateRecovery(Write[NewRecovery]):
         wrong = await wrong_fields(asked.body, asked.gateway.locations, asked.organisation)
         try:
             async with asked.gateway.reading(asked.organisation) as database:
-                found, _ = await queries.point(database, asked.organisation, data.recovery_point_id)
+                found = await queries.point(database, asked.organisation, data.recovery_point_id)
             if found.gone_at is not None:
                 raise PlatformError(errors.RECOVERY_POINT_GONE, "a cleanup has let the recovery point go")
         except PlatformError as error:

@@ -11,7 +11,7 @@ from gateway.groups.retention.examples import (
 )
 from gateway.groups.retention.resources import NewPreview, RetentionCleanup, RetentionPolicy, RetentionPreview
 from gateway.http.resources import ListPage
-from gateway.openapi.operation import ETAG, Answer, Operation
+from gateway.openapi.operation import Answer, Operation
 
 OPERATIONS = {
     "list_retention_policies": Operation(
@@ -72,7 +72,6 @@ OPERATIONS = {
                 description="The retention policy",
                 body=RetentionPolicy,
                 examples={"photos": RETENTION_POLICY},
-                headers=ETAG,
             ),
         ),
         errors=(errors.RETENTION_POLICY_UNKNOWN, errors.KEYS_UNUSABLE, errors.KEYS_UNREACHABLE),

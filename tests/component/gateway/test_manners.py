@@ -46,7 +46,7 @@ async def test_head_is_answered_like_get_without_the_body(gateway: RunningGatewa
             for name in ("content-type", "etag", "content-security-policy"):
                 assert head.headers.get(name) == got.headers.get(name), (path, name)
             if path not in ("/api/backup/status", "/health/ready"):
-                assert head.headers["content-length"] == str(len(got.content)), path
+                assert head.headers["content-length"] == got.headers["content-length"], path
         assert (await http.head("/api/backup/execute")).status_code == 405
     async with gateway.stranger() as http:
         assert (await http.head("/api/backup/status")).status_code == 401

@@ -42,7 +42,7 @@ async def test_policy_is_shown_to_its_organisation_alone_and_wrong_ones_are_told
         assert (made.status_code, made.headers["etag"]) == (201, '"1"'), made.text
         path = made.headers["location"]
         shown = await http.get(path)
-        assert (shown.json(), shown.headers["etag"]) == (made.json(), '"1"')
+        assert (shown.json(), shown.headers["etag"][:3]) == (made.json(), '"1-')
         assert (shown.json()["name"], shown.json()["keepMonthly"], shown.json()["keepWithin"]) == ("Photos", 0, "90d")
         assert (await http.get(POLICIES)).json() == {"items": [made.json()], "nextCursor": None}
         assert b"Photos" not in bytes(gateway.owners.asked[-1].data)
@@ -55,7 +55,8 @@ async def test_policy_is_shown_to_its_organisation_alone_and_wrong_ones_are_told
             await http.get(f"{POLICIES}/'; --"),
         ):
             assert problem_code(answer) == errors.RETENTION_POLICY_UNKNOWN.code
-        changed = await _send(http, "PUT", path, {**POLICY, "keepDaily": 31}, **{"If-Match": '"1"'})
+        # As it was read, with what was shown beside the version.
+        changed = await _send(http, "PUT", path, {**POLICY, "keepDaily": 31}, **{"If-Match": shown.headers["etag"]})
         assert (changed.status_code, changed.headers["etag"], changed.json()["keepDaily"]) == (200, '"2"', 31)
 
         asked = len(gateway.owners.asked)

@@ -54,7 +54,7 @@ async def test_configuration_is_created_with_201_and_its_place(gateway: RunningG
         assert created["health"] == "never-run"
         shown = await http.get(answer.headers["location"])
         assert shown.json() == created
-        assert shown.headers["etag"] == '"1"'
+        assert shown.headers["etag"].startswith('"1-')
 
 
 async def test_personal_fields_leave_the_gateway_sealed(gateway: RunningGateway) -> None:
@@ -302,7 +302,7 @@ async def test_changed_configuration_is_shown_as_it_is_in_force(gateway: Running
         shown = await gateway.shows(place, lambda shown: shown["version"] == 2)
         changed = {"version": 2, "name": "Photos of Ada and Ben", "isWeddingCritical": False}
         assert shown == {**created, **changed}
-        assert (await http.get(place)).headers["etag"] == '"2"'
+        assert (await http.get(place)).headers["etag"].startswith('"2-')
 
 
 async def test_write_that_is_sent_again_gets_no_etag_of_a_later_version(gateway: RunningGateway) -> None:

@@ -3016,7 +3016,10 @@ export interface operations {
                 /** @description Of one framework */
                 framework?: components["schemas"]["Framework"];
             };
-            header?: never;
+            header?: {
+                /** @description An `ETag`; 304 where it is still the same */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3025,11 +3028,22 @@ export interface operations {
             /** @description A page */
             200: {
                 headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["ListPage_ComplianceReportSummary_"];
                 };
+            };
+            /** @description It is still what the `ETag` is of */
+            304: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description What is wrong */
             default: {
@@ -3045,7 +3059,10 @@ export interface operations {
     showComplianceReport: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description An `ETag`; 304 where it is still the same */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description A UUID */
                 audit_id: string;
@@ -3057,11 +3074,22 @@ export interface operations {
             /** @description The report */
             200: {
                 headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["ComplianceReport"];
                 };
+            };
+            /** @description It is still what the `ETag` is of */
+            304: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description What is wrong */
             default: {
@@ -3077,7 +3105,10 @@ export interface operations {
     showCompliancePage: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description An `ETag`; 304 where it is still the same */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description A UUID */
                 audit_id: string;
@@ -3089,11 +3120,22 @@ export interface operations {
             /** @description The report as a page */
             200: {
                 headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "text/html": string;
                 };
+            };
+            /** @description It is still what the `ETag` is of */
+            304: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description What is wrong */
             default: {
@@ -3109,7 +3151,10 @@ export interface operations {
     showComplianceStatus: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description An `ETag`; 304 where it is still the same */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3118,11 +3163,22 @@ export interface operations {
             /** @description The frameworks */
             200: {
                 headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["ComplianceStatus"];
                 };
+            };
+            /** @description It is still what the `ETag` is of */
+            304: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description What is wrong */
             default: {
@@ -3151,7 +3207,10 @@ export interface operations {
                 /** @description Before this time (RFC 3339) */
                 before?: string;
             };
-            header?: never;
+            header?: {
+                /** @description An `ETag`; 304 where it is still the same */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3160,11 +3219,22 @@ export interface operations {
             /** @description A page */
             200: {
                 headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["ListPage_Configuration_"];
                 };
+            };
+            /** @description It is still what the `ETag` is of */
+            304: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description What is wrong */
             default: {
@@ -3198,7 +3268,7 @@ export interface operations {
                 headers: {
                     /** @description Where the result is */
                     Location?: string;
-                    /** @description Version of the resource */
+                    /** @description Its version */
                     ETag?: string;
                     [name: string]: unknown;
                 };
@@ -3295,7 +3365,10 @@ export interface operations {
     listTemplates: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description An `ETag`; 304 where it is still the same */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3304,11 +3377,22 @@ export interface operations {
             /** @description The templates */
             200: {
                 headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["ListPage_Template_"];
                 };
+            };
+            /** @description It is still what the `ETag` is of */
+            304: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description What is wrong */
             default: {
@@ -3324,7 +3408,10 @@ export interface operations {
     showConfiguration: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description An `ETag`; 304 where it is still the same */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description A UUID */
                 configuration_id: string;
@@ -3336,13 +3423,22 @@ export interface operations {
             /** @description The configuration */
             200: {
                 headers: {
-                    /** @description Version of the resource */
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
                     ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Configuration"];
                 };
+            };
+            /** @description It is still what the `ETag` is of */
+            304: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description What is wrong */
             default: {
@@ -3381,7 +3477,7 @@ export interface operations {
                 headers: {
                     /** @description Where the result is */
                     Location?: string;
-                    /** @description Version of the resource */
+                    /** @description Its version */
                     ETag?: string;
                     [name: string]: unknown;
                 };
@@ -3460,7 +3556,10 @@ export interface operations {
                 /** @description `nextCursor` of the page before */
                 cursor?: string;
             };
-            header?: never;
+            header?: {
+                /** @description An `ETag`; 304 where it is still the same */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description A UUID */
                 configuration_id: string;
@@ -3472,11 +3571,22 @@ export interface operations {
             /** @description A page */
             200: {
                 headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["ListPage_ConfigurationVersion_"];
                 };
+            };
+            /** @description It is still what the `ETag` is of */
+            304: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description What is wrong */
             default: {
@@ -3570,7 +3680,10 @@ export interface operations {
     showConfigurationTest: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description An `ETag`; 304 where it is still the same */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description A UUID */
                 configuration_id: string;
@@ -3582,11 +3695,22 @@ export interface operations {
             /** @description What was found */
             200: {
                 headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["ConfigurationTest"];
                 };
+            };
+            /** @description It is still what the `ETag` is of */
+            304: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description What is wrong */
             default: {
@@ -3698,7 +3822,10 @@ export interface operations {
                 /** @description Before this time (RFC 3339) */
                 before?: string;
             };
-            header?: never;
+            header?: {
+                /** @description An `ETag`; 304 where it is still the same */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3707,11 +3834,22 @@ export interface operations {
             /** @description A page */
             200: {
                 headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["ListPage_Execution_"];
                 };
+            };
+            /** @description It is still what the `ETag` is of */
+            304: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description What is wrong */
             default: {
@@ -3742,7 +3880,7 @@ export interface operations {
             /** @description The run */
             200: {
                 headers: {
-                    /** @description Version of the resource */
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
                     ETag?: string;
                     [name: string]: unknown;
                 };
@@ -3750,10 +3888,10 @@ export interface operations {
                     "application/json": components["schemas"]["Execution"];
                 };
             };
-            /** @description Not changed since */
+            /** @description It is still what the `ETag` is of */
             304: {
                 headers: {
-                    /** @description Version of the resource */
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
                     ETag?: string;
                     [name: string]: unknown;
                 };
@@ -3851,7 +3989,10 @@ export interface operations {
     listLocations: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description An `ETag`; 304 where it is still the same */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3860,11 +4001,22 @@ export interface operations {
             /** @description The locations */
             200: {
                 headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["ListPage_LocationView_"];
                 };
+            };
+            /** @description It is still what the `ETag` is of */
+            304: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description What is wrong */
             default: {
@@ -3916,7 +4068,10 @@ export interface operations {
                 /** @description `nextCursor` of the page before */
                 cursor?: string;
             };
-            header?: never;
+            header?: {
+                /** @description An `ETag`; 304 where it is still the same */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3925,11 +4080,22 @@ export interface operations {
             /** @description A page */
             200: {
                 headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["ListPage_NotificationChannel_"];
                 };
+            };
+            /** @description It is still what the `ETag` is of */
+            304: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description What is wrong */
             default: {
@@ -3963,7 +4129,7 @@ export interface operations {
                 headers: {
                     /** @description Where the result is */
                     Location?: string;
-                    /** @description Version of the resource */
+                    /** @description Its version */
                     ETag?: string;
                     [name: string]: unknown;
                 };
@@ -3998,7 +4164,10 @@ export interface operations {
     showNotificationChannel: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description An `ETag`; 304 where it is still the same */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description A UUID */
                 channel_id: string;
@@ -4010,13 +4179,22 @@ export interface operations {
             /** @description The channel */
             200: {
                 headers: {
-                    /** @description Version of the resource */
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
                     ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["NotificationChannel"];
                 };
+            };
+            /** @description It is still what the `ETag` is of */
+            304: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description What is wrong */
             default: {
@@ -4055,7 +4233,7 @@ export interface operations {
                 headers: {
                     /** @description Where the result is */
                     Location?: string;
-                    /** @description Version of the resource */
+                    /** @description Its version */
                     ETag?: string;
                     [name: string]: unknown;
                 };
@@ -4179,7 +4357,10 @@ export interface operations {
                 /** @description `nextCursor` of the page before */
                 cursor?: string;
             };
-            header?: never;
+            header?: {
+                /** @description An `ETag`; 304 where it is still the same */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -4188,11 +4369,22 @@ export interface operations {
             /** @description A page */
             200: {
                 headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["ListPage_Delivery_"];
                 };
+            };
+            /** @description It is still what the `ETag` is of */
+            304: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description What is wrong */
             default: {
@@ -4208,7 +4400,10 @@ export interface operations {
     showDelivery: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description An `ETag`; 304 where it is still the same */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description A UUID */
                 delivery_id: string;
@@ -4220,11 +4415,22 @@ export interface operations {
             /** @description The delivery */
             200: {
                 headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Delivery"];
                 };
+            };
+            /** @description It is still what the `ETag` is of */
+            304: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description What is wrong */
             default: {
@@ -4240,7 +4446,10 @@ export interface operations {
     showProgress: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description An `ETag`; 304 where it is still the same */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description A UUID */
                 execution_id: string;
@@ -4252,11 +4461,22 @@ export interface operations {
             /** @description The progress */
             200: {
                 headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["ProgressView"];
                 };
+            };
+            /** @description It is still what the `ETag` is of */
+            304: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description What is wrong */
             default: {
@@ -4289,7 +4509,10 @@ export interface operations {
                 /** @description Before this time (RFC 3339) */
                 before?: string;
             };
-            header?: never;
+            header?: {
+                /** @description An `ETag`; 304 where it is still the same */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -4298,11 +4521,22 @@ export interface operations {
             /** @description A page */
             200: {
                 headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["ListPage_RecoveryPoint_"];
                 };
+            };
+            /** @description It is still what the `ETag` is of */
+            304: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description What is wrong */
             default: {
@@ -4333,7 +4567,7 @@ export interface operations {
             /** @description The recovery point */
             200: {
                 headers: {
-                    /** @description Version of the resource */
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
                     ETag?: string;
                     [name: string]: unknown;
                 };
@@ -4341,10 +4575,10 @@ export interface operations {
                     "application/json": components["schemas"]["RecoveryPoint"];
                 };
             };
-            /** @description Not changed since */
+            /** @description It is still what the `ETag` is of */
             304: {
                 headers: {
-                    /** @description Version of the resource */
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
                     ETag?: string;
                     [name: string]: unknown;
                 };
@@ -4419,7 +4653,10 @@ export interface operations {
                 /** @description Before this time (RFC 3339) */
                 before?: string;
             };
-            header?: never;
+            header?: {
+                /** @description An `ETag`; 304 where it is still the same */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -4428,11 +4665,22 @@ export interface operations {
             /** @description A page */
             200: {
                 headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["ListPage_RecoveryOperation_"];
                 };
+            };
+            /** @description It is still what the `ETag` is of */
+            304: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description What is wrong */
             default: {
@@ -4448,7 +4696,10 @@ export interface operations {
     showRecovery: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description An `ETag`; 304 where it is still the same */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description A UUID */
                 operation_id: string;
@@ -4460,11 +4711,22 @@ export interface operations {
             /** @description The recovery */
             200: {
                 headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["RecoveryOperationView"];
                 };
+            };
+            /** @description It is still what the `ETag` is of */
+            304: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description What is wrong */
             default: {
@@ -4519,7 +4781,10 @@ export interface operations {
     showRequest: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description An `ETag`; 304 where it is still the same */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description A UUID */
                 request_id: string;
@@ -4531,11 +4796,22 @@ export interface operations {
             /** @description The request */
             200: {
                 headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["WriteRequest"];
                 };
+            };
+            /** @description It is still what the `ETag` is of */
+            304: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description What is wrong */
             default: {
@@ -4596,7 +4872,10 @@ export interface operations {
                 /** @description `nextCursor` of the page before */
                 cursor?: string;
             };
-            header?: never;
+            header?: {
+                /** @description An `ETag`; 304 where it is still the same */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -4605,11 +4884,22 @@ export interface operations {
             /** @description A page */
             200: {
                 headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["ListPage_RetentionCleanup_"];
                 };
+            };
+            /** @description It is still what the `ETag` is of */
+            304: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description What is wrong */
             default: {
@@ -4625,7 +4915,10 @@ export interface operations {
     showCleanup: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description An `ETag`; 304 where it is still the same */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description A UUID */
                 cleanup_id: string;
@@ -4637,11 +4930,22 @@ export interface operations {
             /** @description The cleanup */
             200: {
                 headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["RetentionCleanup"];
                 };
+            };
+            /** @description It is still what the `ETag` is of */
+            304: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description What is wrong */
             default: {
@@ -4662,7 +4966,10 @@ export interface operations {
                 /** @description `nextCursor` of the page before */
                 cursor?: string;
             };
-            header?: never;
+            header?: {
+                /** @description An `ETag`; 304 where it is still the same */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -4671,11 +4978,22 @@ export interface operations {
             /** @description A page */
             200: {
                 headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["ListPage_RetentionPolicy_"];
                 };
+            };
+            /** @description It is still what the `ETag` is of */
+            304: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description What is wrong */
             default: {
@@ -4709,7 +5027,7 @@ export interface operations {
                 headers: {
                     /** @description Where the result is */
                     Location?: string;
-                    /** @description Version of the resource */
+                    /** @description Its version */
                     ETag?: string;
                     [name: string]: unknown;
                 };
@@ -4744,7 +5062,10 @@ export interface operations {
     showRetentionPolicy: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description An `ETag`; 304 where it is still the same */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description A UUID */
                 retention_policy_id: string;
@@ -4756,13 +5077,22 @@ export interface operations {
             /** @description The retention policy */
             200: {
                 headers: {
-                    /** @description Version of the resource */
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
                     ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["RetentionPolicy"];
                 };
+            };
+            /** @description It is still what the `ETag` is of */
+            304: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description What is wrong */
             default: {
@@ -4801,7 +5131,7 @@ export interface operations {
                 headers: {
                     /** @description Where the result is */
                     Location?: string;
-                    /** @description Version of the resource */
+                    /** @description Its version */
                     ETag?: string;
                     [name: string]: unknown;
                 };
@@ -4889,7 +5219,10 @@ export interface operations {
                 /** @description Before this time (RFC 3339) */
                 before?: string;
             };
-            header?: never;
+            header?: {
+                /** @description An `ETag`; 304 where it is still the same */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -4898,11 +5231,22 @@ export interface operations {
             /** @description A page */
             200: {
                 headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["ListPage_Access_"];
                 };
+            };
+            /** @description It is still what the `ETag` is of */
+            304: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description What is wrong */
             default: {
@@ -4918,7 +5262,10 @@ export interface operations {
     showAuditLog: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description An `ETag`; 304 where it is still the same */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -4927,11 +5274,22 @@ export interface operations {
             /** @description The log */
             200: {
                 headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["AuditLog"];
                 };
+            };
+            /** @description It is still what the `ETag` is of */
+            304: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description What is wrong */
             default: {
@@ -4952,7 +5310,10 @@ export interface operations {
                 /** @description The size of the newer checkpoint. Required. */
                 second?: number;
             };
-            header?: never;
+            header?: {
+                /** @description An `ETag`; 304 where it is still the same */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -4961,11 +5322,22 @@ export interface operations {
             /** @description The proof */
             200: {
                 headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["AuditConsistency"];
                 };
+            };
+            /** @description It is still what the `ETag` is of */
+            304: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description What is wrong */
             default: {
@@ -4986,7 +5358,10 @@ export interface operations {
                 /** @description Items on a page */
                 limit?: number;
             };
-            header?: never;
+            header?: {
+                /** @description An `ETag`; 304 where it is still the same */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -4995,11 +5370,22 @@ export interface operations {
             /** @description A page */
             200: {
                 headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["AuditEntries"];
                 };
+            };
+            /** @description It is still what the `ETag` is of */
+            304: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description What is wrong */
             default: {
@@ -5018,7 +5404,10 @@ export interface operations {
                 /** @description Of the checkpoint; the first that has the entry */
                 size?: number;
             };
-            header?: never;
+            header?: {
+                /** @description An `ETag`; 304 where it is still the same */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description The entry's place in the log */
                 index: number;
@@ -5030,11 +5419,22 @@ export interface operations {
             /** @description The proof */
             200: {
                 headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["AuditProof"];
                 };
+            };
+            /** @description It is still what the `ETag` is of */
+            304: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description What is wrong */
             default: {
@@ -5050,7 +5450,10 @@ export interface operations {
     showStatus: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description An `ETag`; 304 where it is still the same */
+                "If-None-Match"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -5059,11 +5462,22 @@ export interface operations {
             /** @description The status */
             200: {
                 headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Status"];
                 };
+            };
+            /** @description It is still what the `ETag` is of */
+            304: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description What is wrong */
             default: {
