@@ -1,7 +1,6 @@
 """What HTTP asks of every route, over all routes that the document has: tags, compression, CORS, headers, rates."""
 
 from pathlib import Path
-from typing import Any
 
 import httpx
 import msgspec
@@ -83,7 +82,7 @@ async def test_every_route_answers_as_http_and_browsers_ask(
         read, large = 0, set()
         for path, methods in document(build(None))["paths"].items():
             # What is of a kind that is not told above has at least its headers.
-            place = path.format_map(_Ids(things))
+            place = path.format_map({name: things.get(name, "0") for name in _names(path)})
             is_there = all(name in things for name in _names(path)) and not path.startswith(OF_ANOTHER)
             for method, operation in methods.items():
                 told = f"{method} {path}"
@@ -133,11 +132,6 @@ async def _is_spared(http: httpx.AsyncClient, place: str, answer: httpx.Response
     is_large = len(plain.content) >= 8192
     assert (answer.headers.get("content-encoding") == "gzip") is is_large, told
     return {place} if is_large else set()
-
-
-class _Ids(dict[str, str]):
-    def __missing__(self, name: str) -> Any:
-        return new_id()
 
 
 def _names(path: str) -> list[str]:
