@@ -1,5 +1,6 @@
 """What `MADE` notes of the sealing keys: which were made, and a check of each that tells it from any other.
 
+    <folder of the key> <number> intended   it is about to be made; a key beside an older copy of the notes has none
     <folder of the key> <number>            the key was made; written before anything is sealed with it
     <folder of the key> <number> <check>    a keyed digest of its own name
 
@@ -17,15 +18,17 @@ from pathlib import Path
 MARK = "SEALING-KEYS"
 MARK_TEXT = b"The keys of sealed fields. Back this folder up apart from the databases.\n"
 """The file of a folder that was prepared for keys, and what is in it."""
+INTENDED = "intended"
 _CHECK_HEX = 32
 
 
 @dataclass(frozen=True)
 class KeyNotes:
-    """`made`: the newest number, by the folder of the key. `checks`: by folder and number."""
+    """`made`: the newest number, by the folder of the key. `checks`, `intended`: by folder and number."""
 
     made: dict[str, int] = field(default_factory=dict)
     checks: dict[tuple[str, int], set[str]] = field(default_factory=dict)
+    intended: set[tuple[str, int]] = field(default_factory=set)
 
     def whose(self, key: bytes) -> tuple[str, int] | None:
         """Under which name a key is noted, if under any."""
@@ -42,6 +45,8 @@ def parse(content: bytes) -> KeyNotes:
             continue
         if not check:
             notes.made[lineage] = max(notes.made.get(lineage, 0), int(number))
+        elif check == INTENDED:
+            notes.intended.add((lineage, int(number)))
         elif len(check) == _CHECK_HEX:
             notes.checks.setdefault((lineage, int(number)), set()).add(check)
     return notes
@@ -55,13 +60,17 @@ def check_of(key: bytes, lineage: str, number: int) -> str:
 
 
 def unnoted(folder: Path, notes: KeyNotes, *, before: float) -> list[Path]:
-    """The files of keys below a folder, written before a moment, that the notes do not name."""
+    """The files of keys below a folder, written before a moment, of which the notes know nothing.
+
+    One that was intended is of who died before its line: it has sealed nothing, and gets its line with its first use.
+    """
     found = []
     for pattern in ("*/organisation/*.key", "*/digest/*.key", "*/subjects/*/*.key"):
         for path in sorted((folder / "organisations").glob(pattern)):
             if not path.stem.isdecimal() or path.with_suffix(".destroyed").exists():
                 continue
-            if notes.made.get(str(path.parent.relative_to(folder)), 0) >= int(path.stem):
+            lineage, number = str(path.parent.relative_to(folder)), int(path.stem)
+            if notes.made.get(lineage, 0) >= number or (lineage, number) in notes.intended:
                 continue
             with contextlib.suppress(FileNotFoundError):  # It is destroyed at this moment.
                 if path.stat().st_mtime <= before:

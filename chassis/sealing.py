@@ -39,7 +39,7 @@ from chassis.disk import SECONDS, Disk, DiskSilent
 from chassis.key_errors import KEY_BYTES, MADE, is_key, unknown_key, unreadable, unwritable
 from chassis.key_files import append, make_folders, read_regular, sync_folder, write_new
 from chassis.key_names import bound_to, checked, name_of, parts_of
-from chassis.key_notes import MARK, MARK_TEXT, KeyNotes, check_of, parse, unnoted
+from chassis.key_notes import INTENDED, MARK, MARK_TEXT, KeyNotes, check_of, parse, unnoted
 from contracts.errors import KEYS_UNREACHABLE, KEYS_UNUSABLE, SEALING_KEY_MISSING, PlatformError
 from contracts.sealed import Sealed
 
@@ -110,11 +110,8 @@ class Sealer:
 
     def unnoted(self, *, settled_for: float = 0.0) -> list[Path]:
         """The keys, so many seconds old, whose lines `MADE` has lost. Raises KEYS_UNUSABLE."""
-        # One that is newer than it, of who died before its line, has sealed nothing, and gets its line with its use.
-        notes, before = self._read_notes(), SystemClock().now().timestamp() - settled_for
-        with contextlib.suppress(FileNotFoundError):
-            before = min(before, (self.folder / MADE).stat().st_mtime)
-        return unnoted(self.folder, notes, before=before)
+        before = SystemClock().now().timestamp() - settled_for
+        return unnoted(self.folder, self._read_notes(), before=before)
 
     def note_found(self) -> None:
         """Take the keys that are there for those that were made: for an operator who has no copy of `MADE`."""
@@ -261,6 +258,9 @@ class Sealer:
             self.check_folder()
             self._check_never_made(lineage, generation)
             path = lineage / f"{generation + 1}.key"
+            name = self._name_in_folder(lineage)
+            if (name, generation + 1) not in self._read_notes().intended:  # see `unnoted`
+                self._append(f"{name} {generation + 1} {INTENDED}\n")
             try:
                 make_folders(lineage, self.folder)
                 with contextlib.suppress(FileExistsError):

@@ -507,22 +507,34 @@ def _exchange(folder: Path) -> None:
     aside.rename(other)
 
 
-def test_key_of_who_died_before_its_line_is_no_line_that_was_lost(tmp_path: Path) -> None:
-    """Nothing was sealed with it yet: the list is whole, and the key gets its line with its first use."""
+def test_key_of_who_died_before_its_line_is_no_line_that_was_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing was sealed with it yet: the list is whole, whoever writes to it next; its use gives it its line."""
     folder = tmp_path / "keys"
     prepare_keys_folder(folder)
-    sealer = Sealer(folder)
-    sealer.make_keys("first")
-    made = (folder / "MADE").read_bytes()
-    sealer.make_keys("acme")
-    (folder / "MADE").write_bytes(made)
-    for name in ("first", "acme"):
-        for path in (folder / "organisations" / name).rglob("*.key"):
-            os.utime(path, (1, 1) if name == "first" else None)
-    os.utime(folder / "MADE", (2, 2))
+
+    def dies(*_arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as fault:
+        fault.setattr(Sealer, "_note_made", dies)
+        with pytest.raises(KeyboardInterrupt):
+            Sealer(folder).make_keys("acme")
+    assert len(list((folder / "organisations" / "acme").rglob("*.key"))) == 1
+    Sealer(folder).make_keys("later")
     assert Sealer(folder).unnoted() == []
     Sealer(folder).make_keys("acme")
     assert Sealer(folder).has_keys("acme") == (True, True)
-    # An older copy of the list, or what was cut off it, is newer than the keys that it lacks.
-    (folder / "MADE").write_bytes(made)
+
+
+def test_older_copy_of_the_list_is_told_whatever_its_time_says(tmp_path: Path) -> None:
+    """Put back as copies are put back, with the time that it had."""
+    folder = tmp_path / "keys"
+    prepare_keys_folder(folder)
+    Sealer(folder).make_keys("first")
+    older = (folder / "MADE").read_bytes()
+    Sealer(folder).make_keys("acme")
+    (folder / "MADE").write_bytes(older)
+    os.utime(folder / "MADE", (2, 2))
     assert len(Sealer(folder).unnoted()) == 2
