@@ -198,7 +198,7 @@ _BACKUP = (
         "BK-8",
         "AWS Audit Manager: locked",
         _HIGH,
-        "Every configuration in force locks what it stores on one tier at least",
+        "Every configuration in force asks for an object lock on one tier at least",
         "Give a destination of the configuration `lockDays`, at a location that promises object locks.",
     ),
     (

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,11 +18,12 @@ from contracts import errors
 from deploy.stack.locations import register, source_location, target_location
 from tests.support.eventually import eventually
 from tests.support.file_trees import differences, seen
-from tests.support.stack import Platform, Tenant
+from tests.support.stack import ROOT, Platform, Tenant
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
 
 API = "/api/backup"
+VERIFIER = ROOT / "docs/examples/verify_audit_log.py"
 
 
 class Studio:
@@ -127,3 +130,32 @@ async def test_what_was_lost_comes_back_through_the_api_with_a_tier_gone(platfor
         assert (again.json()["code"], again.json()["field"]) == (errors.TARGET_NOT_EMPTY.code, "targetPath")
         listed = (await http.get(f"{API}/recovery/operations?recoveryPointId={point}")).json()["items"]
         assert [each["id"] for each in listed] == [part["id"], recovery["id"]]
+        await _is_audited(http, tmp_path)
+
+
+async def _is_audited(http: httpx.AsyncClient, folder: Path) -> None:
+    """The restore is evidence: of an audit, which the compliance service makes, and of a log that verifies offline."""
+    asked = await write(http, "compliance/audit", {"frameworks": ["hipaa"]})
+
+    async def look() -> dict[str, Any] | None:
+        told: dict[str, Any] = (await http.get(asked.headers["location"])).json()
+        return told if told.get("resource") else None
+
+    told = await eventually(look, within=30)
+    assert told is not None
+    report = (await http.get(told["resource"])).json()
+    verdicts = {each["control"]: (each["verdict"], each["because"]) for each in report["results"]}
+    for control in ("HIPAA-7A", "HIPAA-312b", "HIPAA-312c", "HIPAA-312d"):
+        assert verdicts[control][0] == "pass", verdicts[control]
+    assert verdicts["HIPAA-7B"][0] == "no-evidence"
+    (access, *_) = (await http.get(f"{API}/security/access-logs?action=recovery-requested")).json()["items"]
+    assert (access["outcome"], access["secondFactor"], access["address"]) == ("allowed", True, "127.0.0.1")
+    key, start = (await http.get(f"{API}/security/audit-log")).json()["verifierKey"], 0
+    with (folder / "export.jsonl").open("w") as export:
+        while start is not None:
+            page = (await http.get(f"{API}/security/audit-log/entries?start={start}&limit=20")).json()
+            export.write(json.dumps(page) + "\n")
+            start = page["next"]
+    command = [sys.executable, "-I", str(VERIFIER), "--key", key, str(folder / "export.jsonl")]
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -118,8 +118,8 @@ EVALUATORS = (
         FACTS,
         _each(
             lambda body: any(each.lock_days > 0 for each in body.storage_destinations.by_tier().values()),
-            "{} configurations in force lock nothing on any tier",
-            "{} configurations in force lock what they store",
+            "{} configurations in force ask for a lock on no tier",
+            "{} configurations in force ask for a lock",
         ),
     ),
     Evaluator("SOX-404-CM-1", 1, (*CHANGES, *ASKED), _changes_are_told),
