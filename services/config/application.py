@@ -37,7 +37,7 @@ class _Found(msgspec.Struct, frozen=True):
 
     next_run_at: datetime | None = None
     less: tuple[str, ...] = ()
-    is_put_off: bool = False
+    is_later: bool = False
 
 
 class LookedUp(msgspec.Struct):
@@ -98,9 +98,7 @@ class ConfigurationDecisions:
         self, request: ConfigurationChangeSubmitted, handling: Handling, why: PlatformError | None
     ) -> None:
         def guard(configuration: Configuration, request: ConfigurationChangeSubmitted, found: _Found) -> None:
-            Configuration.change(
-                configuration, request, why, found.next_run_at, found.less, is_put_off=found.is_put_off
-            )
+            Configuration.change(configuration, request, why, found.next_run_at, found.less, is_later=found.is_later)
 
         async def planned(configuration: Configuration, request: ConfigurationChangeSubmitted) -> _Found:
             if why is not None:
@@ -110,7 +108,7 @@ class ConfigurationDecisions:
             less = await self._kept_less(configuration.body, request.body, organisation)
             if configuration.body is None or configuration.body.schedule == request.body.schedule:
                 return _Found(next_run_at, less)
-            was = await self._schedules.next_of(configuration, request)
+            was = await self._schedules.awaited_by(configuration, request)
             return _Found(next_run_at, less, is_put_off(was, next_run_at))
 
         await self.of_configurations.by(guard, ConfigurationChangeRefused, beside=planned)(request, handling)
@@ -242,6 +240,13 @@ class Schedules:
         if configuration.body is None:
             return None
         return await self.next_run(configuration.id, configuration.body, configuration.organisation or "")
+
+    async def awaited_by(self, configuration: Configuration, request: object) -> datetime | None:
+        """The next run of one as it is in force, or an earlier one that was told and has not come: it was moved."""
+        told, following = configuration.awaited, await self.next_of(configuration, request)
+        if told is None or await self._turns.is_dealt_with(DueBackup.of(configuration.id, told)):
+            return following
+        return told if following is None else min(told, following)
 
     async def missed_by(self, configuration: Configuration, organisation: str) -> DueBackup | None:
         """The instant that has come, is not dealt with, and is waited for no more by what is pending.

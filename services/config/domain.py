@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import ClassVar
 
-from chassis.calendar.thinned import is_open_less, reached, thinned
+from chassis.calendar.thinned import is_open_less, is_put_off, reached, thinned
 from chassis.domain import Aggregate
 from chassis.ids import derived_id
 from contracts import errors
@@ -56,6 +56,8 @@ class Configuration(Aggregate):
         self.state = ConfigurationState.ACTIVE
         self._schedules: list[Schedule | None] = []
         """Those that it has had, one after the other."""
+        self.awaited: datetime | None = None
+        """The earliest next run that was told since the one before it came, or since a later one was proven."""
 
     def create(self, *, request_id: str, body: ConfigurationBody, next_run_at: datetime | None = None) -> None:
         """Put a configuration in force, as its version 1."""
@@ -72,12 +74,12 @@ class Configuration(Aggregate):
         next_run_at: datetime | None = None,
         less: Sequence[str] = (),
         *,
-        is_put_off: bool = False,
+        is_later: bool = False,
     ) -> None:
         """Put another version in force. `why`: what speaks against its body; it counts where nothing else does.
 
-        `less`: the fields by which less of what it saves is kept than before. `is_put_off`: whether its next run
-        comes later by it.
+        `less`: the fields by which less of what it saves is kept than before. `is_later`: whether its next run is put
+        off by it.
         """
         before = self._in_force()
         if request.expected_version != self.body_version:
@@ -85,7 +87,7 @@ class Configuration(Aggregate):
         if why is not None:
             raise why
         if not request.evidence.second_factor:
-            lost = [*taken_away(before, request.body), *self._thinned(before, request.body, is_later=is_put_off), *less]
+            lost = [*taken_away(before, request.body), *self._thinned(before, request.body, is_later=is_later), *less]
             if lost:
                 raise SecondFactorNeeded(lost)
         if self.state is not ConfigurationState.ACTIVE:
@@ -150,10 +152,16 @@ class Configuration(Aggregate):
     def apply(self, event: Event) -> None:
         """Record what an event says."""
         match event:
-            case ConfigurationFact(version=version, body=body, state=state):
+            case ConfigurationFact(version=version, body=body, state=state, next_run_at=next_run_at):
                 self.body, self.body_version, self.state = body, version, state
                 if not self._schedules or body.schedule != self._schedules[-1]:
                     self._schedules.append(body.schedule)
+                # What is put off by more than one change alone may was proven, or the run before it has come.
+                is_awaited = self.awaited is not None and next_run_at is not None and self.awaited <= next_run_at
+                if not (is_awaited and not is_put_off(self.awaited, next_run_at)):
+                    self.awaited = next_run_at
+            case NextRunChanged(next_run_at=next_run_at):
+                self.awaited = next_run_at
             case ConfigurationRefused():
                 self.is_refused = True
 

@@ -272,6 +272,22 @@ async def test_change_that_takes_something_away_needs_a_second_factor(desk: Desk
     )
 
 
+async def test_next_run_is_not_moved_away_by_small_steps(desk: Desk) -> None:
+    """A day by one change is nothing; by the next it is a run less. What was proven counts from there."""
+
+    def yearly(days: int) -> ConfigurationBody:
+        day = _days_ahead(days)
+        return body(schedule=Schedule(cron=f"0 2 {day.day} {day.month} *"))
+
+    await desk.change(yearly(40), evidence=PROVEN)
+    assert isinstance(await desk.change(yearly(41), seen=2), ConfigurationUpdated)
+    refused = await desk.change(yearly(42), seen=3)
+    assert isinstance(refused, ConfigurationChangeRefused)
+    assert (refused.code, refused.field) == (errors.SECOND_FACTOR_NEEDED.code, "schedule.cron")
+    assert isinstance(await desk.change(yearly(42), seen=3, evidence=PROVEN), ConfigurationUpdated)
+    assert isinstance(await desk.change(yearly(43), seen=4), ConfigurationUpdated)
+
+
 def _days_ahead(days: int) -> datetime:
     """A day that every year has."""
     day = SystemClock().now() + timedelta(days=days)

@@ -58,7 +58,7 @@ def test_schedule_is_not_thinned_unproven_by_many_small_changes() -> None:
     with pytest.raises(SecondFactorNeeded):
         _change(configuration, "0 0 * * *")
     with pytest.raises(SecondFactorNeeded):
-        _change(configuration, "0,1,2,3 0 * * *", is_put_off=True)
+        _change(configuration, "0,1,2,3 0 * * *", is_later=True)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_window_of_a_critical_wedding_is_not_narrowed_unproven(
     assert refused.value.field == "schedule.window"
 
 
-def _change(configuration: Configuration, cron: str, *, second_factor: bool = False, is_put_off: bool = False) -> None:
+def _change(configuration: Configuration, cron: str, *, second_factor: bool = False, is_later: bool = False) -> None:
     request = ConfigurationChangeSubmitted(
         request_id="request",
         configuration_id=configuration.id,
@@ -100,4 +100,4 @@ def _change(configuration: Configuration, cron: str, *, second_factor: bool = Fa
         body=body(schedule=Schedule(cron=cron)),
         evidence=Evidence(assurance="aal2" if second_factor else "aal1", second_factor=second_factor),
     )
-    configuration.change(request, None, is_put_off=is_put_off)
+    configuration.change(request, None, is_later=is_later)
