@@ -40,8 +40,8 @@ OPERATIONS = {
             Answer(
                 status=200,
                 description="AsyncAPI 3.0",
-                body=str,
-                examples={"begin": "asyncapi: 3.0.0"},
+                body=dict[str, Any],
+                examples={"begin": {"asyncapi": "3.0.0"}},
                 media_type="application/yaml",
             ),
         ),
