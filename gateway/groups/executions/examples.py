@@ -8,15 +8,15 @@ from gateway.groups.executions.resources import (
     LastDay,
     NewExecution,
     ProgressView,
+    Protection,
+    ProtectionRule,
     Queue,
-    Rule,
     RunCounts,
     RunningExecution,
     Status,
     TierHealth,
     TierVerdict,
     Unprotected,
-    Verdict,
 )
 from gateway.http.resources import ListPage
 from gateway.runs.examples import BEGAN, COMPLETED, CONFIGURATION_ID, EXECUTION_ID, at
@@ -87,14 +87,14 @@ STATUS = Status(
     oldest_unprotected_source=Unprotected(
         configuration_id=CONFIGURATION_ID, since=at(-86_400), last_recovery_point_at=at(-86_400)
     ),
-    verdict=Verdict(
+    verdict=Protection(
         satisfied=False,
         rules=[
-            Rule(rule="three-copies", satisfied=False, failing_configurations=1),
-            Rule(rule="two-media", satisfied=False, failing_configurations=1),
-            Rule(rule="one-offsite", satisfied=False, failing_configurations=1),
-            Rule(rule="one-immutable", satisfied=False, failing_configurations=1),
-            Rule(rule="zero-errors", satisfied=False, failing_configurations=1),
+            ProtectionRule(rule="three-copies", satisfied=False, failing_configurations=1),
+            ProtectionRule(rule="two-media", satisfied=False, failing_configurations=1),
+            ProtectionRule(rule="one-offsite", satisfied=False, failing_configurations=1),
+            ProtectionRule(rule="one-immutable", satisfied=False, failing_configurations=1),
+            ProtectionRule(rule="zero-errors", satisfied=False, failing_configurations=1),
         ],
     ),
 )

@@ -115,7 +115,7 @@ class Unprotected(Resource, frozen=True, kw_only=True):
     last_recovery_point_at: Timestamp | None
 
 
-class Rule(Resource, frozen=True, kw_only=True):
+class ProtectionRule(Resource, frozen=True, kw_only=True):
     """One rule of 3-2-1-1-0, and how many configurations do not keep it."""
 
     rule: str
@@ -123,11 +123,11 @@ class Rule(Resource, frozen=True, kw_only=True):
     failing_configurations: int
 
 
-class Verdict(Resource, frozen=True, kw_only=True):
+class Protection(Resource, frozen=True, kw_only=True):
     """Whether every configuration keeps 3-2-1-1-0: three copies, two media, one offsite, one immutable, no errors."""
 
     satisfied: bool
-    rules: list[Rule]
+    rules: list[ProtectionRule]
 
 
 class Status(Resource, frozen=True, kw_only=True):
@@ -141,4 +141,4 @@ class Status(Resource, frozen=True, kw_only=True):
     last24_hours: LastDay
     tiers: list[TierHealth]
     oldest_unprotected_source: Unprotected | None
-    verdict: Verdict
+    verdict: Protection

@@ -31,15 +31,15 @@ from contracts.reading import read_json
 from gateway.groups.executions.resources import (
     ConfigurationTotals,
     LastDay,
+    Protection,
+    ProtectionRule,
     Queue,
-    Rule,
     RunCounts,
     RunningExecution,
     Status,
     TierHealth,
     TierVerdict,
     Unprotected,
-    Verdict,
 )
 from gateway.projections.applied import Database
 from gateway.runs.queries import state_of
@@ -268,16 +268,16 @@ def _time(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text[:TIME_LENGTH])
 
 
-def _verdict(groups: Sequence[_Group], kinds: Mapping[str, str]) -> Verdict:
+def _verdict(groups: Sequence[_Group], kinds: Mapping[str, str]) -> Protection:
     failing = [0] * len(RULES)
     for group in groups:
         for index, is_kept in enumerate(_judge(group.plan, group.standing, kinds)):
             failing[index] += 0 if is_kept else group.number
     rules = [
-        Rule(rule=name, satisfied=not count, failing_configurations=count)
+        ProtectionRule(rule=name, satisfied=not count, failing_configurations=count)
         for name, count in zip(RULES, failing, strict=True)
     ]
-    return Verdict(satisfied=bool(groups) and not any(failing), rules=rules)
+    return Protection(satisfied=bool(groups) and not any(failing), rules=rules)
 
 
 RULES = ("three-copies", "two-media", "one-offsite", "one-immutable", "zero-errors")

@@ -1858,7 +1858,7 @@ export interface components {
             configurationId: string;
             /** Format: date-time */
             completedAt: string;
-            verdict: components["schemas"]["chassis.retention.points.Verdict"];
+            verdict: components["schemas"]["Verdict"];
             reasons: components["schemas"]["JudgedReason"][];
             lockedUntil: string | null;
             overdue: boolean;
@@ -1869,7 +1869,7 @@ export interface components {
          * @description A rule that decided, and its words. `until`: when it ends by itself.
          */
         JudgedReason: {
-            rule: components["schemas"]["chassis.retention.points.Rule"];
+            rule: components["schemas"]["Rule"];
             words: string;
             until: string | null;
         };
@@ -2173,7 +2173,7 @@ export interface components {
             retentionPolicyId?: string | null;
             policy?: components["schemas"]["NewRetentionPolicy"] | null;
             configurationIds?: string[];
-            verdicts?: components["schemas"]["chassis.retention.points.Verdict"][];
+            verdicts?: components["schemas"]["Verdict"][];
         };
         /**
          * NewRecovery
@@ -2367,6 +2367,23 @@ export interface components {
             waiting: components["schemas"]["Waiting"] | null;
             /** @default null */
             queuePosition: number | null;
+        };
+        /**
+         * Protection
+         * @description Whether every configuration keeps 3-2-1-1-0: three copies, two media, one offsite, one immutable, no errors.
+         */
+        Protection: {
+            satisfied: boolean;
+            rules: components["schemas"]["ProtectionRule"][];
+        };
+        /**
+         * ProtectionRule
+         * @description One rule of 3-2-1-1-0, and how many configurations do not keep it.
+         */
+        ProtectionRule: {
+            rule: string;
+            satisfied: boolean;
+            failingConfigurations: number;
         };
         /**
          * Queue
@@ -2626,6 +2643,12 @@ export interface components {
             nextCursor: string | null;
         };
         /**
+         * Rule
+         * @description What decides. The first four groups keep; those of the last let go.
+         * @enum {unknown}
+         */
+        Rule: "hold" | "in-use" | "keep-daily" | "keep-hourly" | "keep-last" | "keep-monthly" | "keep-weekly" | "keep-within" | "keep-yearly" | "last-proven" | "lock" | "lock-days" | "made-later" | "maximum-days" | "minimum-days" | "needed" | "newest" | "newest-of-place" | "no-policy" | "not-kept" | "wedding" | "wedding-unknown";
+        /**
          * RunCounts
          * @description How many runs there are in each state. `degraded` ones are among the completed.
          */
@@ -2692,7 +2715,7 @@ export interface components {
             last24Hours: components["schemas"]["LastDay"];
             tiers: components["schemas"]["TierHealth"][];
             oldestUnprotectedSource: components["schemas"]["Unprotected"] | null;
-            verdict: components["schemas"]["gateway.groups.executions.resources.Verdict"];
+            verdict: components["schemas"]["Protection"];
         };
         /**
          * StorageDestinations
@@ -2859,6 +2882,12 @@ export interface components {
             lastRecoveryPointAt: string | null;
         };
         /**
+         * Verdict
+         * @description What becomes of a point. One that *waits* would go if no lock kept it.
+         * @enum {unknown}
+         */
+        Verdict: "go" | "keep" | "wait";
+        /**
          * VerificationStatus
          * @description Whether what was written was read back and found equal. `partial`: on some of the tiers.
          * @enum {unknown}
@@ -2927,35 +2956,6 @@ export interface components {
             items: components["schemas"]["ItemResult"][] | null;
             /** @default null */
             refusedItems: number | null;
-        };
-        /**
-         * Rule
-         * @description What decides. The first four groups keep; those of the last let go.
-         * @enum {unknown}
-         */
-        "chassis.retention.points.Rule": "hold" | "in-use" | "keep-daily" | "keep-hourly" | "keep-last" | "keep-monthly" | "keep-weekly" | "keep-within" | "keep-yearly" | "last-proven" | "lock" | "lock-days" | "made-later" | "maximum-days" | "minimum-days" | "needed" | "newest" | "newest-of-place" | "no-policy" | "not-kept" | "wedding" | "wedding-unknown";
-        /**
-         * Verdict
-         * @description What becomes of a point. One that *waits* would go if no lock kept it.
-         * @enum {unknown}
-         */
-        "chassis.retention.points.Verdict": "go" | "keep" | "wait";
-        /**
-         * Rule
-         * @description One rule of 3-2-1-1-0, and how many configurations do not keep it.
-         */
-        "gateway.groups.executions.resources.Rule": {
-            rule: string;
-            satisfied: boolean;
-            failingConfigurations: number;
-        };
-        /**
-         * Verdict
-         * @description Whether every configuration keeps 3-2-1-1-0: three copies, two media, one offsite, one immutable, no errors.
-         */
-        "gateway.groups.executions.resources.Verdict": {
-            satisfied: boolean;
-            rules: components["schemas"]["gateway.groups.executions.resources.Rule"][];
         };
     };
     responses: never;
