@@ -38,19 +38,28 @@ const FINAL = new Set([1002, 1003, 1007, 1008, 1009, 4409])
  *
  * After a drop it goes on behind the last message; where too much was missed a snapshot comes again, whose
  * `endedSince` says so. Each socket has a ticket of its own, got with the client's token of then, so that a token that
- * has ended (4401) is renewed by the client's `token`. Where a ticket is refused, or the subscription is: `ProblemError`.
+ * has ended (4401) is renewed by the client's `token`. A server that is away is asked again, for minutes. Where a
+ * ticket is refused for good, or the subscription is: `ProblemError`.
  */
 export async function* watch(api: Api, baseUrl: string, about: About, options: Watch = {}): AsyncGenerator<Message> {
   const { signal, dropsMax = 10 } = options
   let { resume } = options
   for (let drops = 0; ; ) {
-    const { ticket } = await ok(api.POST("/api/backup/monitoring/ticket", signal === undefined ? {} : { signal }))
+    if (drops > 0) await pause(Math.min(30, 0.25 * 2 ** drops) * (0.5 + Math.random() / 2), signal)
+    const ticket = await ticketOf(api, signal).catch((error: unknown) => {
+      if (signal?.aborted || drops >= dropsMax || !isPassing(error)) throw error
+      return null
+    })
+    if (ticket === null) {
+      drops++
+      continue
+    }
     const address = new URL("/api/backup/monitoring", baseUrl)
     address.protocol = address.protocol.replace("http", "ws")
     address.searchParams.set("ticket", ticket)
     const socket = new Frame(address, { type: "subscribe", ...about, ...(resume === undefined ? {} : { resume }) })
-    const give_up = () => socket.close()
-    signal?.addEventListener("abort", give_up)
+    const giveUp = () => socket.close()
+    signal?.addEventListener("abort", giveUp)
     try {
       for await (const message of socket.messages()) {
         if (message.type === "error") throw new ProblemError(message.problem)
@@ -59,15 +68,24 @@ export async function* watch(api: Api, baseUrl: string, about: About, options: W
         yield message
       }
     } finally {
-      signal?.removeEventListener("abort", give_up)
+      signal?.removeEventListener("abort", giveUp)
       socket.close()
     }
     signal?.throwIfAborted()
     const { code, reason } = socket.closed
     drops++
     if (FINAL.has(code) || drops > dropsMax) throw new WatchEnded(code, reason)
-    await pause(Math.min(30, 0.25 * 2 ** drops) * (0.5 + Math.random() / 2), signal)
   }
+}
+
+async function ticketOf(api: Api, signal: AbortSignal | undefined): Promise<string> {
+  const given = await ok(api.POST("/api/backup/monitoring/ticket", signal === undefined ? {} : { signal }))
+  return given.ticket
+}
+
+/** Whether it is as with a socket that drops: nobody answers (which `fetch` tells by a TypeError), or not now. */
+function isPassing(error: unknown): boolean {
+  return error instanceof TypeError || (error instanceof ProblemError && error.problem.retry === "later")
 }
 
 class Frame {

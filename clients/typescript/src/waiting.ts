@@ -1,10 +1,12 @@
 // A write is answered at once, or by 202 and a request that its owner answers later; a run takes as long as it takes.
-import { type Answer, type Api, ok, pause, read } from "./client.ts"
+import { type Answer, type Api, ok, pause, type Read, read } from "./client.ts"
 import type { components } from "./generated/api.ts"
 import { ProblemError } from "./problem.ts"
 
 export type WriteRequest = components["schemas"]["WriteRequest"]
 export type Execution = components["schemas"]["Execution"]
+export type Recovery = components["schemas"]["RecoveryOperationView"]
+export type Cleanup = components["schemas"]["RetentionCleanup"]
 
 export interface Patience {
   /** How long to wait at most; a `StillPending` then. Five minutes where not said. */
@@ -69,21 +71,51 @@ function isRequest(said: unknown): said is WriteRequest {
 
 /** A run, once it has ended: `completed` (perhaps `degraded`), `failed` or `cancelled`. Which of them is yours to judge. */
 export async function ended(api: Api, executionId: string, patience: Patience = {}): Promise<Execution> {
+  const path = { execution_id: executionId }
+  return await untilOver(`the run ${executionId}`, patience, (header) =>
+    api.GET("/api/backup/executions/{execution_id}", { params: { path, header }, ...withSignal(patience) }),
+  )
+}
+
+/** A recovery, once it has ended: `completed` (perhaps `degraded`), `failed` or `cancelled`. */
+export async function recovered(api: Api, operationId: string, patience: Patience = {}): Promise<Recovery> {
+  const path = { operation_id: operationId }
+  return await untilOver(`the recovery ${operationId}`, patience, (header) =>
+    api.GET("/api/backup/recovery/operations/{operation_id}", { params: { path, header }, ...withSignal(patience) }),
+  )
+}
+
+/** A cleanup, once it has ended: `completed` (perhaps `degraded`) or `failed`. */
+export async function cleanedUp(api: Api, cleanupId: string, patience: Patience = {}): Promise<Cleanup> {
+  const path = { cleanup_id: cleanupId }
+  return await untilOver(`the cleanup ${cleanupId}`, patience, (header) =>
+    api.GET("/api/backup/retention/cleanups/{cleanup_id}", { params: { path, header }, ...withSignal(patience) }),
+  )
+}
+
+type Known = { "If-None-Match"?: string }
+
+/** What goes on, asked for with the ETag of what is known, until it has ended. */
+async function untilOver<T extends { state: string }>(
+  what: string,
+  patience: Patience,
+  look: (header: Known) => Promise<Answer<T>>,
+): Promise<T> {
   let etag: string | null = null
-  let latest: Execution | undefined
-  return (await until(
-    `the run ${executionId}`,
+  let latest: T | undefined
+  const over = await until<T | undefined>(
+    what,
     patience,
-    undefined as Execution | undefined,
-    (run) => run !== undefined && ["completed", "failed", "cancelled"].includes(run.state),
+    undefined,
+    (found) => found !== undefined && ["completed", "failed", "cancelled"].includes(found.state),
     async () => {
-      const params = { path: { execution_id: executionId }, header: etag === null ? {} : { "If-None-Match": etag } }
-      const found = await read(api.GET("/api/backup/executions/{execution_id}", { params, ...withSignal(patience) }))
+      const found: Read<T> = await read(look(etag === null ? {} : { "If-None-Match": etag }))
       etag = found.etag
       if (found.isNew) latest = found.data
       return latest
     },
-  )) as Execution
+  )
+  return over as T
 }
 
 async function until<T>(

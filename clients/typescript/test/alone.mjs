@@ -1,7 +1,7 @@
 // What the hand-written part does without a platform: a server here answers as it is told.
 import assert from "node:assert/strict"
 import { createServer } from "node:http"
-import { accepted, createClient, ended, newKey, ok, ProblemError, result, StillPending } from "@wedsync/backup-client"
+import { accepted, cleanedUp, createClient, ended, newKey, ok, ProblemError, recovered, result, StillPending } from "@wedsync/backup-client"
 
 let answers = []
 const seen = []
@@ -98,5 +98,10 @@ given({ status: 200, headers: { ETag: '"1"' }, body: { id: "e", state: "preparin
   { status: 200, headers: { ETag: '"2"' }, body: { id: "e", state: "failed" } })
 assert.equal((await ended(api, "e", soon)).state, "failed")
 assert.deepEqual(seen.map(({ headers }) => headers["if-none-match"]), [undefined, '"1"', '"1"'])
+for (const [wait, place] of [[recovered, "recovery/operations/x"], [cleanedUp, "retention/cleanups/x"]]) {
+  given({ status: 200, headers: { ETag: '"1"' }, body: { state: "preparing" } }, { status: 200, body: { state: "completed" } })
+  assert.equal((await wait(api, "x", soon)).state, "completed")
+  assert.deepEqual(seen.map(({ path }) => path), Array(2).fill(`/api/backup/${place}`))
+}
 server.close()
 console.log("well")

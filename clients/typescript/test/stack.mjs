@@ -6,7 +6,7 @@ import { whatIsWrong } from "../examples/errors.ts"
 import { completedRuns } from "../examples/lists.ts"
 import { newerThan } from "../examples/unchanged.ts"
 import { follow } from "../examples/watch.ts"
-import { ok, ProblemError, watch } from "@wedsync/backup-client"
+import { createClient, ok, ProblemError, watch } from "@wedsync/backup-client"
 
 const { API, TOKEN, SOURCE } = process.env
 let asked = 0
@@ -23,7 +23,7 @@ assert.equal(lines[0], "0 runs go on")
 assert.ok(lines.some((line) => line.startsWith("local has all of it: ")), lines)
 assert.ok(asked > 3)
 
-// A drop: on from the last message, none twice and none left out.
+// A drop, and nobody there for a second: on from the last message, none twice and none left out.
 const open = new Set()
 const proxy = createServer((near) => {
   const far = connect(Number(new URL(API).port), "127.0.0.1")
@@ -35,14 +35,19 @@ const proxy = createServer((near) => {
 })
 await new Promise((resolve) => proxy.listen(0, "127.0.0.1", resolve))
 const through = `http://127.0.0.1:${proxy.address().port}`
+const far = createClient({ baseUrl: through, token: TOKEN, attempts: 1 })
 const facts = []
 const types = new Set()
 const watching = (async () => {
-  for await (const message of watch(api, through, { all: true })) {
+  for await (const message of watch(far, through, { all: true })) {
     types.add(message.type)
     if (message.type === "fact") {
       facts.push(message)
-      if (facts.length === 2) for (const each of open) each.destroy()
+      if (facts.length === 2) {
+        proxy.close()
+        for (const each of open) each.destroy()
+        setTimeout(() => proxy.listen(Number(new URL(through).port), "127.0.0.1"), 1000)
+      }
       if (message.event === "executor.backup-completed.v1") return
     }
   }
