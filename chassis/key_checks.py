@@ -1,17 +1,22 @@
 """The sealing keys in a process's readiness and figures: which are missing or damaged, how old they are, what to do."""
 
-from collections.abc import Awaitable, Callable
-from pathlib import Path
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
+from chassis.key_errors import mark_of
 from chassis.life.health import DEGRADED, Health
 from chassis.sealing import Sealer
 from chassis.telemetry.instruments import Telemetry
-from contracts.errors import KEYS_UNUSABLE, PlatformError
+from contracts.errors import KEYS_UNUSABLE, SEALING_KEY_MISSING, PlatformError
+from contracts.sealed import Sealed
 
 NAMED_MAX = 5
 """How many keys a message names."""
+TRIED_MAX = 500
+"""The keys of so many organisations are tried by one look."""
+Entries = Awaitable[Mapping[str, list[tuple[str, Sealed]]]]
 
 
 def add_key_checks(health: Health, sealer: Sealer) -> None:
@@ -32,48 +37,95 @@ def add_key_checks(health: Health, sealer: Sealer) -> None:
     health.add("keys", keys, worst=DEGRADED)
 
 
-def add_keys_of_tenants(health: Health, sealer: Sealer, organisations: Callable[[], Awaitable[list[str]]]) -> None:
-    """Degraded while an organisation of the record has no keys: of that an older copy of the folder knows nothing.
+class KeysOfTenants:
+    """Which organisations of the record have no keys, or others than have sealed what they have there.
 
-    `organisations`: whose names the record has sealed; may raise UNAVAILABLE.
+    Of the first an older copy of the folder knows nothing; of the second a list of keys that was lost, or begun anew.
+    So a key is tried on an entry of the record once, and again where its folders have changed.
+    `organisations`: whose names the record has sealed. `entries`: of some of them, boxes with the name of their field.
+    Both may raise UNAVAILABLE.
     """
-    known: dict[str, tuple[int, ...]] = {}
 
-    def lacking_of(names: list[str]) -> list[str]:
-        """Those without keys. One that had its keys is looked at again where its folders have changed."""
+    def __init__(
+        self, sealer: Sealer, organisations: Callable[[], Awaitable[list[str]]], entries: Callable[[list[str]], Entries]
+    ) -> None:
+        self._sealer, self._organisations, self._entries = sealer, organisations, entries
+        self._tried: dict[str, tuple[int, ...]] = {}
+        self.lacking: list[str] = []
+        """What the last look found, by their names below the keys folder."""
+
+    async def look(self) -> list[str]:
+        """What is missing or wrong now. Whose keys are noted as theirs may be tried by a later look."""
+        names = await self._organisations()
+        known, unknown = await self._sealer.ask(lambda: self._untried(names))
+        chosen = (unknown + known)[:TRIED_MAX]
+        entries = await self._entries(chosen) if chosen else {}
+        wrong = await self._sealer.ask(lambda: self._wrong(chosen, entries))
+        self.lacking = [f"organisations/{name}" for name in [*wrong, *unknown[TRIED_MAX:]]]
+        return self.lacking
+
+    def _untried(self, names: list[str]) -> tuple[list[str], list[str]]:
+        """Those that are to be tried: with keys that are noted as theirs, and without."""
+        known, unknown = list[str](), list[str]()
+        for name in names:
+            mark = self._mark_of(name)
+            if mark is None or self._tried.get(name) != mark:
+                (known if all(self._sealer.has_keys(name)) else unknown).append(name)
+        return known, unknown
+
+    def _wrong(self, names: list[str], entries: Mapping[str, list[tuple[str, Sealed]]]) -> list[str]:
+        """Of these, whose keys are missing, or open nothing of what is there. One that opens something is noted."""
         found = []
         for name in names:
-            mark = _mark_of(sealer.folder / "organisations" / name)
-            if mark is not None and known.get(name) == mark:
-                continue
-            known.pop(name, None)
-            if not all(sealer.has_keys(name)):
-                found.append(f"organisations/{name}")
-            elif mark is not None:
-                known[name] = mark
+            mark, opens = self._mark_of(name), self._opens_any(name, entries.get(name, []))
+            if opens and all(self._sealer.has_keys(name)):
+                if mark is not None:
+                    self._tried[name] = mark
+            else:
+                found.append(name)
         return found
 
+    def _opens_any(self, organisation: str, entries: list[tuple[str, Sealed]]) -> bool:
+        """Whether its keys open one of these, or none proves anything: whose key was destroyed does not."""
+        is_refused = False
+        for field, sealed in entries:
+            try:
+                self._sealer.open(organisation, field, sealed)
+            except PlatformError as error:
+                if error.code not in (SEALING_KEY_MISSING, KEYS_UNUSABLE):
+                    raise
+                is_refused |= error.code is KEYS_UNUSABLE
+            else:
+                return True
+        return not is_refused
+
+    def _mark_of(self, organisation: str) -> tuple[int, ...] | None:
+        """When an organisation's keys have changed, and their folders; None where one is not there."""
+        folder = f"{self._sealer.folder}/organisations/{organisation}"
+        marks = [mark_of(f"{folder}/{each}") for each in ("", "organisation", "organisation/1.key", "digest")]
+        return sum(marks, ()) if all(marks) else None
+
+
+def add_keys_of_tenants(health: Health, tenants: KeysOfTenants) -> None:
+    """Degraded while an organisation of the record has no keys, or others."""
+
     async def check() -> PlatformError | None:
-        names = await organisations()
-        lacking = await sealer.ask(lambda: lacking_of(names))
+        lacking = await tenants.look()
         return keys_unusable(lacking) if lacking else None
 
     health.add("keys-of-organisations", check, worst=DEGRADED)
 
 
-def _mark_of(folder: Path) -> tuple[int, ...] | None:
-    """When the folders of an organisation's keys have changed; None where one is not there."""
-    try:
-        return tuple([each.stat().st_mtime_ns for each in (folder, folder / "organisation", folder / "digest")])
-    except OSError:
-        return None
-
-
-def add_key_figures(telemetry: Telemetry, sealer: Sealer) -> None:
+def add_key_figures(telemetry: Telemetry, sealer: Sealer, tenants: KeysOfTenants | None = None) -> None:
     """How many keys there are, and since when the oldest of those in use. No organisation is named."""
 
     async def read() -> list[Metric]:
         written, unusable = await sealer.ask(lambda: (sealer.written_at(), sealer.unusable()))
+        if tenants is not None:
+            # While the record does not answer what it was last found to lack counts.
+            with contextlib.suppress(PlatformError):
+                await tenants.look()
+            unusable += [each for each in tenants.lacking if not any(file.startswith(f"{each}/") for file in unusable)]
         families = [
             GaugeMetricFamily(
                 "wedsync_sealing_keys", "Sealing keys in use, of organisations and subjects.", len(written)

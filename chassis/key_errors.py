@@ -1,11 +1,16 @@
 """What is said of the files of the sealing keys where the system cannot read or write them."""
 
 import errno
+import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
-from chassis.disk import says_nothing
+from chassis.disk import SECONDS, Disk, DiskSilent, says_nothing
 from contracts.errors import KEYS_UNREACHABLE, KEYS_UNUSABLE, NO_SPACE, PlatformError
+
+T = TypeVar("T")
 
 KEY_BYTES = 32
 MADE = "MADE"
@@ -62,3 +67,20 @@ def is_key(path: Path) -> bool:
             raise unreadable(error) from error
         return False
     return stat.S_ISREG(found.st_mode) and found.st_size == KEY_BYTES and not found.st_mode & 0o077
+
+
+def mark_of(path: str) -> tuple[int, ...]:
+    """What changes where a file does; empty where it cannot be looked at."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return ()
+    return found.st_ino, found.st_size, found.st_mode, found.st_mtime_ns, found.st_ctime_ns
+
+
+async def asked(disk: Disk, question: Callable[[], T], *, seconds: float = SECONDS) -> T:
+    """What the disk of the keys answers, within a moment. Raises KEYS_UNREACHABLE where it does not."""
+    try:
+        return await disk.ask(question, seconds=seconds)
+    except DiskSilent as error:
+        raise unreadable(error) from error

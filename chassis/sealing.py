@@ -35,11 +35,11 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from chassis.clock import SystemClock
-from chassis.disk import SECONDS, Disk, DiskSilent
-from chassis.key_errors import KEY_BYTES, MADE, is_key, unknown_key, unreadable, unwritable
+from chassis.disk import SECONDS, Disk
+from chassis.key_errors import KEY_BYTES, MADE, asked, is_key, mark_of, unknown_key, unreadable, unwritable
 from chassis.key_files import append, make_folders, read_regular, sync_folder, write_new
 from chassis.key_names import bound_to, checked, name_of, parts_of
-from chassis.key_notes import INTENDED, MARK, MARK_TEXT, KeyNotes, check_of, parse, unnoted
+from chassis.key_notes import ANEW, INTENDED, MARK, MARK_TEXT, KeyNotes, check_of, parse, unnoted
 from contracts.errors import KEYS_UNREACHABLE, KEYS_UNUSABLE, SEALING_KEY_MISSING, PlatformError
 from contracts.sealed import Sealed
 
@@ -83,6 +83,8 @@ class Sealer:
         self.disk = Disk(keys_dir)
         """Through which an event loop asks for what reads the keys: their disk may never answer."""
         self._cache: dict[Path, tuple[tuple[int, int], bytes]] = {}
+        self._usable: dict[str, tuple[tuple[int, ...], int]] = {}
+        """By its name, when a key was seen to be well: thousands are looked at again and again."""
         self._notes: tuple[tuple[int, int, int], KeyNotes] = ((0, 0, 0), KeyNotes())
         self.check_folder()
 
@@ -100,13 +102,18 @@ class Sealer:
         Raises KEYS_UNUSABLE where the folder is gone.
         """
         self.check_folder()
-        made = self._read_notes().made.items()
-        keys = [(self.folder / lineage, number) for lineage, newest in made for number in range(1, newest + 1)]
-        return ([MADE] if self.unnoted(settled_for=SETTLED_SECONDS) else []) + [
-            self._name_in_folder(lineage / f"{number}.key")
-            for lineage, number in keys
-            if not (lineage / f"{number}.destroyed").exists() and not self._is_usable(lineage, number)
-        ]
+        notes = self._read_notes()
+        found = [MADE] if self.unnoted(settled_for=SETTLED_SECONDS) else []
+        for name, number in [(each, number) for each, newest in notes.made.items() for number in range(1, newest + 1)]:
+            file, lineage = f"{name}/{number}.key", self.folder / name
+            mark = mark_of(f"{self.folder}/{file}"), len(notes.checks.get((name, number), ()))
+            if self._usable.get(file) == mark:
+                continue
+            if not (lineage / f"{number}.destroyed").exists() and not self._is_usable(lineage, number):
+                found.append(file)
+            elif mark[0]:
+                self._usable[file] = mark
+        return found
 
     def unnoted(self, *, settled_for: float = 0.0) -> list[Path]:
         """The keys, so many seconds old, whose lines `MADE` has lost. Raises KEYS_UNUSABLE."""
@@ -114,9 +121,10 @@ class Sealer:
         return unnoted(self.folder, self._read_notes(), before=before)
 
     def note_found(self) -> None:
-        """Take the keys that are there for those that were made: for an operator who has no copy of `MADE`."""
-        for path in unnoted(self.folder, self._read_notes(), before=SystemClock().now().timestamp()):
-            self._append(f"{self._name_in_folder(path.parent)} {path.stem}\n")
+        """Begin `MADE` anew, for who has no copy: a key seals nothing before it has opened what it sealed, as ever."""
+        found = unnoted(self.folder, self._read_notes(), before=SystemClock().now().timestamp())
+        lines = [f"{self._name_in_folder(path.parent)} {path.stem} {INTENDED}\n" for path in found]
+        self._append("".join(lines) or f"{ANEW}\n")
 
     def written_at(self) -> list[float]:
         """When the files of the newest keys that are there were written, in seconds since 1970."""
@@ -390,11 +398,3 @@ class Sealer:
             )
         self._cache[path] = ((found.st_ino, found.st_mtime_ns), key)
         return key
-
-
-async def asked(disk: Disk, question: Callable[[], T], *, seconds: float = SECONDS) -> T:
-    """What the disk of the keys answers, within a moment. Raises KEYS_UNREACHABLE where it does not."""
-    try:
-        return await disk.ask(question, seconds=seconds)
-    except DiskSilent as error:
-        raise unreadable(error) from error

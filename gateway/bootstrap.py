@@ -39,6 +39,7 @@ from gateway.parts import Gateway
 from gateway.projections.build import build_apart
 from gateway.projections.projector import BATCH, Projector
 from gateway.reading.made import Made
+from gateway.reading.sealed_entries import keys_of_tenants
 from gateway.reading.shares import SharedConnections
 from gateway.runs.figures import BackupFigures
 from gateway.settings import SERVICE, GatewaySettings
@@ -95,7 +96,6 @@ def assemble(settings: GatewaySettings) -> Process:
         settings.locations_file, health, own=OwnFolders.of(settings), is_at_sources=settings.sources_here
     )
     add_key_checks(health, sealer)
-    add_key_figures(telemetry, sealer)
     keys = KeySet(
         file=settings.jwks_file,
         url=settings.jwks_url,
@@ -132,12 +132,9 @@ def assemble(settings: GatewaySettings) -> Process:
         sockets_per_organisation=settings.sockets_per_organisation,
     )
 
-    async def with_configurations() -> list[str]:
-        async with monitor.reading(FIGURES) as database:
-            found = await database.execute("SELECT DISTINCT organisation FROM configurations ORDER BY organisation")
-            return [organisation for (organisation,) in await found.fetchall()]
-
-    add_keys_of_tenants(health, sealer, with_configurations)
+    tenants = keys_of_tenants(sealer, monitor.reading, FIGURES)
+    add_keys_of_tenants(health, tenants)
+    add_key_figures(telemetry, sealer, tenants)
     telemetry.figures.add("backups", BackupFigures(lambda: monitor.reading(FIGURES)).read)
     telemetry.figures.add("recoveries", RecoveryFigures(lambda: monitor.reading(FIGURES)).read)
     keys.when_changed(lambda: monitor.end_withdrawn(keys.has))

@@ -14,9 +14,8 @@ from pathlib import Path
 from chassis.asking import Questions
 from chassis.disk import Disk, says_nothing
 from chassis.key_checks import NAMED_MAX, keys_unusable
-from chassis.key_errors import unreadable
+from chassis.key_errors import asked, unreadable
 from chassis.life.health import DEGRADED, Health
-from chassis.sealing import asked
 from contracts.errors import KEYS_UNUSABLE, UNAVAILABLE, PlatformError
 from repository.errors import KeyFileInvalid, UnknownKey, WrongKey
 from repository.keys.key_file import KeyFile

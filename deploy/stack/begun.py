@@ -44,7 +44,7 @@ _LAST_LOG = "logs/gateway.log"
 LAYOUT = "layout.json"
 MAY_BE_BEGUN_ANEW = (*DATA, *S3, LOCAL_TIER, IDENTITY, KEYS_MADE, *LISTS, LAYOUT)
 """What can be made again when that is said (`wedsync-backup up --begin-anew`). Nothing is sealed under the key of the
-identity provider: a new one ends all tokens. Of the sealing keys those that are there are taken for the right ones.
+identity provider: a new one ends all tokens. A sealing key that is there is noted again once it opens an entry.
 """
 
 
@@ -108,12 +108,17 @@ def _is_there(path: Path) -> bool:
 
 
 def keys_missing(home: Path, names: Iterable[str]) -> PlatformError:
-    """The refusal to make keys beside data that was sealed under others."""
+    """The refusal to make keys beside data that was sealed under others, and the way on without a copy."""
+    missing = list(names)
+    if set(missing) <= set(MAY_BE_BEGUN_ANEW):
+        command = " ".join(["wedsync-backup up", *(f"--begin-anew {name}" for name in missing)])
+        without = f"Without a copy: {command} (docs/operations.md, section 13, says what is lost then)."
+    else:
+        without = "New keys would open nothing of what is here; to begin with nothing, name a new home with --home."
     return PlatformError(
         errors.KEYS_UNUSABLE,
-        f"{home} lacks keys that were made before: {', '.join(names)}",
-        hint="Put the copy of the folder keys/ back, then start again: nothing was changed. New keys would open "
-        "nothing of what is here; to begin with nothing, name a new home with --home.",
+        f"{home} lacks keys that were made before: {', '.join(missing)}",
+        hint=f"Put the copy of the folder keys/ back, then start again: nothing was changed. {without}",
     )
 
 

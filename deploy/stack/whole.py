@@ -36,7 +36,7 @@ def _mark(content: bytes) -> None:
 
 
 def _notes(content: bytes) -> None:
-    if not parse(content).made:
+    if not parse(content):
         raise PlatformError(errors.KEYS_UNUSABLE, "it names none of the keys that were made")
 
 

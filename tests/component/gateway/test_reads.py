@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from chassis.ids import new_id
-from chassis.sealing import prepare_keys_folder
+from chassis.sealing import Sealer, prepare_keys_folder
 from contracts.config_events import ConfigurationRetired, ConfigurationUpdated
 from contracts.configuration import ConfigurationBody, Destination, StorageDestinations, Tier
 from contracts.configuration_rules import STORAGE_CLASSES
@@ -628,6 +628,39 @@ async def test_lost_keys_cost_what_they_sealed_and_are_not_made_anew(gateway: Ru
             assert (shown["name"], shown["unreadableFields"]) == (configuration["name"], [])
         told = {each.name: each.status for each in (await gateway.process.health.report()).checks}
         assert told["keys-of-organisations"] == "ready"
+
+
+async def test_list_of_keys_begun_anew_is_made_whole_by_the_record(gateway: RunningGateway) -> None:
+    """Each key is tried on what the record has; exchanged ones are named, and nothing is sealed with them."""
+    keys = gateway.settings.keys_dir
+    async with gateway.http("owner") as http, gateway.http("owner", organisation="other") as theirs:
+        await gateway.create_configuration(http)
+        made = await theirs.post(
+            "/api/backup/retention/policies",
+            json={"name": "A policy alone", "keepLast": 1},
+            headers={"Idempotency-Key": new_id()},
+        )
+        assert made.status_code == 201, made.text
+        for _ in range(2):
+            one, other = keys / "organisations" / ORGANISATION, keys / "organisations" / "other"
+            one.rename(keys / "aside")
+            other.rename(one)
+            (keys / "aside").rename(other)
+            if (keys / "MADE").exists():
+                (keys / "MADE").unlink()
+            Sealer(keys).note_found()
+            told = {each.name: each for each in (await gateway.process.health.report()).checks}
+            found = told["keys-of-organisations"]
+            answer = await http.post(
+                "/api/backup/configurations", json=NEW_CONFIGURATION, headers={"Idempotency-Key": new_id()}
+            )
+            if found.status == "ready":
+                break
+            assert all(f"organisations/{each}" in (found.reason or "") for each in (ORGANISATION, "other"))
+            assert (answer.status_code, answer.json()["code"]) == (503, "keys-unusable")
+            assert (await gateway.figures())["wedsync_sealing_keys_unusable"] == 2
+        assert answer.status_code == 201, answer.text
+        assert (await gateway.figures())["wedsync_sealing_keys_unusable"] == 0
 
 
 async def test_request_that_is_refused_makes_no_keys(gateway: RunningGateway) -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import threading
 from pathlib import Path
 
@@ -11,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chassis import sealing
-from chassis.key_checks import add_key_checks
+from chassis.key_checks import KeysOfTenants, add_key_checks, add_key_figures
 from chassis.life.health import Health
 from chassis.sealing import Sealer, normalised, prepare_keys_folder
+from chassis.telemetry.instruments import Telemetry
 from contracts import errors
 from contracts.errors import ErrorCode, PlatformError
 from contracts.sealed import Sealed
@@ -538,3 +540,90 @@ def test_older_copy_of_the_list_is_told_whatever_its_time_says(tmp_path: Path) -
     (folder / "MADE").write_bytes(older)
     os.utime(folder / "MADE", (2, 2))
     assert len(Sealer(folder).unnoted()) == 2
+
+
+async def test_list_begun_anew_beside_exchanged_keys_lets_nobody_seal_and_names_them(folder: Path) -> None:
+    """A file does not tell whose key it is; an entry of the record does, and those that it opens are noted by it."""
+    sealer, third = MakingSealer(folder), "0199a0f2-1111-7000-8000-000000000003"
+    whose = (ORGANISATION, OTHER, third)
+    for each in whose:
+        sealer.make_keys(each)
+    boxes = {each: [(FIELD, sealer.seal(each, FIELD, each))] for each in whose}
+    one, other = folder / "organisations" / ORGANISATION, folder / "organisations" / OTHER
+    one.rename(folder / "aside")
+    other.rename(one)
+    (folder / "aside").rename(other)
+    (folder / "MADE").unlink()
+    begun = Sealer(folder)
+    begun.note_found()
+    assert begun.unnoted() == []
+    for each in whose:
+        with pytest.raises(PlatformError, match="does not name a key") as refused:
+            begun.seal(each, FIELD, "x")
+        assert refused.value.code is errors.KEYS_UNUSABLE
+
+    async def names() -> list[str]:
+        return [*whose, "policies-only"]
+
+    async def entries(of: list[str]) -> dict[str, list[tuple[str, Sealed]]]:
+        return {each: boxes[each] for each in of if each in boxes}
+
+    tenants, telemetry = KeysOfTenants(begun, names, entries), Telemetry("gateway")
+    wrong = [f"organisations/{each}" for each in (ORGANISATION, OTHER, "policies-only")]
+    assert await tenants.look() == wrong
+    assert begun.open(third, FIELD, begun.seal(third, FIELD, "x")) == "x"
+    with pytest.raises(PlatformError, match="does not name a key"):
+        begun.seal(ORGANISATION, FIELD, "x")
+    add_key_figures(telemetry, begun, tenants)
+    await telemetry.figures.refresh()
+    assert telemetry.registry.get_sample_value("wedsync_sealing_keys_unusable") == 3
+    one.rename(folder / "aside")
+    other.rename(one)
+    (folder / "aside").rename(other)
+    assert await tenants.look() == ["organisations/policies-only"]
+    assert begun.open(ORGANISATION, FIELD, begun.seal(ORGANISATION, FIELD, "x")) == "x"
+
+
+async def test_key_that_was_noted_and_opens_nothing_of_the_record_is_told(folder: Path) -> None:
+    """A list that names the wrong key, as one did that was begun anew by an earlier build; each is tried once."""
+    sealer, asked = MakingSealer(folder), list[list[str]]()
+    sealer.make_keys(ORGANISATION)
+    sealed = sealer.seal(ORGANISATION, FIELD, "x")
+
+    async def names() -> list[str]:
+        return [ORGANISATION]
+
+    async def entries(of: list[str]) -> dict[str, list[tuple[str, Sealed]]]:
+        asked.append(of)
+        return {ORGANISATION: [(FIELD, sealed)]}
+
+    assert await KeysOfTenants(sealer, names, entries).look() == []
+    shutil.rmtree(folder / "organisations")
+    (folder / "MADE").unlink()
+    other = MakingSealer(folder)
+    other.make_keys(ORGANISATION)
+    tenants = KeysOfTenants(other, names, entries)
+    assert await tenants.look() == [f"organisations/{ORGANISATION}"]
+    sealed = other.seal(ORGANISATION, FIELD, "y")
+    for _ in range(3):
+        assert await tenants.look() == []
+    assert len(asked) == 3
+
+
+def test_key_that_changes_after_it_was_seen_to_be_well_is_looked_at_again(folder: Path) -> None:
+    """What is well is not read at each look, but its file is asked for."""
+    sealer = MakingSealer(folder)
+    sealer.seal(ORGANISATION, FIELD, "x")
+    assert (sealer.unusable(), sealer.unusable()) == ([], [])
+    path = folder / "organisations" / ORGANISATION / "organisation" / "1.key"
+    content, name = path.read_bytes(), str(path.relative_to(folder))
+    for changed in (content[:-1], bytes(32)):
+        path.write_bytes(changed)
+        assert sealer.unusable() == [name]
+    path.write_bytes(content)
+    path.chmod(0o644)
+    assert sealer.unusable() == [name]
+    path.chmod(0o600)
+    assert sealer.unusable() == []
+    path.unlink()
+    assert sealer.unusable() == [name]

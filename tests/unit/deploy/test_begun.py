@@ -48,6 +48,9 @@ def test_key_that_is_gone_is_named_and_not_made_anew(home: Path, lost: str, tmp_
     gone = sorted(f"keys/{name}" for name in before.keys() - _content(home / "keys").keys())
     assert all(name in refusal.value.message for name in gone if not name.startswith("keys/platform/credentials"))
     assert "copy" in refusal.value.hint
+    may_be = set(gone) <= set(MAY_BE_BEGUN_ANEW)
+    assert ("up --begin-anew keys/identity.pem (" in refusal.value.hint) is (lost == IDENTITY) is may_be
+    assert ("a new home with --home" in refusal.value.hint) is not may_be
     assert _content(home) == left
     assert (home / lost).exists() is False
     (tmp_path / "copy").rename(home / lost)

@@ -118,6 +118,16 @@ def test_list_of_made_keys_that_lacks_one_is_told_and_taken_as_it_is_by_command_
     require_readable(layout)
 
 
+def test_list_without_keys_is_begun_anew_by_command(layout: Layout) -> None:
+    """Where all of them were destroyed, too: the hint leads out, and not into the same refusal again."""
+    Sealer(layout.platform_keys).destroy("acme")
+    (layout.platform_keys / "MADE").write_bytes(b"")
+    with pytest.raises(PlatformError, match=r"keys/platform/MADE \(it names none"):
+        require_readable(layout)
+    Sealer(layout.platform_keys).note_found()
+    require_readable(layout)
+
+
 def test_list_of_made_keys_that_is_gone_is_missed(layout: Layout) -> None:
     """It is remembered like every other key."""
     (layout.platform_keys / "MADE").unlink()
