@@ -19,6 +19,7 @@ from cli.exit_codes import ExitCode
 from cli.home import add_home, home_of, home_option
 from cli.options import given, organisation, positive, subject
 from cli.output import say, say_json
+from cli.status import troubles_now
 from cli.token import ROLES
 
 if TYPE_CHECKING:
@@ -103,15 +104,10 @@ def run(arguments: argparse.Namespace) -> int:
     from cli.organisation import require_known
     from deploy.stack.identity_provider import IdentityProvider
     from deploy.stack.layout import Layout
-    from deploy.stack.state import read_state, running_state
+    from deploy.stack.state import running_state
 
     layout = Layout.find(home_of(arguments))
-
-    def troubles() -> str:
-        state = read_state(layout.state_file)
-        return "; ".join(f"{name}: {reason}" for name, reason in state.troubles()) if state is not None else ""
-
-    asked = Call(arguments, key=new_id(), troubles=troubles)
+    asked = Call(arguments, key=new_id(), troubles=lambda: troubles_now(layout))
     running_state(layout.lock_file, layout.state_file)
     if arguments.organisation:
         require_known(layout, arguments.organisation)

@@ -16,6 +16,7 @@ from cli.exit_codes import ExitCode
 from cli.home import add_home, home_of, home_option
 
 if TYPE_CHECKING:
+    from deploy.stack.layout import Layout
     from deploy.stack.state import PartState, StackState
 
 OLD_SECONDS = 30.0
@@ -58,6 +59,31 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         print("\n".join(_table(state, now)))
     return ExitCode.OK if state.condition is Condition.READY else ExitCode.DEGRADED
+
+
+def troubles_now(layout: "Layout") -> str:
+    """What this command would say is not well, in one line; empty where all is well. Waits for no report."""
+    from chassis.disk import SECONDS, Disk, DiskSilent
+
+    try:
+        return Disk(layout.home).answer(lambda: _troubles(layout))
+    except DiskSilent:
+        return f"the platform: the disk of {layout.home} has not answered for {SECONDS:.0f} s"
+
+
+def _troubles(layout: "Layout") -> str:
+    from chassis.clock import SystemClock
+    from deploy.stack.state import Condition, is_running, read_state
+
+    if not is_running(layout.lock_file):
+        return f"the platform: none runs in {layout.home}"
+    state = read_state(layout.state_file)
+    if state is None or not state.supervisor.is_alive():
+        return "the platform: it has no report that can be read, so what its parts are like is unknown"
+    _check(state, SystemClock().now())
+    if state.condition is not Condition.READY and not state.troubles():
+        return f"the platform: is {state.condition}"
+    return "; ".join(f"{name}: {reason}" for name, reason in state.troubles())
 
 
 def _check(state: "StackState", now: datetime) -> None:

@@ -291,6 +291,29 @@ def test_report_of_an_earlier_supervisor_is_not_believed(
         assert f"has written no report to {layout.state_file}" in capsys.readouterr().err
 
 
+def test_what_is_not_well_is_told_to_who_waits_as_status_tells_it(layout: Layout, lock: HomeLock) -> None:
+    """A report alone proves nothing: it may be old, another supervisor's, or of processes that are gone."""
+    own = ProcessIdentity.of(os.getpid())
+    assert own is not None
+    assert "no report that can be read" in status.troubles_now(layout)
+    state = _state(layout, PartState(name="gateway", condition=Condition.READY, process=own))
+    state.written = SystemClock().now()
+    write_state(layout.state_file, state)
+    assert status.troubles_now(layout) == ""
+    state.parts[0].process = msgspec.structs.replace(own, started=own.started - 1)
+    state.written -= timedelta(seconds=600)
+    write_state(layout.state_file, state)
+    told = status.troubles_now(layout)
+    assert "gateway: its process is gone" in told
+    assert "report: the report below is 600 s old" in told
+    state.supervisor = msgspec.structs.replace(own, started=own.started - 1)
+    write_state(layout.state_file, state)
+    assert "no report that can be read" in status.troubles_now(layout)
+    lock.release()
+    assert "none runs" in status.troubles_now(layout)
+    lock.acquire()
+
+
 @pytest.mark.parametrize(
     ("seconds", "words"), [(0, "0 s"), (59, "59 s"), (60, "1 min"), (7_199, "1 h"), (90_000, "1 d"), (-5, "0 s")]
 )
