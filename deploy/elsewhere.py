@@ -13,17 +13,19 @@ folder of the sealing keys, unless the record knows of keys that were made befor
 import argparse
 import asyncio
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Annotated
 
-import nkeys
 from msgspec import Meta
 
 from chassis.bus.connection import Connection
 from chassis.bus.lost_letters import accept_loss, letters_info, loss_of
 from chassis.bus.topology import apply
 from chassis.clock import SystemClock
+from chassis.key_files import read_regular
+from chassis.key_notes import MARK, MARK_TEXT
 from chassis.life import runtime
 from chassis.life.health import Health
 from chassis.outbox.tables import has_published
@@ -36,10 +38,12 @@ from chassis.telemetry import logging
 from chassis.telemetry.instruments import Telemetry
 from contracts import errors
 from contracts.errors import PlatformError
+from deploy.misread import misread
 from deploy.nats.permissions import TOPOLOGY, generate_keys, identities
-from deploy.nats.server_config import render_accounts
+from deploy.nats.server_config import ACCOUNTS_HEAD, render_accounts
 from deploy.postgres.schemas import SCHEMAS
 from deploy.stack.files import write_atomically, write_once
+from deploy.stack.nats import public_key
 
 
 class RecordSettings(Settings, frozen=True, kw_only=True):
@@ -61,6 +65,7 @@ class ElsewhereSettings(RecordSettings, frozen=True, kw_only=True):
 
 
 _DEGRADED = 4
+_PUBLIC_KEY = re.compile(r"\bU[A-Z2-7]{55}\b")
 ADMIN_DSN = "WEDSYNC_POSTGRES_ADMIN_DSN"
 
 
@@ -70,15 +75,19 @@ async def main() -> int:
     parser.add_argument("--accept-loss", metavar="REASON", help="dead letters that were lost: it is known, and why")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB")
     accounts = verbs.add_parser("nats-accounts", help="make the identities' seeds, write the accounts of the server")
-    accounts.add_argument("folder", type=Path, metavar="FOLDER", help="where each seed lies as IDENTITY.seed")
-    accounts.add_argument("file", type=Path, metavar="FILE", help="what the server's configuration includes")
+    accounts.add_argument("folder", type=_path, metavar="FOLDER", help="where each seed lies as IDENTITY.seed")
+    accounts.add_argument("file", type=_path, metavar="FILE", help="what the server's configuration includes")
     keys = verbs.add_parser("keys", help="prepare the folder of the sealing keys, once")
-    keys.add_argument("folder", type=Path, metavar="FOLDER", help="what WEDSYNC_KEYS_DIR names")
+    keys.add_argument("folder", type=_path, metavar="FOLDER", help="what WEDSYNC_KEYS_DIR names")
     arguments = parser.parse_args()
     logging.configure("elsewhere", level="warning")
     match arguments.verb:
         case "nats-accounts":
-            write_atomically(arguments.file, _nats_accounts(arguments.folder, arguments.file), mode=0o644)
+            if made := _nats_accounts(arguments.folder, arguments.file):
+                sys.stderr.write(
+                    f"nats: new seeds were made for {', '.join(made)}. Whoever has an older one of theirs is refused "
+                    "once the server has read the accounts anew\n"
+                )
             sys.stdout.write(f"nats: {arguments.file} has the accounts of the seeds in {arguments.folder}\n")
             return 0
         case "keys":
@@ -86,44 +95,104 @@ async def main() -> int:
     return await _servers(arguments.accept_loss)
 
 
-def _nats_accounts(folder: Path, file: Path) -> str:
-    """The accounts with the public keys of the identities, whose seeds are made where there are none.
+def _nats_accounts(folder: Path, file: Path) -> list[str]:
+    """Write the accounts with the public keys of the identities; whose seeds were made, since there were none.
 
-    Raises KEYS_UNUSABLE where all seeds are gone, and there are accounts: nobody could sign in any more by new ones.
+    Raises INVALID_FIELD, and KEYS_UNUSABLE where a seed is not what it should be, or where all are others than have
+    accounts: by them nobody could sign in any more.
     """
-    if not file.parent.is_dir():
-        raise PlatformError(errors.INVALID_FIELD, f"{file.parent} is not there, or is no folder", field="FILE")
-    if file.exists() and not any(folder.glob("*.seed")):
+    before = _accounts_in(file)
+    _require_folder(folder.parent, "FOLDER")
+    if (folder.exists() or folder.is_symlink()) and not folder.is_dir():
+        raise PlatformError(errors.INVALID_FIELD, f"{folder} is no folder", field="FOLDER", hint="Name another one.")
+    paths = {identity.name: folder / f"{identity.name}.seed" for identity in identities()}
+    public = {name: _public(path) for name, path in paths.items() if path.exists()}
+    for name, key in public.items():
+        others = [each for each in public if public[each] == key and each != name]
+        if others:
+            raise PlatformError(
+                errors.KEYS_UNUSABLE,
+                f"{paths[name]} and {paths[others[0]]} hold one seed, of which one identity alone could sign in",
+                hint="Put the copy of the wrong one back. To give that identity a new seed move its file away.",
+            )
+    if before and before.isdisjoint(public.values()):
         raise PlatformError(
             errors.KEYS_UNUSABLE,
             f"{file} has accounts, and {folder} has none of their seeds",
             hint=f"Mount the folder, or put its copy back. To begin with new seeds move {file} away.",
         )
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    users = {}
-    for identity in identities():
-        path = folder / f"{identity.name}.seed"
-        if not path.exists():
-            write_once(path, generate_keys().seed)
-        try:
-            pair = nkeys.from_seed(bytearray(path.read_bytes().strip()))
-        except (ValueError, nkeys.NkeysError) as error:
-            raise PlatformError(
-                errors.KEYS_UNUSABLE,
-                f"{path} holds no nkey seed",
-                hint="Put its copy back. To give the identity a new one move the file away, and give the server the "
-                "accounts that are printed then.",
-            ) from error
-        users[pair.public_key.decode()] = identity
-        pair.wipe()
-    return render_accounts(users)
+    made = [name for name in paths if name not in public]
+    folder.mkdir(mode=0o700, exist_ok=True)
+    for name in made:
+        write_once(paths[name], generate_keys().seed)
+        public[name] = _public(paths[name])
+    write_atomically(file, render_accounts({public[each.name]: each for each in identities()}), mode=0o644)
+    return made
+
+
+def _accounts_in(file: Path) -> set[str]:
+    """The public keys that a file has accounts of; none where it is not there or empty. Raises INVALID_FIELD."""
+    _require_folder(file.parent, "FILE")
+    try:
+        text = read_regular(file).decode("utf-8", "replace")
+    except FileNotFoundError:
+        return set()
+    except OSError as error:
+        message = f"{file} cannot be read as the accounts: {misread(error)}"
+        raise PlatformError(errors.INVALID_FIELD, message, field="FILE", hint="Name another file.") from error
+    if text.strip() and not text.startswith(ACCOUNTS_HEAD):
+        raise PlatformError(
+            errors.INVALID_FIELD,
+            f"{file} holds something else than accounts, which would be lost",
+            field="FILE",
+            hint="Name another file, or move this one away.",
+        )
+    return set(_PUBLIC_KEY.findall(text))
+
+
+def _require_folder(folder: Path, field: str) -> None:
+    """Raise INVALID_FIELD where the folder above what is to be made is not there: a disk that is not mounted."""
+    if not folder.is_dir():
+        raise PlatformError(
+            errors.INVALID_FIELD,
+            f"{folder} is not there, or is no folder",
+            field=field,
+            hint="Make it, or mount its disk; then try again.",
+        )
+
+
+def _public(path: Path) -> str:
+    """The public key of a seed. Raises KEYS_UNUSABLE."""
+    try:
+        return public_key(read_regular(path))
+    except (OSError, ValueError) as error:
+        what = f"cannot be read: {misread(error)}" if isinstance(error, OSError) else "holds no nkey seed"
+        raise PlatformError(
+            errors.KEYS_UNUSABLE,
+            f"{path} {what}",
+            hint="Put its copy back. To give the identity a new seed move the file away, and have the server read the "
+            "accounts anew that are written then.",
+        ) from error
+
+
+def _path(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty")
+    return Path(text)
 
 
 async def _keys(folder: Path) -> int:
     """Prepare the folder, or recognise it. Raises KEYS_UNUSABLE where there were keys before, and it has none."""
     dsn = load(RecordSettings, os.environ).postgres_admin_dsn
     parsed(dsn, ADMIN_DSN)
-    if not is_prepared_keys_folder(folder):
+    if is_prepared_keys_folder(folder):
+        if read_regular(folder / MARK) != MARK_TEXT:
+            raise PlatformError(
+                errors.KEYS_UNUSABLE,
+                f"{folder / MARK} is not what was written there",
+                hint="Put the copy of the folder back: what else of it is damaged nobody has looked at.",
+            )
+    else:
         await check_trust(dsn, ADMIN_DSN)
         if await has_published(dsn, [schema.service for schema in SCHEMAS]):
             raise PlatformError(

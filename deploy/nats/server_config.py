@@ -19,6 +19,8 @@ from deploy.nats.permissions import API, Identity
 PLATFORM = "platform"
 """The account that has the streams."""
 MAX_PAYLOAD_BYTES = 1024 * 1024
+ACCOUNTS_HEAD = "# Rendered by deploy.elsewhere; changes are lost."
+"""The first line of a file of accounts alone."""
 
 
 class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,7 +63,7 @@ def render(settings: ServerSettings, users: Mapping[str, Identity]) -> str:
 
 def render_accounts(users: Mapping[str, Identity]) -> str:
     """The accounts alone, for a server whose other settings are its operator's. `users` as for `render`."""
-    return "\n".join(["# Rendered by deploy.elsewhere; changes are lost.", *_accounts(users)]) + "\n"
+    return "\n".join([ACCOUNTS_HEAD, *_accounts(users)]) + "\n"
 
 
 def _accounts(users: Mapping[str, Identity]) -> list[str]:

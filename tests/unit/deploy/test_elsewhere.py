@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from contracts.errors import PlatformError
+from deploy import elsewhere
 from deploy.nats.permissions import generate_keys
 from tests.support.stack import ROOT
 
@@ -56,3 +58,83 @@ def test_value_that_can_never_be_right_is_refused_before_anything_is_made(
     code, said = _elsewhere(postgres_admin_dsn=dsn, nats_url=nats_url, nats_seed_file=str(seed))
     assert (code, "hunter2" in said) == (78, False), said
     assert f"WEDSYNC_{variable}" in said
+
+
+@pytest.fixture
+def accounts(tmp_path: Path) -> tuple[Path, Path]:
+    """The folder of the seeds and the file of the accounts, made."""
+    folder, file = tmp_path / "seeds", tmp_path / "accounts.conf"
+    made = elsewhere._nats_accounts(folder, file)
+    assert {f"{name}.seed" for name in made} == {each.name for each in folder.iterdir()}
+    return folder, file
+
+
+def _folder(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    path.mkdir()
+
+
+def test_seed_that_is_made_anew_is_named_and_the_others_stay(accounts: tuple[Path, Path]) -> None:
+    """Whoever has the older one is refused from then on, and nothing else would say so."""
+    folder, file = accounts
+    before = file.read_bytes(), (folder / "config.seed").read_bytes()
+    assert elsewhere._nats_accounts(folder, file) == []
+    assert file.read_bytes() == before[0]
+    (folder / "gateway.seed").unlink()
+    assert elsewhere._nats_accounts(folder, file) == ["gateway"]
+    assert ((folder / "config.seed").read_bytes(), file.read_bytes() == before[0]) == (before[1], False)
+
+
+def test_seeds_that_are_all_others_than_have_accounts_are_refused(accounts: tuple[Path, Path]) -> None:
+    """The folder of another installation, or one that was begun anew on an empty mount point."""
+    folder, file = accounts
+    other, before = folder.with_name("others"), file.read_bytes()
+    elsewhere._nats_accounts(other, folder.with_name("others.conf"))
+    for wrong in (other, folder.with_name("empty")):
+        with pytest.raises(PlatformError, match="none of their seeds"):
+            elsewhere._nats_accounts(wrong, file)
+    assert (file.read_bytes(), folder.with_name("empty").exists()) == (before, False)
+
+
+def test_one_seed_of_two_identities_is_refused(accounts: tuple[Path, Path]) -> None:
+    """One of the two would be missing from the accounts."""
+    folder, file = accounts
+    before = file.read_bytes()
+    (folder / "config.seed").write_bytes((folder / "gateway.seed").read_bytes())
+    with pytest.raises(
+        PlatformError, match=r"gateway\.seed and .*config\.seed|config\.seed and .*gateway\.seed"
+    ) as twice:
+        elsewhere._nats_accounts(folder, file)
+    assert (twice.value.code.code, file.read_bytes()) == ("keys-unusable", before)
+
+
+def test_what_is_of_the_wrong_kind_or_not_there_is_told_and_nothing_is_made(accounts: tuple[Path, Path]) -> None:
+    """By a sentence that names it, each."""
+    folder, file = accounts
+    top, before = folder.parent, file.read_bytes()
+    (top / "other.conf").write_text("jetstream {}\n")
+    for seeds, where, words in (
+        (top / "not" / "seeds", top / "new.conf", "not is not there"),
+        (folder, top / "not" / "accounts.conf", "not is not there"),
+        (file, top / "new.conf", "is no folder"),
+        (folder, folder, "is a directory"),
+        (folder, top / "other.conf", "something else than accounts"),
+    ):
+        with pytest.raises(PlatformError, match=words) as refused:
+            elsewhere._nats_accounts(seeds, where)
+        assert (refused.value.code.code, bool(refused.value.hint)) == ("invalid-field", True)
+    _folder(folder / "gateway.seed")
+    with pytest.raises(PlatformError, match=r"gateway\.seed cannot be read: is a directory"):
+        elsewhere._nats_accounts(folder, file)
+    assert file.read_bytes() == before
+    assert sorted(each.name for each in top.iterdir()) == ["accounts.conf", "other.conf", "seeds"]
+
+
+async def test_folder_of_keys_with_another_mark_is_not_called_prepared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What else of it is damaged nobody has looked at."""
+    (tmp_path / "SEALING-KEYS").touch()
+    monkeypatch.setenv("WEDSYNC_POSTGRES_ADMIN_DSN", "host=127.0.0.1 port=1")
+    with pytest.raises(PlatformError, match="SEALING-KEYS is not what was written there"):
+        await elsewhere._keys(tmp_path)
