@@ -7,6 +7,7 @@ from pathlib import Path
 from chassis.disk import Disk, DiskSilent
 from deploy.stack.begun import MAY_BE_BEGUN_ANEW, missing_of
 from deploy.stack.layout import Layout
+from deploy.stack.location_credentials import LocationCredentials
 from deploy.stack.state import PlaceState
 from deploy.stack.stores import Store, StoreGone
 from deploy.stack.whole import Reader, anew, named
@@ -25,6 +26,7 @@ class Places:
         self._home = Disk(layout.home)
         self._local_tier = Store(layout, layout.local_tier)
         self._reader = Reader(layout.home)
+        self._credentials = LocationCredentials(layout)
         self._gone: str | None = None
 
     async def open(self) -> None:
@@ -43,11 +45,13 @@ class Places:
         """How they are now."""
         missing: list[str] = []
         damaged: dict[str, str] = {}
+        credentials: str | None = None
         with contextlib.suppress(OSError):
             # What an operator has registered meanwhile is noted as soon as it is there.
             self._layout.note_begun(await self._home.ask(self._layout.begun_now))
             missing = await self._home.ask(lambda: missing_of(self._layout.home, self._layout.remembered.begun))
             damaged = await self._home.ask(self._reader.damaged)
+            credentials = await self._home.ask(self._credentials.trouble)
         if self._gone is not None:
             await self.open()
         home = await _disk_of(HOME, self._home)
@@ -57,7 +61,10 @@ class Places:
             tier.reason = self._gone
         elif trouble is not None:
             tier.reason = f"{trouble.reason}. Nothing is made anew there; {self._local_tier.what_to_do}"
-        return [home, tier, *self._losses(missing, damaged)]
+        found = [home, tier, *self._losses(missing, damaged)]
+        if credentials is not None:
+            found.append(PlaceState(name="credentials", path=str(self._layout.credentials), reason=credentials))
+        return found
 
     def _losses(self, missing: list[str], damaged: dict[str, str]) -> list[PlaceState]:
         """Of keys and of lists, what is gone, and what is there and cannot be read."""

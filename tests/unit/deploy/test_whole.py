@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from chassis.location import Location
 from chassis.sealing import Sealer
 from contracts.errors import HOME_UNUSABLE, KEYS_UNUSABLE, PlatformError
+from deploy.locations.credentials import S3Secret, keep
 from deploy.locations.organisations import added
 from deploy.stack import nats, platform
 from deploy.stack.identity_provider import IdentityProvider
 from deploy.stack.layout import Layout
-from deploy.stack.locations import registered
+from deploy.stack.locations import register, registered
 from deploy.stack.places import Places
 from deploy.stack.platform import run_platform
 from deploy.stack.whole import require_readable
@@ -152,3 +154,39 @@ def test_commands_name_what_they_cannot_read(layout: Layout) -> None:
     with pytest.raises(PlatformError, match=r"keys/nats/gateway\.seed \(it is no nkey's seed") as refused:
         nats.make_seeds(layout)
     assert refused.value.code is KEYS_UNUSABLE
+
+
+@pytest.mark.parametrize("damage", [_half, _empty, _folder, _pipe, Path.unlink])
+async def test_credentials_of_one_place_are_told_and_stop_nothing(
+    layout: Layout, damage: Callable[[Path], None]
+) -> None:
+    """One tenant's are no reason that nobody is served; that they are half-written is known before the night."""
+    place = Location(
+        name="acme-cloud",
+        kind="s3",
+        roles=("tier",),
+        organisations=("acme",),
+        url="s3://bucket/acme?endpoint=https://s3.example",
+        credentials="acme/acme-cloud",
+    )
+    register(layout, place)
+    keep(layout, place, S3Secret("key", "hunter2"))
+    places = Places(layout)
+
+    async def told() -> list[str]:
+        return [each.reason or "" for each in await places.look() if each.name == "credentials"]
+
+    assert await told() == []
+    path = layout.credentials / "acme/acme-cloud.json"
+    damage(path)
+    for _ in range(2):
+        (reason,) = await told()
+        assert "acme-cloud (" in reason
+        assert "location rotate acme-cloud --credentials" in reason
+        assert "hunter2" not in reason
+    require_readable(layout)
+    shutil.rmtree(path.parent)
+    keep(layout, place, S3Secret("key", "hunter2"))
+    assert await told() == []
+    _half(layout.credentials / "offsite.json")
+    assert "down, then up, writes the platform's own anew" in (await told())[0]
