@@ -310,6 +310,9 @@ class Sealer:
         check = check_of(key, name, generation)
         made = f"{name} {generation}\n" if notes.made.get(name, 0) < generation else ""
         if made or check not in notes.checks.get((name, generation), ()):
+            beside = lineage.parent / "digest"  # What opens nothing can prove nothing, and lies beside one that did.
+            found = (number for number in [self._newest(beside)] if made and lineage.name == "organisation" and number)
+            made += "".join(f"{self._name_in_folder(beside)} {number} {INTENDED}\n" for number in found)
             self._append(f"{made}{name} {generation} {check}\n")
 
     def _append(self, lines: str) -> None:
@@ -391,10 +394,7 @@ class Sealer:
         except OSError as error:
             raise unreadable(error, file=self._name_in_folder(path)) from error
         if len(key) != KEY_BYTES:
-            raise PlatformError(
-                KEYS_UNUSABLE,
-                f"a sealing key has {len(key)} bytes instead of {KEY_BYTES}",
-                file=self._name_in_folder(path),
-            )
+            message = f"a sealing key has {len(key)} bytes instead of {KEY_BYTES}"
+            raise PlatformError(KEYS_UNUSABLE, message, file=self._name_in_folder(path))
         self._cache[path] = ((found.st_ino, found.st_mtime_ns), key)
         return key

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import sys
 
 from cli.exit_codes import ExitCode
@@ -178,6 +179,9 @@ def _say_shut_out(keks: list[str]) -> None:
 def remove(arguments: argparse.Namespace) -> int:
     """End a key-encryption key."""
     kek = arguments.kek.lower()
+    if not re.fullmatch("[0-9a-f]+", kek):
+        hint = "It is named by its id, as `repo key list` shows it: its file may be gone."
+        raise KeyNotFound("this is not the id of a key (hex digits)", hint=hint, kek=arguments.kek)
     with opened(arguments) as repository:
         done = remove_wrappings(repository, kek, provider_of(arguments))
         left = sorted({kek for each in keys_of(repository) if not each.is_destroyed for kek in each.wrapped_under})

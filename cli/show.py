@@ -199,7 +199,9 @@ def _text(value: Any) -> str:
     if isinstance(value, list):
         more = f" and {len(value) - LISTED_MAX} more (--json)" if len(value) > LISTED_MAX else ""
         return (", ".join(map(str, value[:LISTED_MAX])) or "none") + more
-    return {None: "-", True: "yes", False: "no"}.get(value, str(value)) if not isinstance(value, str) else value
+    if isinstance(value, bool):
+        return "yes" if value else "no"  # Of a number 1 is no truth.
+    return "-" if value is None else str(value)
 
 
 def _recorded(layout: "Layout", identity: str) -> list[dict[str, Any]]:

@@ -584,6 +584,25 @@ async def test_list_begun_anew_beside_exchanged_keys_lets_nobody_seal_and_names_
     assert begun.open(ORGANISATION, FIELD, begun.seal(ORGANISATION, FIELD, "x")) == "x"
 
 
+async def test_list_that_is_gone_is_whole_again_once_the_record_was_looked_at(folder: Path) -> None:
+    """Without a command, as elsewhere: also of the keys of digests, which open nothing."""
+    sealer = MakingSealer(folder)
+    sealer.make_keys(ORGANISATION)
+    sealed = sealer.seal(ORGANISATION, FIELD, "x")
+    (folder / "MADE").unlink()
+    left = Sealer(folder)
+    assert len(left.unnoted()) == 2
+
+    async def names() -> list[str]:
+        return [ORGANISATION]
+
+    async def entries(of: list[str]) -> dict[str, list[tuple[str, Sealed]]]:
+        return {each: [(FIELD, sealed)] for each in of}
+
+    assert await KeysOfTenants(left, names, entries).look() == []
+    assert (left.unnoted(), left.has_keys(ORGANISATION)) == ([], (True, True))
+
+
 async def test_key_that_was_noted_and_opens_nothing_of_the_record_is_told(folder: Path) -> None:
     """A list that names the wrong key, as one did that was begun anew by an earlier build; each is tried once."""
     sealer, asked = MakingSealer(folder), list[list[str]]()

@@ -1,5 +1,6 @@
 """Names, sizes and times as people and machines see them."""
 
+import argparse
 import base64
 import json
 
@@ -7,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli import output
+from cli import output, repo_key, show
+from repository.errors import KeyNotFound
 
 NAMES = st.binary(min_size=1, max_size=40)
 
@@ -96,3 +98,18 @@ def test_say_replaces_what_the_terminal_cannot_show(
     output.say("Évans")
     sys.stdout.flush()
     assert raw.getvalue() == b"\\xc9vans\n"
+
+
+def test_number_one_is_shown_as_a_number() -> None:
+    """It equals True, and is no truth: the first version of a policy is version 1."""
+    assert [show._text(value) for value in (1, 0, True, False, None, "x", [1, 2])] == [
+        *("1", "0", "yes", "no", "-", "x", "1, 2")
+    ]
+
+
+def test_key_that_is_removed_is_named_by_its_id() -> None:
+    """Its file is not read, and its path is shown as it was typed."""
+    with pytest.raises(KeyNotFound, match="not the id of a key") as refused:
+        repo_key.remove(argparse.Namespace(kek="/srv/Old.key"))
+    assert "repo key list" in (refused.value.hint or "")
+    assert "/srv/Old.key" in str(refused.value)
