@@ -91,6 +91,15 @@ _QUERIES = {
         SELECT organisation, is_active AS active, failing_since::text AS "givenUpSince", failing_code AS code
         FROM config.notification_channels WHERE channel_id = %(id)s
     """,
+    # Also one that the lists here do not name, since an older copy of them was put back.
+    "organisation of the record": """
+        SELECT * FROM (
+            SELECT (SELECT count(*) FROM gateway.configurations WHERE organisation = %(id)s) AS configurations,
+                (SELECT count(*) FROM gateway.executions WHERE organisation = %(id)s) AS runs,
+                (SELECT count(*) FROM gateway.retention_policies WHERE organisation = %(id)s) AS policies,
+                (SELECT count(*) FROM gateway.notification_channels WHERE organisation = %(id)s) AS channels
+        ) counted WHERE configurations + runs + policies + channels > 0
+    """,
     "request": """
         SELECT organisation, kind AS "asksFor", resource_id AS resource, state, code, submitted_at::text AS submitted
         FROM gateway.requests WHERE request_id = %(id)s
@@ -185,11 +194,12 @@ def run(arguments: argparse.Namespace) -> int:
                 say(f"  and {len(rows) - LISTED_MAX} more (--json)")
             continue
         whose = f" of the organisation {each['organisation']}" if "organisation" in each else ""
-        say(f"{arguments.id} is {'an' if each['kind'] == 'organisation' else 'a'} {each['kind']}{whose}")
+        is_whole = each["kind"].startswith("organisation")
+        say(f"{arguments.id} is {'an' if is_whole else 'a'} {each['kind']}{whose}")
         shown = {name: value for name, value in each.items() if name not in ("kind", "organisation")}
         for line in columns([(f"  {name}", _text(value)) for name, value in shown.items()], right=()):
             say(line)
-        owner = each.get("organisation", arguments.id if each["kind"] == "organisation" else None)
+        owner = each.get("organisation", arguments.id if is_whole else None)
         if owner is not None:
             say(f"  the API shows it by: wedsync-backup token --role viewer --organisation {owner}{option}")
     return ExitCode.OK

@@ -75,6 +75,10 @@ async def test_policy_is_previewed_and_carried_out_and_what_is_locked_waits(plat
 
         told = platform.platform.command("show", done["id"])
         assert "is a cleanup" in told.stdout, told.stdout
+        told = platform.platform.command("show", platform.organisation)
+        assert f"{platform.organisation} is an organisation of the record\n  configurations  2\n" in told.stdout, (
+            told.stdout
+        )
         gone = await studio.initiate(http, old, "old")
         assert gone.json()["code"] == errors.RECOVERY_POINT_GONE.code
         recovery = await studio.recovered(http, await studio.initiate(http, newest, "all"))
