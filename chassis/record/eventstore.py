@@ -120,8 +120,8 @@ class EventStore:
                 INVALID_SETTING,
                 f"the schema is not installed, or not for this role: {', '.join(lacking)}",
                 field="WEDSYNC_POSTGRES_SCHEMA",
-                hint="wedsync-backup down, then wedsync-backup up, or python -m deploy.elsewhere elsewhere, "
-                "installs schemas and roles. Or name the service's own schema.",
+                hint="wedsync-backup down, then wedsync-backup up, or python -m deploy.elsewhere where others run "
+                "Postgres, installs schemas and roles. Or name the service's own schema.",
             )
         if not await self._read(self._recorder.is_durable):
             # An event could be published, and then be missing from the record after a crash.
