@@ -38,7 +38,7 @@ _LEAVES: LiteralString = """
 _ENDS = """
     SELECT (SELECT min(size) FROM audit_checkpoints WHERE organisation = %s AND size >= %s),
         (SELECT coalesce(max(size), 0) FROM audit_checkpoints WHERE organisation = %s),
-        (SELECT coalesce(max(place) + 1, 0) FROM audit_entries WHERE organisation = %s)
+        (SELECT count(*) FROM audit_entries WHERE organisation = %s)
 """
 _CHECKPOINTS = """
     SELECT size, root, note, public_key FROM audit_checkpoints CROSS JOIN audit_signer
@@ -111,7 +111,8 @@ async def _rows(
 async def _checked(database: AsyncConnection[Any], organisation: str, size: int, *, hashes: bool) -> LogStanding:
     """How the log is up to a size. `hashes`: every entry is read and hashed; else only what was signed is told.
 
-    It is read up to the first checkpoint that counts all of them, so that the last ones are proven, too.
+    It is read up to the first checkpoint that counts all of them, so that the last ones are proven, too. All that there
+    are now are counted besides: one that is gone from behind that checkpoint may have happened before the instant.
     """
     found = await (await database.execute(_ENDS, (organisation, size, organisation, organisation))).fetchone()
     covered, signed_size, there = found or (None, 0, 0)

@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.sql import SQL, Identifier
 
 from chassis.auditlog import tree
 from chassis.auditlog.tree import TileId
@@ -96,6 +97,39 @@ async def test_every_event_is_in_the_log_once_whatever_is_killed(audit: AuditBen
             assert tree.roots_from_consistency(at, size, bytes(told_root), proof) == (bytes(told_root), root)
     access = audit.rows("SELECT access, count(*) FROM audit_entries GROUP BY 1 ORDER BY 1")
     assert access == [("allowed", 3), ("denied", 3), (None, 6)]
+
+
+async def test_append_that_breaks_off_in_the_middle_leaves_nothing(audit: AuditBench) -> None:
+    """Entries are written before their checkpoint: where that cannot be, neither they nor the place are there."""
+    await audit.facts.publish(EVENTS[2], organisation="org-a")
+    await audit.catch_up()
+    schema = Identifier(audit.access.schema)
+    await audit.facts.publish(EVENTS[2], organisation="org-a")
+    with psycopg.connect(audit.access.admin_dsn, autocommit=True) as admin:
+        admin.execute(SQL("ALTER TABLE {}.audit_checkpoints RENAME TO elsewhere").format(schema))
+        with pytest.raises(PlatformError) as refused:
+            await audit.catch_up()
+        assert refused.value.code is errors.UNAVAILABLE
+        assert len(audit.rows(LOG, "org-a")) == 1
+        assert audit.rows("SELECT position FROM audit_streams WHERE service = 'config'") == [(1,)]
+        admin.execute(SQL("ALTER TABLE {}.elsewhere RENAME TO audit_checkpoints").format(schema))
+    await audit.catch_up()
+    assert len(audit.rows(LOG, "org-a")) == 2
+
+
+async def test_who_comes_second_does_not_take_the_place_back(audit: AuditBench) -> None:
+    """Another process has appended what this one read: nothing is done, and it reads again."""
+    await audit.facts.publish(EVENTS[2], organisation="org-a")
+    slow = audit.log()
+    place, _ = await slow.standing("config")
+    follower = audit.follower()
+    async with follower._reading() as readers:
+        found = await readers["config"].after(place, 10)
+    await audit.facts.publish(EVENTS[2], organisation="org-a")
+    await audit.catch_up()
+    assert not await slow.append("config", place, found.events, found.place)
+    assert audit.rows("SELECT position FROM audit_streams WHERE service = 'config'") == [(2,)]
+    assert len(audit.rows(LOG, "org-a")) == 2
 
 
 async def test_what_is_no_event_is_kept_too(audit: AuditBench) -> None:

@@ -111,6 +111,33 @@ async def test_audit_is_of_an_instant_and_of_one_organisation(audit: AuditBench,
     assert {each.control.partition("-")[0] for each in only.findings} == {"SOX"}
 
 
+async def test_what_came_later_is_not_seen_wherever_it_lies(audit: AuditBench, auditor: Auditor) -> None:
+    """Streams have no order among each other: of two events the later one may lie before the other in the log."""
+    begun, later = NOW - timedelta(days=3), NOW - timedelta(days=2)
+    await audit.facts.publish(sample_event(ConfigurationCreated), organisation="org-a", time=later)
+    await audit.catch_up()
+    await audit.facts.publish(sample_event(BackupCompleted), organisation="org-a", time=begun)
+    await audit.catch_up()
+    audited = await auditor.ask(begun)
+    assert (audited.log_size, verdicts(audited)["BK-9"]) == (2, ControlVerdict.NO_EVIDENCE)
+
+
+async def test_what_was_deleted_at_the_end_shows_though_the_log_has_grown_since(
+    audit: AuditBench, auditor: Auditor
+) -> None:
+    """What is left before it has a checkpoint of its own, and what came behind it has happened after the instant."""
+    for _ in range(2):
+        await audit.facts.publish(sample_event(BackupCompleted), organisation="org-a")
+        await audit.catch_up()
+    at = datetime.now(UTC)  # noqa: TID251  # the facts' own time
+    with psycopg.connect(audit.access.admin_dsn, autocommit=True) as admin:
+        admin.execute("SET session_replication_role = replica")
+        statement = SQL("DELETE FROM {0}.audit_entries WHERE place = 1")
+        admin.execute(statement.format(Identifier(audit.access.schema)))
+    found = {each.control: each for each in (await auditor.ask(at)).findings}["HIPAA-312b"]
+    assert (found.verdict, "and the log has" in found.because) == (ControlVerdict.FAIL, True), found
+
+
 async def test_audit_waits_for_the_log(audit: AuditBench, auditor: Auditor, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where its own request is not in the log yet, what happened before it may be missing: it is asked again later."""
     monkeypatch.setattr(audits, "MOMENT_SECONDS", 0.2)
