@@ -7,6 +7,6 @@ AUDIT_LOG_BEHIND = entered(
     503,
     Retry.LATER,
     "The audit log has not taken in the request yet",
-    "Nothing is to be done; the request is looked at again by itself. Where it lasts, wedsync-backup status says what "
-    "keeps the compliance service.",
+    "Nothing is to be done; the request is looked at again by itself. Where it lasts, what keeps the compliance "
+    "service is said by wedsync-backup status.",
 )

@@ -17,6 +17,8 @@ from contracts.event import Event
 from contracts.gateway_events import BackupRequested, ConfigurationItemSubmitted, ConfigurationsSubmitted
 from contracts.samples import sample_envelopes
 from gateway.writes.declaration import declared
+from services.compliance import bootstrap as compliance
+from services.compliance.domain import ComplianceAudit
 from services.config import bootstrap as config
 from services.config.domain import Configuration
 from services.executor import bootstrap as executor
@@ -30,6 +32,7 @@ EVERY = {
         (Configuration, config.REFUSED),
         (BackupRun, executor.REFUSED),
         (RecoveryOperation, recovery.REFUSED),
+        (ComplianceAudit, compliance.REFUSED),
     )
     for request, refused in table.items()
 }
