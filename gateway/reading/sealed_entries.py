@@ -37,6 +37,8 @@ _ENTRIES: tuple[tuple[str, LiteralString], ...] = tuple(
     for field, table in _TABLES
 )
 
+_SEALED = msgspec.json.Decoder(Sealed)
+
 
 def keys_of_tenants(sealer: Sealer, reading: Reading, share: str) -> KeysOfTenants:
     """What looks whether the keys of all who have something in the record open it. `share`: in whose turn it reads."""
@@ -51,7 +53,7 @@ def keys_of_tenants(sealer: Sealer, reading: Reading, share: str) -> KeysOfTenan
         for field, query in _ENTRIES:
             async with reading(share) as database:
                 for organisation, name in await (await database.execute(query, (names,))).fetchall():
-                    boxes.setdefault(organisation, []).append((field, msgspec.json.decode(name, type=Sealed)))
+                    boxes.setdefault(organisation, []).append((field, _SEALED.decode(name)))
         return boxes
 
     return KeysOfTenants(sealer, organisations, entries)
