@@ -22,7 +22,6 @@ from contracts.configuration import (
 )
 from contracts.errors import PlatformError
 from contracts.reading import read_plain
-from contracts.sealed import Sealed
 from gateway.groups.configurations.next_runs import reason_of
 from gateway.groups.configurations.projection import MissedView, configuration_body, missed_view
 from gateway.groups.configurations.resources import (
@@ -38,6 +37,7 @@ from gateway.groups.configurations.resources import (
 from gateway.http.resources import ListPage
 from gateway.projections.applied import Database
 from gateway.reading.cursor import Cursors, Place
+from gateway.reading.opened import OpenedFields
 from gateway.reading.slices import Reading, page_of
 from gateway.runs.projection import runs_view
 from gateway.runs.queries import state_of
@@ -63,13 +63,6 @@ _VERSIONS: LiteralString = """
     WHERE h.organisation = %s
 """
 _BODY = "SELECT body::text FROM configurations WHERE organisation = %s AND configuration_id = %s"
-_NAME_OF_FIELD = {
-    NAME_FIELD: "name",
-    SOURCE_IDENTIFIER_FIELD: "sourceIdentifier",
-    WEDDING_DATE_FIELD: "weddingDate",
-    EXCLUDE_FIELD: "exclude",
-    PURPOSE_FIELD: "purpose",
-}
 
 
 class ConfigurationFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,8 +125,8 @@ class ConfigurationQueries:
         configuration_id, version, state, created_by, created_at, stored, runs, changed, next_run, missed = row
         body = configuration_body(stored)
         view = runs_view(runs) if runs is not None else None
-        unreadable: list[str] = []
-        content = self._content(organisation, body, unreadable)
+        fields = OpenedFields(self._sealer, organisation)
+        content = _content(fields, body)
         return Configuration(
             **{name: getattr(content, name) for name in content.__struct_fields__},
             id=configuration_id,
@@ -150,7 +143,7 @@ class ConfigurationQueries:
             last_recovery_point=_recovery_point(view, changed),
             changed_since=changed if view is not None and view.recovery_point is not None else [],
             health=health_of(view, changed),
-            unreadable_fields=unreadable,
+            unreadable_fields=fields.unreadable,
         )
 
     async def history(
@@ -180,10 +173,10 @@ class ConfigurationQueries:
 
     def _version(self, organisation: str, row: tuple[Any, ...]) -> ConfigurationVersion:
         version, change, state, changed_by, changed_at, request_id, stored, stored_before = row
-        after = self._content(organisation, configuration_body(stored), [])
+        after = _content(OpenedFields(self._sealer, organisation), configuration_body(stored))
         before = None
         if stored_before is not None:
-            before = self._content(organisation, configuration_body(stored_before), [])
+            before = _content(OpenedFields(self._sealer, organisation), configuration_body(stored_before))
         fields = zip(after.__struct_fields__, after.__struct_encode_fields__, strict=True)
         return ConfigurationVersion(
             version=version,
@@ -197,43 +190,28 @@ class ConfigurationQueries:
             after=after,
         )
 
-    def _content(self, organisation: str, body: ConfigurationBody, unreadable: list[str]) -> ConfigurationContent:
-        wedding = self._opened(organisation, WEDDING_DATE_FIELD, body.wedding_date, unreadable)
-        exclude = self._opened(organisation, EXCLUDE_FIELD, body.exclude, unreadable)
-        return ConfigurationContent(
-            name=self._opened(organisation, NAME_FIELD, body.name, unreadable),
-            source_type=body.source_type,
-            source_location=body.source_location,
-            source_identifier=self._opened(organisation, SOURCE_IDENTIFIER_FIELD, body.source_identifier, unreadable),
-            backup_type=body.backup_type,
-            storage_destinations=body.storage_destinations,
-            compression_enabled=body.compression_enabled,
-            is_wedding_critical=body.is_wedding_critical,
-            wedding_date=date.fromisoformat(wedding) if wedding else None,
-            tags=list(body.tags),
-            schedule=body.schedule,
-            exclude=[] if body.exclude is None else None if exclude is None else exclude.split("\n"),
-            exclude_caches=body.exclude_caches,
-            retention_policy_id=body.retention_policy_id,
-            purpose=self._opened(organisation, PURPOSE_FIELD, body.purpose, unreadable),
-            data_categories=list(body.data_categories),
-        )
 
-    def _opened(self, organisation: str, field: str, sealed: Sealed | None, unreadable: list[str]) -> str | None:
-        """The text of a field; None where its key was destroyed (erased), or is missing (then named in `unreadable`).
-
-        One entry whose key is lost costs that entry, never the list that shows it.
-        """
-        if sealed is None:
-            return None
-        try:
-            return self._sealer.open(organisation, field, sealed)
-        except PlatformError as error:
-            if error.code is errors.KEYS_UNUSABLE:
-                unreadable.append(_NAME_OF_FIELD[field])
-            elif error.code is not errors.SEALING_KEY_MISSING:
-                raise
-            return None
+def _content(fields: OpenedFields, body: ConfigurationBody) -> ConfigurationContent:
+    wedding = fields.text(WEDDING_DATE_FIELD, body.wedding_date, "weddingDate")
+    exclude = fields.text(EXCLUDE_FIELD, body.exclude, "exclude")
+    return ConfigurationContent(
+        name=fields.text(NAME_FIELD, body.name, "name"),
+        source_type=body.source_type,
+        source_location=body.source_location,
+        source_identifier=fields.text(SOURCE_IDENTIFIER_FIELD, body.source_identifier, "sourceIdentifier"),
+        backup_type=body.backup_type,
+        storage_destinations=body.storage_destinations,
+        compression_enabled=body.compression_enabled,
+        is_wedding_critical=body.is_wedding_critical,
+        wedding_date=date.fromisoformat(wedding) if wedding else None,
+        tags=list(body.tags),
+        schedule=body.schedule,
+        exclude=[] if body.exclude is None else None if exclude is None else exclude.split("\n"),
+        exclude_caches=body.exclude_caches,
+        retention_policy_id=body.retention_policy_id,
+        purpose=fields.text(PURPOSE_FIELD, body.purpose, "purpose"),
+        data_categories=list(body.data_categories),
+    )
 
 
 async def body_of(database: Database, organisation: str, configuration_id: str) -> ConfigurationBody:

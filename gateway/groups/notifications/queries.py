@@ -18,11 +18,11 @@ from contracts.notifications import (
     NotificationEvent,
 )
 from contracts.reading import read_plain
-from contracts.sealed import Sealed
 from gateway.groups.notifications.projection import channel_body, planned_fact
 from gateway.groups.notifications.resources import Delivery, DeliveryState, NotificationChannel
 from gateway.http.resources import ListPage
 from gateway.reading.cursor import Cursors, Place
+from gateway.reading.opened import OpenedFields
 from gateway.reading.slices import Reading, made_of, page_of
 
 _CHANNELS: LiteralString = """
@@ -91,11 +91,9 @@ class ChannelQueries:
     def _told(self, organisation: str, row: tuple[Any, ...]) -> NotificationChannel:
         channel_id, version, state, created_by, created_at, changed_at, stored = row
         body = channel_body(stored)
-        unreadable: list[str] = []
-        name = self._opened(organisation, CHANNEL_NAME_FIELD, body.name, "name", unreadable)
-        address = None
-        if body.address is not None:
-            address = self._opened(organisation, CHANNEL_ADDRESS_FIELD, body.address, "host", unreadable)
+        fields = OpenedFields(self._sealer, organisation)
+        name = fields.text(CHANNEL_NAME_FIELD, body.name, "name")
+        address = fields.text(CHANNEL_ADDRESS_FIELD, body.address, "host")
         return NotificationChannel(
             id=channel_id,
             version=version,
@@ -111,19 +109,8 @@ class ChannelQueries:
             created_by=created_by,
             created_at=created_at,
             changed_at=changed_at,
-            unreadable_fields=unreadable,
+            unreadable_fields=fields.unreadable,
         )
-
-    def _opened(self, organisation: str, field: str, sealed: Sealed, name: str, unreadable: list[str]) -> str | None:
-        """What is sealed; None for want of a key, which costs the field, never the list that shows it."""
-        try:
-            return self._sealer.open(organisation, field, sealed)
-        except PlatformError as error:
-            if error.code is errors.KEYS_UNUSABLE:
-                unreadable.append(name)
-            elif error.code is not errors.SEALING_KEY_MISSING:
-                raise
-            return None
 
 
 async def deliveries(

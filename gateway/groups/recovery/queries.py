@@ -19,7 +19,6 @@ from contracts.recovery_events import (
     RecoveryState,
     RecoveryType,
 )
-from contracts.sealed import Sealed
 from gateway.groups.recovery.projection import OperationView, gone_view, operation_view, point_fact
 from gateway.groups.recovery.resources import (
     RecoveryError,
@@ -31,6 +30,7 @@ from gateway.groups.recovery.resources import (
 from gateway.http.resources import ListPage
 from gateway.projections.applied import Database
 from gateway.reading.cursor import Cursors, Place
+from gateway.reading.opened import OpenedFields
 from gateway.reading.slices import Reading, made_of, page_of
 from gateway.runs.queries import hint_told, title_of, waiting_told
 from gateway.runs.resources import VerificationStatus
@@ -69,7 +69,6 @@ _OPERATIONS: LiteralString = """
     SELECT o.view::text, q.actor FROM recovery_operations o LEFT JOIN requests q USING (request_id)
     WHERE o.organisation = %s
 """
-_NAMES = {TARGET_PATH_FIELD: "targetPath", SCOPE_FIELD: "scope"}
 
 
 class PointFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -197,9 +196,9 @@ class OperationQueries:
 
     def _told(self, organisation: str, stored: str, actor: str | None) -> RecoveryOperation:
         view = operation_view(stored)
-        unreadable: list[str] = []
-        path = self._opened(organisation, TARGET_PATH_FIELD, view.target_path, unreadable)
-        scope = None if view.scope is None else self._opened(organisation, SCOPE_FIELD, view.scope, unreadable)
+        fields = OpenedFields(self._sealer, organisation)
+        path = fields.text(TARGET_PATH_FIELD, view.target_path, "targetPath")
+        scope = fields.text(SCOPE_FIELD, view.scope, "scope")
         return RecoveryOperation(
             id=view.operation_id,
             version=view.version,
@@ -231,19 +230,8 @@ class OperationQueries:
             result=_result(view),
             error=_error(view),
             waiting=waiting_told(view.waiting),
-            unreadable_fields=unreadable,
+            unreadable_fields=fields.unreadable,
         )
-
-    def _opened(self, organisation: str, field: str, sealed: Sealed, unreadable: list[str]) -> str | None:
-        """As of configurations: one whose key is lost costs that field, never the list that shows it."""
-        try:
-            return self._sealer.open(organisation, field, sealed)
-        except PlatformError as error:
-            if error.code is errors.KEYS_UNUSABLE:
-                unreadable.append(_NAMES[field])
-            elif error.code is not errors.SEALING_KEY_MISSING:
-                raise
-            return None
 
 
 def _verification(view: OperationView) -> VerificationStatus:

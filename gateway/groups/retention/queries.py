@@ -9,11 +9,12 @@ import msgspec
 from chassis.sealing import Sealer
 from contracts import errors
 from contracts.errors import PlatformError
-from contracts.retention import POLICY_NAME_FIELD, RetentionPolicyBody, RetentionRules
+from contracts.retention import POLICY_NAME_FIELD, RetentionRules
 from gateway.groups.retention.projection import policy_body
 from gateway.groups.retention.resources import RetentionPolicy
 from gateway.http.resources import ListPage
 from gateway.reading.cursor import Cursors, Place
+from gateway.reading.opened import OpenedFields
 from gateway.reading.slices import Reading, page_of
 
 _SELECT: LiteralString = """
@@ -69,7 +70,8 @@ class RetentionPolicyQueries:
         policy_id, version, created_by, created_at, changed_at, stored = row
         body = policy_body(stored)
         rules: dict[str, Any] = {name: getattr(body, name) for name in RetentionRules.__struct_fields__}
-        name, unreadable = self._name(organisation, body)
+        fields = OpenedFields(self._sealer, organisation)
+        name = fields.text(POLICY_NAME_FIELD, body.name, "name")
         return RetentionPolicy(
             id=policy_id,
             version=version,
@@ -78,16 +80,5 @@ class RetentionPolicyQueries:
             created_by=created_by,
             created_at=created_at,
             changed_at=changed_at,
-            unreadable_fields=unreadable,
+            unreadable_fields=fields.unreadable,
         )
-
-    def _name(self, organisation: str, body: RetentionPolicyBody) -> tuple[str | None, list[str]]:
-        """Its name, and what cannot be read for want of a key: that costs the name, never the list that shows it."""
-        try:
-            return self._sealer.open(organisation, POLICY_NAME_FIELD, body.name), []
-        except PlatformError as error:
-            if error.code is errors.KEYS_UNUSABLE:
-                return None, ["name"]
-            if error.code is not errors.SEALING_KEY_MISSING:
-                raise
-            return None, []

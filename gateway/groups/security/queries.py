@@ -17,7 +17,6 @@ from contracts.envelope import decode
 from contracts.errors import PlatformError
 from contracts.gateway_events import ADDRESS_FIELD, AGENT_FIELD, Evidence
 from contracts.reading import decoder_of, read_json
-from contracts.sealed import Sealed
 from gateway.groups.security.resources import (
     Access,
     AuditConsistency,
@@ -30,6 +29,7 @@ from gateway.groups.security.resources import (
 from gateway.http.resources import ListPage
 from gateway.projections.applied import Database
 from gateway.reading.cursor import Cursors, Place
+from gateway.reading.opened import OpenedFields
 from gateway.reading.slices import Reading, page_of
 
 PAGE_BYTES_MAX = 4 * 1024 * 1024
@@ -140,11 +140,7 @@ class SecurityQueries:
         data = decode(bytes(body)).data
         told = read_json(data, _TOLD)
         evidence = told.evidence
-        unreadable: list[str] = []
-        address = agent = None
-        if evidence is not None:
-            address = self._opened(organisation, ADDRESS_FIELD, evidence.address, unreadable)
-            agent = self._opened(organisation, AGENT_FIELD, evidence.agent, unreadable)
+        fields = OpenedFields(self._sealer, organisation)
         return Access(
             index=index,
             event_id=event_id,
@@ -163,22 +159,10 @@ class SecurityQueries:
             roles=[] if evidence is None else list(evidence.roles),
             second_factor=None if evidence is None else evidence.second_factor,
             factor_at=None if evidence is None else evidence.factor_at,
-            address=address,
-            agent=agent,
-            unreadable_fields=unreadable,
+            address=None if evidence is None else fields.text(ADDRESS_FIELD, evidence.address, "address"),
+            agent=None if evidence is None else fields.text(AGENT_FIELD, evidence.agent, "agent"),
+            unreadable_fields=fields.unreadable,
         )
-
-    def _opened(self, organisation: str, field: str, sealed: Sealed | None, unreadable: list[str]) -> str | None:
-        if sealed is None:
-            return None
-        try:
-            return self._sealer.open(organisation, field, sealed)
-        except PlatformError as error:
-            if error.code is errors.KEYS_UNUSABLE:
-                unreadable.append(field.rpartition(".")[2])
-            elif error.code is not errors.SEALING_KEY_MISSING:
-                raise
-            return None
 
     async def log(self, organisation: str) -> AuditLog:
         """How the log is now."""
