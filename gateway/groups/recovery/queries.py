@@ -36,7 +36,7 @@ from gateway.runs.queries import hint_told, title_of, waiting_told
 from gateway.runs.resources import VerificationStatus
 
 _SHOWN: LiteralString = """
-    SELECT p.fact::text, p.completed_at, c.version, coalesce(c.is_wedding_critical, false), c.body ->> 'sourceType',
+    SELECT p.fact::text, p.completed_at, coalesce(c.is_wedding_critical, false), c.body ->> 'sourceType',
         c.body ->> 'sourceLocation', p.gone_at, p.gone::text
 """
 _POINTS: LiteralString = (
@@ -128,7 +128,7 @@ async def point(database: Database, organisation: str, recovery_point_id: str) -
 
 
 def _point(row: tuple[Any, ...]) -> RecoveryPoint:
-    stored, completed_at, _, is_critical, source_type, source_location, gone_at, how = row
+    stored, completed_at, is_critical, source_type, source_location, gone_at, how = row
     fact = point_fact(stored)
     gone = None if how is None else gone_view(how)
     return RecoveryPoint(
