@@ -8,7 +8,6 @@ time, by an advisory lock.
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any, TypeVar
@@ -16,6 +15,7 @@ from typing import Any, TypeVar
 import psycopg
 
 from chassis.bus.nats_client import QuickClient
+from chassis.life.patience import patiently
 from chassis.postgres.database import advisory_key, connection_arguments, translated
 from chassis.reading.stored import START, Place
 from chassis.reading.stream_reader import Found, StreamReader, contradicted
@@ -249,14 +249,9 @@ class ShadowBuilder:
 
 async def _answered(database: Database, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """What a stream answers. A long build is not given up because a busy server was silent for a moment."""
-    deadline = time.monotonic() + SILENT_SECONDS_MAX
-    while True:
-        try:
-            return await heard_while(database, ask())
-        except PlatformError as error:
-            if error.code is not errors.UNAVAILABLE or time.monotonic() > deadline:
-                raise
-            await asyncio.sleep(ASK_AGAIN_SECONDS)
+    return await patiently(
+        lambda: heard_while(database, ask()), seconds=SILENT_SECONDS_MAX, pause_seconds=ASK_AGAIN_SECONDS
+    )
 
 
 def _shown(stand: Stand, stream: str) -> int:
