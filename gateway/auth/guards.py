@@ -108,12 +108,4 @@ async def _evidence_of(connection: Connection, principal: Principal) -> Evidence
     with suppress(PlatformError):  # an organisation that never wrote has no key; one whose disk is silent is denied too
         seal = partial(sealer.seal, principal.organisation, ADDRESS_FIELD, client_address(connection))
         address = await sealer.ask(seal)
-    return Evidence(
-        assurance=principal.assurance,
-        factors=principal.factors,
-        roles=tuple(sorted(principal.roles)),
-        token_id=principal.token_id,
-        factor_at=principal.factor_at,
-        second_factor=principal.has_second_factor(gateway.clock.now()),
-        address=address,
-    )
+    return principal.evidence(gateway.clock.now(), address=address)

@@ -9,6 +9,9 @@ from enum import StrEnum
 
 import msgspec
 
+from contracts.gateway_events import Evidence
+from contracts.sealed import Sealed
+
 FACTOR_SECONDS_MAX = 900
 CLOCK_SECONDS_MAX = 60
 """How far the provider's clock may be ahead: a factor of the future would be recent until then."""
@@ -57,3 +60,16 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
         if self.assurance != "aal2" or self.second_factor_at is None:
             return False
         return -CLOCK_SECONDS_MAX <= (now - self.second_factor_at).total_seconds() <= FACTOR_SECONDS_MAX
+
+    def evidence(self, now: datetime, *, address: Sealed | None = None, agent: Sealed | None = None) -> Evidence:
+        """How the person had proved who they are, and where from, as it is recorded: what tells of them is sealed."""
+        return Evidence(
+            assurance=self.assurance,
+            factors=self.factors,
+            roles=tuple(sorted(self.roles)),
+            token_id=self.token_id,
+            factor_at=self.factor_at,
+            second_factor=self.has_second_factor(now),
+            address=address,
+            agent=agent,
+        )

@@ -139,13 +139,8 @@ def evidence_of(request: AnyRequest, sealer: Sealer, now: datetime) -> Evidence:
     principal = principal_of(request)
     seal, organisation = sealer.seal, principal.organisation
     agent = request.headers.get("user-agent")
-    return Evidence(
-        assurance=principal.assurance,
-        factors=principal.factors,
-        roles=tuple(sorted(principal.roles)),
-        token_id=principal.token_id,
-        factor_at=principal.factor_at,
-        second_factor=principal.has_second_factor(now),
+    return principal.evidence(
+        now,
         address=seal(organisation, ADDRESS_FIELD, request.client.host) if request.client else None,
         agent=seal(organisation, AGENT_FIELD, agent[:AGENT_LENGTH_MAX]) if agent else None,
     )
