@@ -21,6 +21,7 @@ from nats.js import JetStreamContext, api
 from nats.js.client import DEFAULT_JS_SUB_PENDING_BYTES_LIMIT, DEFAULT_JS_SUB_PENDING_MSGS_LIMIT
 from nats.js.errors import APIError
 
+from chassis.life.tasks import until_set
 from chassis.telemetry.logging import describe
 from contracts.subjects import JETSTREAM_API
 
@@ -140,9 +141,7 @@ class PacedPull:
         """Whether one of so many slots is free; waits a while where none is."""
         if len(self._taken) >= slots:
             self._freed.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._freed.wait()
+            await until_set(self._freed, seconds)
         return len(self._taken) < slots
 
     def _well(self) -> None:

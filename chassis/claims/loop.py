@@ -22,7 +22,7 @@ from chassis.bus.connection import Connection
 from chassis.claims.aside import SetAside
 from chassis.claims.port import GIVEN_BACK, Claim, Claims, Performer, Trouble
 from chassis.life.blocking import RunInterrupted
-from chassis.life.tasks import Supervised, end
+from chassis.life.tasks import Supervised, end, until_set
 from chassis.telemetry.instruments import Telemetry
 from contracts import errors
 from contracts.errors import ErrorCode, PlatformError
@@ -149,9 +149,7 @@ class ClaimLoop:
                 self._slots.release()
         if claim is None:
             # The wake-up only saves time: NATS may lose it, and a silent worker's work is announced by nobody.
-            with suppress(TimeoutError):
-                async with asyncio.timeout(POLL_SECONDS):
-                    await self._wake.wait()
+            await until_set(self._wake, POLL_SECONDS)
 
     async def _take(self) -> Claim | None:
         try:

@@ -8,6 +8,7 @@ loop: it is logged, shown by `check` until there is progress again, and the loop
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -37,6 +38,13 @@ async def end(*tasks: "asyncio.Task[object]", again_seconds: float = AGAIN_SECON
         for task in pending:
             task.cancel()
         _, pending = await asyncio.wait(pending, timeout=again_seconds)
+
+
+async def until_set(event: asyncio.Event, seconds: float) -> None:
+    """Wait until somebody sets the event, for at most so long. Whoever waited looks again in either case."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
 
 
 class Stalled(PlatformError):

@@ -17,7 +17,6 @@ with its connection.
 """
 
 import asyncio
-import contextlib
 import logging
 import time
 from typing import Protocol
@@ -27,7 +26,7 @@ from nats.aio.client import Client
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from psycopg.sql import SQL, Identifier
 
-from chassis.life.tasks import Supervised
+from chassis.life.tasks import Supervised, until_set
 from chassis.outbox.chained import LOG_HEADER, POSITION_HEADER, ChainedPublisher, Message, NotTaken
 from chassis.outbox.continuity import Published, message_id, position_in
 from chassis.outbox.tables import (
@@ -284,9 +283,7 @@ class Relay:
             if not rows:
                 if self._loop.is_stopping:
                     return
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(min(POLL_SECONDS, self._look_seconds)):
-                        await self._wake.wait()
+                await until_set(self._wake, min(POLL_SECONDS, self._look_seconds))
             if time.monotonic() - line.looked_at > self._look_seconds:
                 await self._remember(connection, line, now=True)
                 line = await self._join(connection, publisher)

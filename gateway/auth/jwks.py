@@ -8,7 +8,6 @@ signature keys of the algorithms ES256, RS256 and EdDSA (Ed25519) are taken.
 """
 
 import asyncio
-import contextlib
 import hashlib
 import logging
 import time
@@ -25,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from chassis.disk import Disk
 from chassis.life.health import Health
-from chassis.life.tasks import STALL_SECONDS, Supervised
+from chassis.life.tasks import STALL_SECONDS, Supervised, until_set
 from chassis.telemetry.instruments import Telemetry
 from chassis.telemetry.logging import describe
 from contracts import errors
@@ -299,9 +298,7 @@ class KeySet:
 
     async def _keep_fresh(self) -> None:
         """One turn: wait until it is time, or somebody asks, and read the keys."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(RETRY_SECONDS if self._is_failing else self._refresh_seconds):
-                await self._asked.wait()
+        await until_set(self._asked, RETRY_SECONDS if self._is_failing else self._refresh_seconds)
         self._asked.clear()
         try:
             await self.refresh()

@@ -24,7 +24,7 @@ from nats.errors import Error as NatsError
 
 from chassis.bus.nats_client import QuickClient
 from chassis.life.health import Health
-from chassis.life.tasks import Supervised
+from chassis.life.tasks import Supervised, until_set
 from chassis.postgres.database import advisory_key, connection_arguments, translated
 from chassis.reading.stored import Place, position_of
 from chassis.reading.stream_reader import Found, StreamReader, contradicted
@@ -267,10 +267,7 @@ class Projector:
             # The longer it takes, the less often is looked: the server that has it may be gone.
             await asyncio.sleep(min(0.02, max(REPLICA_PAUSE_SECONDS, (now - min(awaited)) / 4)))
             return
-        # Not `wait_for`: in Python 3.11 it swallows a cancellation that comes together with what it waits for.
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(0.0, looked_at + POLL_SECONDS - now)):
-                await self._wake.wait()
+        await until_set(self._wake, max(0.0, looked_at + POLL_SECONDS - now))
 
     def _awaited(self, now: float) -> Sequence[str]:
         """The owners whose announced events are not applied yet; an announcement that never came true is forgotten."""

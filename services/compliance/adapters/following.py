@@ -16,7 +16,7 @@ from prometheus_client import Counter, Gauge
 
 from chassis.bus.nats_client import QuickClient
 from chassis.life.health import Health
-from chassis.life.tasks import GRACE_SECONDS, Supervised
+from chassis.life.tasks import GRACE_SECONDS, Supervised, until_set
 from chassis.reading.stream_reader import StreamReader
 from chassis.telemetry.instruments import Telemetry
 from contracts import errors
@@ -83,10 +83,7 @@ class AuditLogFollower:
                         continue
                     if not self._troubles:
                         self._caught_up_at = time.monotonic()
-                    # Not `wait_for`: in Python 3.11 it swallows a cancellation that comes with what it waits for.
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(POLL_SECONDS):
-                            await self._wake.wait()
+                    await until_set(self._wake, POLL_SECONDS)
         finally:
             with contextlib.suppress(NatsError):
                 for subscription in subscriptions:
