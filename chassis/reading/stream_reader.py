@@ -23,7 +23,7 @@ Subjects: requests to JetStream's `DIRECT.GET.<stream>`, answers on the connecti
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 import msgspec
 from nats.aio.subscription import Subscription
@@ -35,8 +35,8 @@ from chassis.reading.walk import Walk
 from contracts import errors
 from contracts.errors import PlatformError
 from contracts.lost_streams import streams_lost
-from contracts.streams import owner_of
-from contracts.subjects import JETSTREAM_API
+from contracts.streams import owner_of, stream_of
+from contracts.subjects import JETSTREAM_API, SERVICES
 
 BATCH_BYTES_MAX = 8 * 1024 * 1024
 ANSWER_SECONDS = 5.0
@@ -280,6 +280,17 @@ class StreamReader:
         # What answers a question that was given up on is late: it must not be taken for the present answer.
         if self._answer is not None and subject == self._awaited:
             self._answer.take(headers, body)
+
+
+@contextlib.asynccontextmanager
+async def every_stream(client: QuickClient) -> AsyncIterator[Mapping[str, StreamReader]]:
+    """Readers of the streams of all services, by the stream's owner; their inboxes are given back at the end."""
+    readers = {owner: StreamReader(client, stream_of(owner)) for owner in SERVICES}
+    try:
+        yield readers
+    finally:
+        for reader in readers.values():
+            await reader.close()
 
 
 def _last_named(messages: Sequence[StoredMessage]) -> StoredMessage | None:

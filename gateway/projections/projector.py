@@ -27,11 +27,10 @@ from chassis.life.health import Health
 from chassis.life.tasks import Supervised, until_set
 from chassis.postgres.database import advisory_key, connection_arguments, translated
 from chassis.reading.stored import Place, position_of
-from chassis.reading.stream_reader import Found, StreamReader, contradicted
+from chassis.reading.stream_reader import Found, StreamReader, contradicted, every_stream
 from chassis.telemetry.instruments import Telemetry
 from contracts import errors
 from contracts.errors import PlatformError
-from contracts.streams import stream_of
 from contracts.subjects import EVENTS, SERVICES, events_of, once_stored
 from gateway.projections import intake, state
 from gateway.projections.applied import Database
@@ -148,13 +147,8 @@ class Projector:
         """A connection that may take the lead, and readers by owner."""
         arguments = connection_arguments(self._dsn, self._schema)
         database = await psycopg.AsyncConnection.connect(self._dsn, **arguments)
-        readers = {owner: StreamReader(self._nats(), stream_of(owner)) for owner in SERVICES}
-        async with database:
-            try:
-                yield database, readers
-            finally:
-                for reader in readers.values():
-                    await reader.close()
+        async with database, every_stream(self._nats()) as readers:
+            yield database, readers
 
     async def _stand_by(self, database: Database, readers: Mapping[str, StreamReader]) -> None:
         """Look whether the one that leads comes forward; of each stream only the end is looked at."""

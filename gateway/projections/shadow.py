@@ -18,7 +18,7 @@ from chassis.bus.nats_client import QuickClient
 from chassis.life.patience import patiently
 from chassis.postgres.database import advisory_key, connection_arguments, translated
 from chassis.reading.stored import START, Place
-from chassis.reading.stream_reader import Found, StreamReader, contradicted
+from chassis.reading.stream_reader import Found, StreamReader, contradicted, every_stream
 from contracts import errors
 from contracts.errors import PlatformError
 from contracts.lost_streams import streams_lost
@@ -75,12 +75,8 @@ class ShadowBuilder:
                 await end_when_silent(database)
                 if want is not None:
                     await state.want(database, catalogue(), want, again=True)
-                readers = {stream: StreamReader(self._nats(), stream) for stream in map(stream_of, SERVICES)}
-                try:
-                    return await self._build(database, readers)
-                finally:
-                    for reader in readers.values():
-                        await reader.close()
+                async with every_stream(self._nats()) as readers:
+                    return await self._build(database, {reader.stream: reader for reader in readers.values()})
 
     async def _build(self, database: Database, readers: Mapping[str, StreamReader]) -> int:
         total = 0
@@ -263,14 +259,11 @@ async def pending(nats: QuickClient, found: Mapping[str, state.Made]) -> int:
     """About how many messages are to be read until everything that is due is built."""
     due = [found[name] for name in with_needs(state.due(found))]
     left = 0
-    for stream in map(stream_of, SERVICES):
-        reader = StreamReader(nats, stream)
-        try:
+    async with every_stream(nats) as readers:
+        for reader in readers.values():
             end = (await reader.end()).sequence
-        finally:
-            await reader.close()
-        read = min((each.places.get(stream, START).sequence for each in due), default=end)
-        left += max(0, end - read)
+            read = min((each.places.get(reader.stream, START).sequence for each in due), default=end)
+            left += max(0, end - read)
     return left
 
 

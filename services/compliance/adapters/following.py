@@ -8,7 +8,7 @@ published (a stray) is no event, and is counted.
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
@@ -17,11 +17,10 @@ from prometheus_client import Counter, Gauge
 from chassis.bus.nats_client import QuickClient
 from chassis.life.health import Health
 from chassis.life.tasks import GRACE_SECONDS, Supervised, until_set
-from chassis.reading.stream_reader import StreamReader
+from chassis.reading.stream_reader import StreamReader, every_stream
 from chassis.telemetry.instruments import Telemetry
 from contracts import errors
 from contracts.errors import PlatformError
-from contracts.streams import stream_of
 from contracts.subjects import SERVICES, events_of, once_stored
 from services.compliance.adapters.log import AuditLogTable
 
@@ -57,7 +56,7 @@ class AuditLogFollower:
 
     async def catch_up(self) -> None:
         """Take in everything that the streams hold now. Raises what keeps one from it."""
-        async with self._reading() as readers:
+        async with every_stream(self._nats()) as readers:
             while await self._round(readers):
                 pass
         for trouble, _ in self._troubles.values():
@@ -74,7 +73,7 @@ class AuditLogFollower:
             await self._nats().subscribe(once_stored(events_of(owner)), cb=self._announced) for owner in SERVICES
         ]
         try:
-            async with self._reading() as readers:
+            async with every_stream(self._nats()) as readers:
                 while True:
                     self._wake.clear()
                     is_behind = await self._round(readers)
@@ -88,15 +87,6 @@ class AuditLogFollower:
             with contextlib.suppress(NatsError):
                 for subscription in subscriptions:
                     await subscription.unsubscribe()
-
-    @contextlib.asynccontextmanager
-    async def _reading(self) -> AsyncIterator[Mapping[str, StreamReader]]:
-        readers = {owner: StreamReader(self._nats(), stream_of(owner)) for owner in SERVICES}
-        try:
-            yield readers
-        finally:
-            for reader in readers.values():
-                await reader.close()
 
     async def _announced(self, _message: Msg) -> None:
         """A stream has stored an event. Only a hint: what is appended is what is read from there."""

@@ -12,6 +12,7 @@ from chassis.auditlog import tree
 from chassis.auditlog.tree import TileId
 from chassis.life.health import Health
 from chassis.reading.stored import Place
+from chassis.reading.stream_reader import every_stream
 from contracts import errors
 from contracts.config_events import ConfigurationCreated
 from contracts.envelope import encode
@@ -69,7 +70,7 @@ async def test_every_event_is_in_the_log_once_whatever_is_killed(audit: AuditBen
             with pytest.raises(RuntimeError):
                 await audit.follower(Dying(audit.pool, audit.log()._signing)).catch_up()
         first, second = audit.follower(), audit.follower()
-        async with first._reading() as one, second._reading() as other:
+        async with every_stream(first._nats()) as one, every_stream(second._nats()) as other:
             while await first._round(one) or await second._round(other):
                 pass
     for organisation in ("org-a", "org-b"):
@@ -123,7 +124,7 @@ async def test_who_comes_second_does_not_take_the_place_back(audit: AuditBench) 
     slow = audit.log()
     place, _ = await slow.standing("config")
     follower = audit.follower()
-    async with follower._reading() as readers:
+    async with every_stream(follower._nats()) as readers:
         found = await readers["config"].after(place, 10)
     await audit.facts.publish(EVENTS[2], organisation="org-a")
     await audit.catch_up()

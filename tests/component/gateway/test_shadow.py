@@ -4,14 +4,16 @@ import asyncio
 import contextlib
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import msgspec
 import psycopg
 import pytest
 
+from chassis.bus.nats_client import QuickClient
 from chassis.ids import new_id
 from chassis.life.health import Health
 from chassis.life.runtime import EXIT_CRASHED
@@ -118,6 +120,19 @@ async def test_pending_request_is_taken_over_though_it_is_not_published(gateway:
         assert (await http.get(given.headers["Location"])).status_code == 200
 
 
+def _answering(asked: str, answer: Callable[..., Any]) -> Callable[[QuickClient], Any]:
+    """As `every_stream`, of readers that answer one question otherwise."""
+
+    @asynccontextmanager
+    async def readers(client: QuickClient) -> AsyncIterator[Any]:
+        async with stream_reader.every_stream(client) as made:
+            for reader in made.values():
+                setattr(reader, asked, partial(answer, reader))
+            yield made
+
+    return readers
+
+
 @pytest.mark.parametrize("asked", ["end", "_read"])
 async def test_build_outlives_a_server_that_is_silent_for_a_moment(
     gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch, asked: str
@@ -135,7 +150,7 @@ async def test_build_outlives_a_server_that_is_silent_for_a_moment(
 
     monkeypatch.setattr(shadow, "ASK_AGAIN_SECONDS", 0.01)
     # Of the builder alone: what the running gateway reads meanwhile is not counted.
-    monkeypatch.setattr(shadow, "StreamReader", type("Silent", (stream_reader.StreamReader,), {asked: silent_once}))
+    monkeypatch.setattr(shadow, "every_stream", _answering(asked, silent_once))
     async with _builder(gateway, batch=2) as builder:
         assert await builder.build(want="the test asks for it") >= len(runs)
     assert calls > 2
@@ -151,7 +166,7 @@ async def test_build_says_that_a_server_does_not_answer(
 
     monkeypatch.setattr(shadow, "ASK_AGAIN_SECONDS", 0.01)
     monkeypatch.setattr(shadow, "SILENT_SECONDS_MAX", 0.05)
-    monkeypatch.setattr(shadow, "StreamReader", type("Silent", (stream_reader.StreamReader,), {"_read": silent}))
+    monkeypatch.setattr(shadow, "every_stream", _answering("_read", silent))
     async with _builder(gateway, batch=2) as builder, asyncio.timeout(30):
         with pytest.raises(PlatformError, match="does not answer"):
             await builder.build(want="the test asks for it")
