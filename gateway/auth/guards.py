@@ -1,10 +1,10 @@
 """Who may come in, and who may do what: the layers that every route stands behind.
 
 Promise: a route is open only where it says so (`OPEN`); every other one needs a verified token, a caller within its
-rate, and one of the roles that its guard names. What an authenticated person is denied is recorded.
+rate, and the right that the route names (`gateway.auth.rights`). What an authenticated person is denied is recorded.
 """
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, cast
@@ -20,19 +20,19 @@ from contracts import errors
 from contracts.errors import PlatformError
 from contracts.gateway_events import ADDRESS_FIELD, Evidence
 from gateway.auth.denials import DenialLog
-from gateway.auth.principal import Principal, Role
+from gateway.auth.principal import Principal
 from gateway.auth.rate_limit import TokenBuckets, refuse_above
+from gateway.auth.rights import Right, roles_with
 from gateway.auth.tokens import TokenVerifier, bearer_of
 from gateway.http.web import client_address
 from gateway.wire.outermost import RATE_LIMITED
 
 OPEN = {"exclude_from_auth": True}
 """For `opt` of the few routes that need no token."""
-ROLES = "roles"
-"""The key in `opt` under which a route says who may use it, for the OpenAPI document."""
+RIGHT = "right"
+"""The key in `opt` under which a route names the right that it takes."""
 
 Connection = ASGIConnection[Any, Any, Any, Any]
-Guard = Callable[[Connection, BaseRouteHandler], Awaitable[None]]
 
 
 class Authentication(AbstractAuthenticationMiddleware):
@@ -74,30 +74,33 @@ def counting_failures(strangers: TokenBuckets, address: str) -> Iterator[None]:
         raise
 
 
-def requires(allowed: frozenset[Role], *, second_factor: bool = False) -> Guard:
-    """A guard that lets people with one of these roles pass, and records who was not.
+def needs(right: Right, *, second_factor: bool = False) -> dict[str, Any]:
+    """What a route takes to name its right: the guard that asks for it, and the right for the document.
 
-    `second_factor`: they have to have given one lately, too.
+    `second_factor`: people have to have given one lately, too.
     """
 
     async def guard(connection: Connection, _handler: BaseRouteHandler) -> None:
-        principal: Principal = connection.scope["user"]
-        gateway = connection.app.state["gateway"]
-        if not principal.may(allowed):
-            error = PlatformError(
-                errors.FORBIDDEN, f"this needs one of the roles {', '.join(sorted(allowed))}", roles=sorted(allowed)
-            )
-        elif second_factor and not principal.has_second_factor(gateway.clock.now()):
-            error = PlatformError(errors.SECOND_FACTOR_NEEDED, "this needs a second factor, given lately")
-        else:
-            return
-        denials: DenialLog = gateway.denials
-        method = str(connection.scope.get("method", ""))
-        route = str(connection.scope.get("path_template", ""))
-        await denials.note(principal, error.code.code, route, method, partial(_evidence_of, connection, principal))
-        raise error
+        await demand(connection, connection.scope["user"], right, second_factor=second_factor)
 
-    return guard
+    return {"guards": [guard], "opt": {RIGHT: right}}
+
+
+async def demand(connection: Connection, principal: Principal, right: Right, *, second_factor: bool = False) -> None:
+    """Let somebody pass who has a right. Raises FORBIDDEN or SECOND_FACTOR_NEEDED, and records whom and where."""
+    gateway = connection.app.state["gateway"]
+    if not principal.may(right):
+        roles = roles_with(right)
+        error = PlatformError(errors.FORBIDDEN, f"this needs one of the roles {', '.join(roles)}", roles=roles)
+    elif second_factor and not principal.has_second_factor(gateway.clock.now()):
+        error = PlatformError(errors.SECOND_FACTOR_NEEDED, "this needs a second factor, given lately")
+    else:
+        return
+    denials: DenialLog = gateway.denials
+    method = str(connection.scope.get("method", "WEBSOCKET"))
+    route = str(connection.scope.get("path_template", ""))
+    await denials.note(principal, error.code.code, route, method, partial(_evidence_of, connection, principal))
+    raise error
 
 
 async def _evidence_of(connection: Connection, principal: Principal) -> Evidence:

@@ -1,35 +1,16 @@
-"""Who asks: what a verified token says about a person, and what each role may do.
-
-The roles of the API (`docs/api.md`): a viewer reads; an operator also runs backups; an owner also changes
-configurations; an auditor reads everything, access logs too, and changes nothing.
-"""
+"""Who asks: what a verified token says about a person."""
 
 from datetime import datetime
-from enum import StrEnum
 
 import msgspec
 
 from contracts.gateway_events import Evidence
 from contracts.sealed import Sealed
+from gateway.auth.rights import MAY, Right, Role
 
 FACTOR_SECONDS_MAX = 900
 CLOCK_SECONDS_MAX = 60
 """How far the provider's clock may be ahead: a factor of the future would be recent until then."""
-
-
-class Role(StrEnum):
-    """What an organisation lets a person do."""
-
-    VIEWER = "viewer"
-    OPERATOR = "operator"
-    OWNER = "owner"
-    AUDITOR = "auditor"
-
-
-READERS = frozenset({Role.VIEWER, Role.OPERATOR, Role.OWNER, Role.AUDITOR})
-OPERATORS = frozenset({Role.OPERATOR, Role.OWNER})
-OWNERS = frozenset({Role.OWNER})
-AUDITORS = frozenset({Role.OWNER, Role.AUDITOR})
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,9 +32,9 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: float
     signed_by: str = ""
 
-    def may(self, allowed: frozenset[Role]) -> bool:
-        """Whether one of the person's roles is among those that are allowed."""
-        return not self.roles.isdisjoint(allowed)
+    def may(self, right: Right) -> bool:
+        """Whether one of the person's roles has this right."""
+        return any(right in MAY[role] for role in self.roles)
 
     def has_second_factor(self, now: datetime) -> bool:
         """Whether a second factor was given within `FACTOR_SECONDS_MAX`; of what has no time, nobody knows."""

@@ -19,7 +19,8 @@ from contracts import errors
 from contracts.errors import PlatformError
 from contracts.identifiers import ORGANISATION, SUBJECT
 from gateway.auth.jwks import ALGORITHMS, KeySet, SigningKey
-from gateway.auth.principal import Principal, Role
+from gateway.auth.principal import Principal
+from gateway.auth.rights import Role
 
 REMEMBERED_MAX = 20_000
 SECOND_FACTORS = frozenset({"totp", "webauthn"})

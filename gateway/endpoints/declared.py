@@ -17,7 +17,7 @@ from contracts import errors
 from contracts.errors import PlatformError, Retry
 from contracts.event import Event
 from contracts.gateway_events import ADDRESS_FIELD, AGENT_FIELD, Evidence
-from gateway.auth.guards import ROLES, requires
+from gateway.auth.guards import needs
 from gateway.endpoints.answers import raise_refusal, taken_down
 from gateway.http.parameters import Id, IdempotencyKey, IfMatch, checked_id, checked_version
 from gateway.parts import parts_of, principal_of
@@ -60,8 +60,7 @@ def handler_of(write: Write[Any]) -> HTTPRouteHandler:
     return route(
         write.PATH,
         http_method=[write.METHOD],
-        guards=[requires(write.ROLES, second_factor=write.SECOND_FACTOR)],
-        opt={ROLES: write.ROLES},
+        **needs(write.RIGHT, second_factor=write.SECOND_FACTOR),
         status_code=HTTP_202_ACCEPTED,
         summary=write.SUMMARY,
         request_max_body_size=write.BODY_BYTES,

@@ -17,7 +17,8 @@ from chassis.clock import Clock
 from chassis.postgres.database import translated
 from chassis.postgres.pool import Pool
 from contracts.reading import read_plain
-from gateway.auth.principal import Principal, Role
+from gateway.auth.principal import Principal
+from gateway.auth.rights import Role
 from gateway.auth.tokens import refused
 from gateway.monitoring.resources import Ticket
 from gateway.reading.shares import SharedConnections

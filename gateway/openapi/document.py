@@ -22,7 +22,8 @@ from litestar.typing import FieldDefinition
 from contracts import errors
 from contracts.errors import ErrorCode
 from gateway import found
-from gateway.auth.guards import ROLES
+from gateway.auth.guards import RIGHT
+from gateway.auth.rights import roles_with
 from gateway.http.problems import MEDIA_TYPE, Problem, error_of_code, problem_of
 from gateway.openapi.operation import Operation
 
@@ -154,7 +155,7 @@ def _handlers(app: Litestar) -> list[tuple[HTTPRoute, HTTPRouteHandler]]:
 
 def _operation(handler: HTTPRouteHandler) -> dict[str, Any]:
     operation = operations()[handler.handler_name]
-    roles = sorted(handler.opt.get(ROLES, ()))
+    roles = roles_with(handler.opt[RIGHT]) if RIGHT in handler.opt else []
     description = inspect.cleandoc(handler.fn.__doc__ or "")
     described: dict[str, Any] = {
         "operationId": _operation_id(handler.handler_name),

@@ -23,7 +23,8 @@ from contracts.event import Event
 from contracts.gateway_events import Evidence
 from contracts.refusal import Refusal
 from gateway import found
-from gateway.auth.principal import Principal, Role
+from gateway.auth.principal import Principal
+from gateway.auth.rights import Right
 from gateway.http.web import BODY_BYTES_MAX
 from gateway.openapi.operation import Answer
 from gateway.projections.applied import Database
@@ -149,7 +150,7 @@ class Write(Generic[B]):
     MAKES: ClassVar[bool] = False
     REMOVES: ClassVar[bool] = False
     IF_MATCH: ClassVar[bool] = False
-    ROLES: ClassVar[frozenset[Role]]
+    RIGHT: ClassVar[Right]
     SECOND_FACTOR: ClassVar[bool] = False
     BODY: ClassVar[Any] = None
     TAKEN: ClassVar[Any] = None

@@ -14,8 +14,7 @@ from referencing.jsonschema import DRAFT202012
 
 from contracts import errors
 from gateway.app import build
-from gateway.auth.guards import OPEN, ROLES
-from gateway.auth.principal import READERS
+from gateway.auth.guards import OPEN, RIGHT
 from gateway.openapi.document import FILE, document, encoded, operations, write
 from gateway.openapi.page import render
 
@@ -136,7 +135,7 @@ def test_every_route_is_guarded_unless_it_is_open() -> None:
                     continue
                 is_open = bool(handler.opt.get("exclude_from_auth"))
                 assert is_open is (route.path in OPEN_PATHS), route.path
-                assert is_open or (handler.guards and handler.opt[ROLES] <= READERS), route.path
+                assert is_open or (handler.guards and handler.opt[RIGHT]), route.path
         if isinstance(route, WebSocketRoute):
             # The WebSocket authenticates itself (gateway.groups.monitoring.routes): header or ticket.
             assert route.route_handler.opt.items() >= OPEN.items()

@@ -6,8 +6,8 @@ from litestar import Request, Response, Router, get
 from litestar.params import QueryParameter
 
 from contracts.controls import Framework
-from gateway.auth.guards import ROLES, requires
-from gateway.auth.principal import READERS
+from gateway.auth.guards import needs
+from gateway.auth.rights import Right
 from gateway.groups.compliance import queries
 from gateway.groups.compliance.page import PAGE_POLICY, page_of
 from gateway.groups.compliance.resources import ComplianceReport, ComplianceReportSummary, ComplianceStatus
@@ -18,14 +18,14 @@ from gateway.parts import parts_of, principal_of
 OfFramework = Annotated[Framework | None, QueryParameter(name="framework", description="Of one framework")]
 
 
-@get("/status", guards=[requires(READERS)], opt={ROLES: READERS}, summary="Show how frameworks stand")
+@get("/status", **needs(Right.READ), summary="Show how frameworks stand")
 async def show_compliance_status(request: Request[Any, Any, Any]) -> ComplianceStatus:
     """Each framework as its latest audit has found it."""
     gateway, principal = parts_of(request), principal_of(request)
     return await queries.status(gateway.reading, principal.organisation)
 
 
-@get("/reports", guards=[requires(READERS)], opt={ROLES: READERS}, summary="List compliance reports")
+@get("/reports", **needs(Right.READ), summary="List compliance reports")
 async def list_compliance_reports(
     request: Request[Any, Any, Any],
     limit: Limit = LIMIT_DEFAULT,
@@ -47,7 +47,7 @@ async def _report(request: Request[Any, Any, Any], audit_id: str) -> ComplianceR
         return await queries.report(database, principal.organisation, identity)
 
 
-@get("/reports/{audit_id:str}", guards=[requires(READERS)], opt={ROLES: READERS}, summary="Show a compliance report")
+@get("/reports/{audit_id:str}", **needs(Right.READ), summary="Show a compliance report")
 async def show_compliance_report(request: Request[Any, Any, Any], audit_id: Id) -> ComplianceReport:
     """One audit: of each control the verdict, why, by which events, and what to do where it does not pass."""
     return await _report(request, audit_id)
@@ -55,8 +55,7 @@ async def show_compliance_report(request: Request[Any, Any, Any], audit_id: Id) 
 
 @get(
     "/reports/{audit_id:str}/page",
-    guards=[requires(READERS)],
-    opt={ROLES: READERS},
+    **needs(Right.READ),
     summary="Show a compliance report as a page",
     media_type="text/html",
 )

@@ -4,7 +4,7 @@ from contracts import errors
 from contracts.compliance_events import ComplianceAudited, ComplianceAuditRefused
 from contracts.errors import PlatformError
 from contracts.gateway_events import ComplianceAuditRequested
-from gateway.auth.principal import AUDITORS
+from gateway.auth.rights import Right
 from gateway.groups.compliance.examples import NEW_AUDIT
 from gateway.groups.compliance.resources import NewComplianceAudit
 from gateway.writes.declaration import Asked, Draft, New, Write
@@ -21,7 +21,7 @@ class AuditCompliance(Write[NewComplianceAudit]):
     NAME = "audit-compliance"
     SUMMARY = "Audit compliance"
     PATH = "/compliance/audit"
-    ROLES = AUDITORS
+    RIGHT = Right.AUDIT
     BODY = NewComplianceAudit
     EXAMPLE = ("gdpr", NEW_AUDIT)
     REQUEST, ACCEPTED, REFUSED = ComplianceAuditRequested, ComplianceAudited, ComplianceAuditRefused

@@ -6,8 +6,8 @@ from litestar import Request, Response, Router, get
 from litestar.params import QueryParameter
 
 from contracts import errors
-from gateway.auth.guards import ROLES, requires
-from gateway.auth.principal import READERS
+from gateway.auth.guards import needs
+from gateway.auth.rights import Right
 from gateway.groups.configurations.queries import ConfigurationFilter, ConfigurationQueries
 from gateway.groups.configurations.resources import Configuration, ConfigurationTest, ConfigurationVersion, LastRunState
 from gateway.groups.configurations.templates import TEMPLATES, Template, fitted
@@ -32,7 +32,7 @@ RunStatus = Annotated[
 ]
 
 
-@get("/", guards=[requires(READERS)], opt={ROLES: READERS}, summary="List configurations")
+@get("/", **needs(Right.READ), summary="List configurations")
 async def list_configurations(
     request: Request[Any, Any, Any],
     limit: Limit = LIMIT_DEFAULT,
@@ -56,7 +56,7 @@ async def list_configurations(
     )
 
 
-@get("/templates", guards=[requires(READERS)], opt={ROLES: READERS}, summary="Templates")
+@get("/templates", **needs(Right.READ), summary="Templates")
 async def list_templates(request: Request[Any, Any, Any]) -> ListPage[Template]:
     """Configurations to begin from, with every field explained and the locations that the organisation has."""
     gateway, organisation = parts_of(request), principal_of(request).organisation
@@ -65,7 +65,7 @@ async def list_templates(request: Request[Any, Any, Any]) -> ListPage[Template]:
     return ListPage(items=[fitted(template, known) for template in TEMPLATES])
 
 
-@get("/{configuration_id:str}", guards=[requires(READERS)], opt={ROLES: READERS}, summary="Show a configuration")
+@get("/{configuration_id:str}", **needs(Right.READ), summary="Show a configuration")
 async def show_configuration(request: Request[Any, Any, Any], configuration_id: Id) -> Response[Configuration]:
     """One configuration. `ETag` is its version, to be sent as `If-Match` with a change."""
     gateway, principal = parts_of(request), principal_of(request)
@@ -74,7 +74,7 @@ async def show_configuration(request: Request[Any, Any, Any], configuration_id: 
     return Response(shown, headers={"ETag": f'"{shown.version}"'})
 
 
-@get("/{configuration_id:str}/history", guards=[requires(READERS)], opt={ROLES: READERS}, summary="Its versions")
+@get("/{configuration_id:str}/history", **needs(Right.READ), summary="Its versions")
 async def list_configuration_versions(
     request: Request[Any, Any, Any],
     configuration_id: Id,
@@ -89,7 +89,7 @@ async def list_configuration_versions(
     )
 
 
-@get("/{configuration_id:str}/test", guards=[requires(READERS)], opt={ROLES: READERS}, summary="Its latest test")
+@get("/{configuration_id:str}/test", **needs(Right.READ), summary="Its latest test")
 async def show_configuration_test(request: Request[Any, Any, Any], configuration_id: Id) -> ConfigurationTest:
     """What the latest test of a configuration has found: a finding for each check, and what a backup would cost."""
     gateway, principal = parts_of(request), principal_of(request)

@@ -14,7 +14,7 @@ from contracts.errors import ErrorCode, PlatformError
 from contracts.event import Event
 from contracts.executor_events import ConfigurationTested, ConfigurationTestRefused
 from contracts.refusal import Refusal
-from gateway.auth.principal import OPERATORS, OWNERS
+from gateway.auth.rights import Right
 from gateway.groups.configurations import bulk, examples
 from gateway.groups.configurations.queries import ConfigurationQueries, body_of
 from gateway.groups.configurations.resources import (
@@ -39,7 +39,7 @@ class CreateConfiguration(Write[NewConfiguration]):
     NAME = "create-configuration"
     SUMMARY = "Create a configuration"
     PATH = "/configurations"
-    ROLES = OWNERS
+    RIGHT = Right.CONFIGURE
     BODY = NewConfiguration
     EXAMPLE = ("photos", examples.NEW_CONFIGURATION)
     REQUEST: ClassVar[type[Event]] = requests.ConfigurationSubmitted
@@ -128,7 +128,7 @@ class BulkCreateConfigurations(Write[SentConfigurations]):
     NAME = "bulk-create-configurations"
     SUMMARY = "Create several configurations"
     PATH = "/configurations/bulk-create"
-    ROLES = OWNERS
+    RIGHT = Right.CONFIGURE
     BODY = NewConfigurations
     TAKEN = SentConfigurations
     BODY_BYTES = 2 * 1024 * 1024
@@ -221,7 +221,7 @@ class RetireConfiguration(Write[None]):
     SUMMARY = "Retire a configuration"
     METHOD = "DELETE"
     PATH = "/configurations/{configuration_id:str}"
-    ROLES = OWNERS
+    RIGHT = Right.CONFIGURE
     SECOND_FACTOR = True
     REQUEST, ACCEPTED, REFUSED = (
         requests.ConfigurationRetirementRequested,
@@ -242,7 +242,7 @@ class PauseConfiguration(Write[None]):
     NAME = "pause-configuration"
     SUMMARY = "Pause a configuration"
     PATH = "/configurations/{configuration_id:str}/pause"
-    ROLES = OWNERS
+    RIGHT = Right.CONFIGURE
     SECOND_FACTOR = True
     REQUEST, ACCEPTED, REFUSED = (
         requests.ConfigurationPauseRequested,
@@ -259,7 +259,7 @@ class ResumeConfiguration(Write[None]):
     NAME = "resume-configuration"
     SUMMARY = "Resume a configuration"
     PATH = "/configurations/{configuration_id:str}/resume"
-    ROLES = OWNERS
+    RIGHT = Right.CONFIGURE
     REQUEST, ACCEPTED, REFUSED = (
         requests.ConfigurationResumptionRequested,
         facts.ConfigurationResumed,
@@ -280,7 +280,7 @@ class TestConfiguration(Write[None]):
     NAME = "test-configuration"
     SUMMARY = "Test a configuration"
     PATH = "/configurations/{configuration_id:str}/test"
-    ROLES = OPERATORS
+    RIGHT = Right.TEST
     REQUEST, ACCEPTED, REFUSED = (
         requests.ConfigurationTestRequested,
         ConfigurationTested,

@@ -8,8 +8,8 @@ from litestar.params import QueryParameter
 
 from contracts import errors
 from contracts.executor_events import ExecutionState
-from gateway.auth.guards import ROLES, requires
-from gateway.auth.principal import READERS
+from gateway.auth.guards import needs
+from gateway.auth.rights import Right
 from gateway.groups.executions.resources import ProgressView, Status
 from gateway.http.parameters import (
     LIMIT_DEFAULT,
@@ -36,7 +36,7 @@ OfConfiguration = Annotated[
 Degraded = Annotated[bool | None, QueryParameter(name="degraded", description="Degraded runs alone, or others alone")]
 
 
-@get("/executions", guards=[requires(READERS)], opt={ROLES: READERS}, summary="List runs")
+@get("/executions", **needs(Right.READ), summary="List runs")
 async def list_executions(
     request: Request[Any, Any, Any],
     limit: Limit = LIMIT_DEFAULT,
@@ -68,8 +68,7 @@ async def list_executions(
 
 @get(
     "/executions/{execution_id:str}",
-    guards=[requires(READERS)],
-    opt={ROLES: READERS},
+    **needs(Right.READ),
     summary="Show a run",
 )
 async def show_execution(request: Request[Any, Any, Any], execution_id: Id) -> Execution:
@@ -81,8 +80,7 @@ async def show_execution(request: Request[Any, Any, Any], execution_id: Id) -> E
 
 @get(
     "/progress/{execution_id:str}",
-    guards=[requires(READERS)],
-    opt={ROLES: READERS},
+    **needs(Right.READ),
     summary="Progress of a run",
 )
 async def show_progress(request: Request[Any, Any, Any], execution_id: Id) -> ProgressView:
@@ -105,8 +103,7 @@ async def show_progress(request: Request[Any, Any, Any], execution_id: Id) -> Pr
 
 @get(
     "/status",
-    guards=[requires(READERS)],
-    opt={ROLES: READERS},
+    **needs(Right.READ),
     summary="State of everything",
     media_type=MediaType.JSON,
 )

@@ -8,7 +8,7 @@ from contracts.executor_events import (
     BackupRefused,
 )
 from contracts.gateway_events import BackupCancellationRequested, BackupRequested, BackupRetryRequested
-from gateway.auth.principal import OPERATORS
+from gateway.auth.rights import Right
 from gateway.groups.executions.examples import NEW_EXECUTION
 from gateway.groups.executions.queries import version_of
 from gateway.groups.executions.resources import NewExecution
@@ -26,7 +26,7 @@ class ExecuteBackup(Write[NewExecution]):
     NAME = "execute-backup"
     SUMMARY = "Execute a backup now"
     PATH = "/execute"
-    ROLES = OPERATORS
+    RIGHT = Right.RUN_BACKUPS
     BODY = NewExecution
     EXAMPLE = ("now", NEW_EXECUTION)
     REQUEST, ACCEPTED, REFUSED = BackupRequested, BackupAccepted, BackupRefused
@@ -67,7 +67,7 @@ class CancelBackup(Write[None]):
     NAME = "cancel-backup"
     SUMMARY = "Cancel a run"
     PATH = "/executions/{execution_id:str}/cancel"
-    ROLES = OPERATORS
+    RIGHT = Right.RUN_BACKUPS
     REQUEST, ACCEPTED, REFUSED = BackupCancellationRequested, BackupCancelled, BackupCancellationRefused
     OF = RUN
     REFUSALS = (errors.RUN_FINISHED,)
@@ -82,7 +82,7 @@ class RetryBackup(Write[None]):
     NAME = "retry-backup"
     SUMMARY = "Retry a run"
     PATH = "/executions/{execution_id:str}/retry"
-    ROLES = OPERATORS
+    RIGHT = Right.RUN_BACKUPS
     REQUEST, ACCEPTED, REFUSED = BackupRetryRequested, BackupAccepted, BackupRefused
     OF = RUN
     MAKES = True

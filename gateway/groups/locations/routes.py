@@ -4,8 +4,8 @@ from typing import Any
 
 from litestar import Request, get
 
-from gateway.auth.guards import ROLES, requires
-from gateway.auth.principal import READERS
+from gateway.auth.guards import needs
+from gateway.auth.rights import Right
 from gateway.groups.locations.resources import LocationView
 from gateway.http.resources import ListPage
 from gateway.parts import parts_of, principal_of
@@ -13,8 +13,7 @@ from gateway.parts import parts_of, principal_of
 
 @get(
     "/locations",
-    guards=[requires(READERS)],
-    opt={ROLES: READERS},
+    **needs(Right.READ),
     summary="List locations",
 )
 async def list_locations(request: Request[Any, Any, Any]) -> ListPage[LocationView]:

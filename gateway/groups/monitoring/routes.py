@@ -7,9 +7,10 @@ from litestar.status_codes import HTTP_201_CREATED
 
 from contracts import errors
 from contracts.errors import PlatformError
-from gateway.auth.guards import OPEN, ROLES, counting_failures, requires
-from gateway.auth.principal import READERS, Principal
+from gateway.auth.guards import OPEN, RIGHT, counting_failures, demand, needs
+from gateway.auth.principal import Principal
 from gateway.auth.rate_limit import refuse_above
+from gateway.auth.rights import Right
 from gateway.auth.tokens import bearer_of
 from gateway.http.web import QueryForm, check_query, client_address
 from gateway.monitoring.resources import Ticket
@@ -22,8 +23,7 @@ QUERY = {"ticket": QueryForm()}
 
 @post(
     "/monitoring/ticket",
-    guards=[requires(READERS)],
-    opt={ROLES: READERS},
+    **needs(Right.READ),
     status_code=HTTP_201_CREATED,
     summary="Get a ticket for the WebSocket",
 )
@@ -33,7 +33,7 @@ async def give_ticket(request: Request[Any, Any, Any]) -> Ticket:
     return await gateway.tickets.give(principal)
 
 
-@websocket("/monitoring", opt={**OPEN, ROLES: READERS})
+@websocket("/monitoring", opt={**OPEN, RIGHT: Right.READ})
 async def monitor(socket: WebSocket[Any, Any, Any]) -> None:
     """Snapshot, facts and progress (docs/api.md). By bearer header, or by `?ticket=` from an allowed origin."""
     gateway = parts_of(socket)
@@ -62,9 +62,7 @@ async def _let_in(gateway: Gateway, socket: WebSocket[Any, Any, Any], ticket: st
         else:
             principal = gateway.verifier.verify(bearer_of(socket.headers.get("authorization")))
     refuse_above(gateway.people.take((principal.organisation, principal.actor)))
-    if not principal.may(READERS):
-        await gateway.denials.note(principal, errors.FORBIDDEN.code, "/api/backup/monitoring", "WEBSOCKET")
-        raise PlatformError(errors.FORBIDDEN, "this needs a role")
+    await demand(socket, principal, Right.READ)
     gateway.monitor.refuse_if_full(principal)
     return principal
 

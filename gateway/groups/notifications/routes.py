@@ -7,8 +7,8 @@ from litestar.params import QueryParameter
 
 from contracts import errors
 from contracts.notifications import ChannelState
-from gateway.auth.guards import ROLES, requires
-from gateway.auth.principal import READERS
+from gateway.auth.guards import needs
+from gateway.auth.rights import Right
 from gateway.groups.notifications.queries import (
     ChannelFilter,
     ChannelQueries,
@@ -29,7 +29,7 @@ OfConfiguration = Annotated[
 OfDeliveryState = Annotated[DeliveryState | None, QueryParameter(name="state", description="What became of them")]
 
 
-@get("/channels", guards=[requires(READERS)], opt={ROLES: READERS}, summary="List notification channels")
+@get("/channels", **needs(Right.READ), summary="List notification channels")
 async def list_notification_channels(
     request: Request[Any, Any, Any], in_state: OfState = None, limit: Limit = LIMIT_DEFAULT, cursor: CursorText = None
 ) -> ListPage[NotificationChannel]:
@@ -43,8 +43,7 @@ async def list_notification_channels(
 
 @get(
     "/channels/{channel_id:str}",
-    guards=[requires(READERS)],
-    opt={ROLES: READERS},
+    **needs(Right.READ),
     summary="Show a notification channel",
 )
 async def show_notification_channel(request: Request[Any, Any, Any], channel_id: Id) -> Response[NotificationChannel]:
@@ -55,7 +54,7 @@ async def show_notification_channel(request: Request[Any, Any, Any], channel_id:
     return Response(shown, headers={"ETag": f'"{shown.version}"'})
 
 
-@get("/deliveries", guards=[requires(READERS)], opt={ROLES: READERS}, summary="List deliveries")
+@get("/deliveries", **needs(Right.READ), summary="List deliveries")
 async def list_deliveries(
     request: Request[Any, Any, Any],
     channel_id: OfChannel = None,
@@ -70,7 +69,7 @@ async def list_deliveries(
     return await deliveries(gateway.reading, gateway.sealer, principal.organisation, wanted, limit=limit, cursor=cursor)
 
 
-@get("/deliveries/{delivery_id:str}", guards=[requires(READERS)], opt={ROLES: READERS}, summary="Show a delivery")
+@get("/deliveries/{delivery_id:str}", **needs(Right.READ), summary="Show a delivery")
 async def show_delivery(request: Request[Any, Any, Any], delivery_id: Id) -> Delivery:
     """One event, told to one channel."""
     gateway, principal = parts_of(request), principal_of(request)

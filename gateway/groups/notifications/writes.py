@@ -21,7 +21,7 @@ from contracts.notifications import (
     body_objections,
 )
 from contracts.refusal import Refusal
-from gateway.auth.principal import OPERATORS, OWNERS
+from gateway.auth.rights import Right
 from gateway.groups.notifications import examples
 from gateway.groups.notifications.queries import ChannelQueries
 from gateway.groups.notifications.resources import NewNotificationChannel, NotificationChannel
@@ -44,7 +44,7 @@ class CreateNotificationChannel(Write[NewNotificationChannel]):
     NAME = "create-notification-channel"
     SUMMARY = "Create a notification channel"
     PATH = "/notifications/channels"
-    ROLES = OWNERS
+    RIGHT = Right.CONFIGURE
     BODY = NewNotificationChannel
     EXAMPLE = ("on-call", examples.NEW_CHANNEL)
     REQUEST: ClassVar[type[Event]] = requests.NotificationChannelSubmitted
@@ -165,7 +165,7 @@ class RetireNotificationChannel(Write[None]):
     SUMMARY = "Retire a notification channel"
     METHOD = "DELETE"
     PATH = "/notifications/channels/{channel_id:str}"
-    ROLES = OWNERS
+    RIGHT = Right.CONFIGURE
     REQUEST, ACCEPTED, REFUSED = (
         requests.NotificationChannelRetirementRequested,
         facts.NotificationChannelRetired,
@@ -184,7 +184,7 @@ class TestNotificationChannel(Write[None]):
     NAME = "test-notification-channel"
     SUMMARY = "Test a notification channel"
     PATH = "/notifications/channels/{channel_id:str}/test"
-    ROLES = OPERATORS
+    RIGHT = Right.TEST
     REQUEST, ACCEPTED, REFUSED = (
         requests.NotificationTestRequested,
         facts.NotificationTestAccepted,

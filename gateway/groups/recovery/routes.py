@@ -8,8 +8,8 @@ from litestar.params import QueryParameter
 
 from contracts import errors
 from contracts.recovery_events import RecoveryState
-from gateway.auth.guards import ROLES, requires
-from gateway.auth.principal import READERS
+from gateway.auth.guards import needs
+from gateway.auth.rights import Right
 from gateway.groups.recovery import queries as queries
 from gateway.groups.recovery.resources import RecoveryOperation, RecoveryOperationView, RecoveryPoint
 from gateway.http.parameters import (
@@ -49,7 +49,7 @@ States = Annotated[
 ]
 
 
-@get("/recovery-points", guards=[requires(READERS)], opt={ROLES: READERS}, summary="List recovery points")
+@get("/recovery-points", **needs(Right.READ), summary="List recovery points")
 async def list_recovery_points(
     request: Request[Any, Any, Any],
     limit: Limit = LIMIT_DEFAULT,
@@ -81,8 +81,7 @@ async def list_recovery_points(
 
 @get(
     "/recovery-points/{recovery_point_id:str}",
-    guards=[requires(READERS)],
-    opt={ROLES: READERS},
+    **needs(Right.READ),
     summary="Show a recovery point",
 )
 async def show_recovery_point(request: Request[Any, Any, Any], recovery_point_id: Id) -> RecoveryPoint:
@@ -93,7 +92,7 @@ async def show_recovery_point(request: Request[Any, Any, Any], recovery_point_id
         return await queries.point(database, principal.organisation, identity)
 
 
-@get("/recovery/operations", guards=[requires(READERS)], opt={ROLES: READERS}, summary="List recoveries")
+@get("/recovery/operations", **needs(Right.READ), summary="List recoveries")
 async def list_recoveries(
     request: Request[Any, Any, Any],
     limit: Limit = LIMIT_DEFAULT,
@@ -125,8 +124,7 @@ async def list_recoveries(
 
 @get(
     "/recovery/operations/{operation_id:str}",
-    guards=[requires(READERS)],
-    opt={ROLES: READERS},
+    **needs(Right.READ),
     summary="Show a recovery",
 )
 async def show_recovery(request: Request[Any, Any, Any], operation_id: Id) -> RecoveryOperationView:

@@ -14,7 +14,7 @@ from contracts.recovery_events import (
     RecoveryCancelled,
     RecoveryRefused,
 )
-from gateway.auth.principal import OWNERS
+from gateway.auth.rights import Right
 from gateway.groups.recovery import queries
 from gateway.groups.recovery.examples import NEW_RECOVERY
 from gateway.groups.recovery.resources import NewRecovery
@@ -34,7 +34,7 @@ class InitiateRecovery(Write[NewRecovery]):
     NAME = "initiate-recovery"
     SUMMARY = "Restore a recovery point"
     PATH = "/recovery/initiate"
-    ROLES = OWNERS
+    RIGHT = Right.RECOVER
     SECOND_FACTOR = True
     BODY = NewRecovery
     EXAMPLE = ("folder", NEW_RECOVERY)
@@ -98,7 +98,7 @@ class CancelRecovery(Write[None]):
     NAME = "cancel-recovery"
     SUMMARY = "Cancel a recovery"
     PATH = "/recovery/operations/{operation_id:str}/cancel"
-    ROLES = OWNERS
+    RIGHT = Right.RECOVER
     REQUEST, ACCEPTED, REFUSED = RecoveryCancellationRequested, RecoveryCancelled, RecoveryCancellationRefused
     OF = RECOVERY
     REFUSALS = (errors.RECOVERY_FINISHED,)

@@ -4,8 +4,8 @@ from typing import Any
 
 from litestar import Request, get
 
-from gateway.auth.guards import ROLES, requires
-from gateway.auth.principal import READERS
+from gateway.auth.guards import needs
+from gateway.auth.rights import Right
 from gateway.http.parameters import Id, checked_id
 from gateway.parts import parts_of, principal_of
 from gateway.writes import queries as queries
@@ -14,8 +14,7 @@ from gateway.writes.resources import WriteRequest
 
 @get(
     "/requests/{request_id:str}",
-    guards=[requires(READERS)],
-    opt={ROLES: READERS},
+    **needs(Right.READ),
     summary="Show a request",
 )
 async def show_request(request: Request[Any, Any, Any], request_id: Id) -> WriteRequest:

@@ -8,8 +8,8 @@ from litestar.status_codes import HTTP_200_OK
 
 from contracts import errors
 from contracts.errors import PlatformError
-from gateway.auth.guards import ROLES, requires
-from gateway.auth.principal import READERS
+from gateway.auth.guards import needs
+from gateway.auth.rights import Right
 from gateway.groups.retention import cleanups
 from gateway.groups.retention.preview import preview
 from gateway.groups.retention.queries import RetentionPolicyQueries
@@ -21,7 +21,7 @@ from gateway.http.resources import ListPage
 from gateway.parts import parts_of, principal_of
 
 
-@get("/", guards=[requires(READERS)], opt={ROLES: READERS}, summary="List retention policies")
+@get("/", **needs(Right.READ), summary="List retention policies")
 async def list_retention_policies(
     request: Request[Any, Any, Any], limit: Limit = LIMIT_DEFAULT, cursor: CursorText = None
 ) -> ListPage[RetentionPolicy]:
@@ -32,7 +32,7 @@ async def list_retention_policies(
     )
 
 
-@get("/{retention_policy_id:str}", guards=[requires(READERS)], opt={ROLES: READERS}, summary="Show a retention policy")
+@get("/{retention_policy_id:str}", **needs(Right.READ), summary="Show a retention policy")
 async def show_retention_policy(request: Request[Any, Any, Any], retention_policy_id: Id) -> Response[RetentionPolicy]:
     """One retention policy. `ETag` is its version, to be sent as `If-Match` with a change."""
     gateway, principal = parts_of(request), principal_of(request)
@@ -45,8 +45,7 @@ async def show_retention_policy(request: Request[Any, Any, Any], retention_polic
 
 @post(
     "/retention/preview",
-    guards=[requires(READERS)],
-    opt={ROLES: READERS},
+    **needs(Right.READ),
     status_code=HTTP_200_OK,
     summary="Preview what a retention policy lets go",
 )
@@ -78,7 +77,7 @@ async def preview_retention(
     )
 
 
-@get("/retention/cleanups", guards=[requires(READERS)], opt={ROLES: READERS}, summary="List cleanups")
+@get("/retention/cleanups", **needs(Right.READ), summary="List cleanups")
 async def list_cleanups(
     request: Request[Any, Any, Any], limit: Limit = LIMIT_DEFAULT, cursor: CursorText = None
 ) -> ListPage[RetentionCleanup]:
@@ -87,7 +86,7 @@ async def list_cleanups(
     return await cleanups.page(gateway.reading, gateway.sealer, principal.organisation, limit=limit, cursor=cursor)
 
 
-@get("/retention/cleanups/{cleanup_id:str}", guards=[requires(READERS)], opt={ROLES: READERS}, summary="Show a cleanup")
+@get("/retention/cleanups/{cleanup_id:str}", **needs(Right.READ), summary="Show a cleanup")
 async def show_cleanup(request: Request[Any, Any, Any], cleanup_id: Id) -> RetentionCleanup:
     """One cleanup: what went and why, what waits for a lock until when, and what each place gave back."""
     gateway, principal = parts_of(request), principal_of(request)

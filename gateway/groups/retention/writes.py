@@ -14,7 +14,7 @@ from contracts.errors import ErrorCode, PlatformError
 from contracts.event import Event
 from contracts.refusal import Refusal
 from contracts.retention import POLICY_NAME_FIELD, RetentionPolicyBody, RetentionRules
-from gateway.auth.principal import OWNERS
+from gateway.auth.rights import Right
 from gateway.groups.retention import examples
 from gateway.groups.retention.queries import RetentionPolicyQueries
 from gateway.groups.retention.resources import IDS_MAX, NewCleanup, NewRetentionPolicy, RetentionPolicy
@@ -34,7 +34,7 @@ class CreateRetentionPolicy(Write[NewRetentionPolicy]):
     NAME = "create-retention-policy"
     SUMMARY = "Create a retention policy"
     PATH = "/retention/policies"
-    ROLES = OWNERS
+    RIGHT = Right.SET_RETENTION
     BODY = NewRetentionPolicy
     EXAMPLE = ("photos", examples.NEW_RETENTION_POLICY)
     REQUEST: ClassVar[type[Event]] = requests.RetentionPolicySubmitted
@@ -139,7 +139,7 @@ class CleanUpRetention(Write[NewCleanup]):
     NAME = "clean-up-retention"
     SUMMARY = "Let go what retention policies do not keep"
     PATH = "/retention/cleanup"
-    ROLES = OWNERS
+    RIGHT = Right.CLEAN_UP
     SECOND_FACTOR = True
     BODY = NewCleanup
     EXAMPLE = ("one configuration", examples.NEW_CLEANUP)

@@ -1,4 +1,4 @@
-"""Who did what, and the audit log: for auditors and owners."""
+"""Who did what, and the audit log: for auditors."""
 
 from typing import Annotated, Any
 
@@ -7,8 +7,8 @@ from litestar.params import PathParameter, QueryParameter
 
 from contracts import errors
 from contracts.errors import PlatformError
-from gateway.auth.guards import ROLES, requires
-from gateway.auth.principal import AUDITORS
+from gateway.auth.guards import needs
+from gateway.auth.rights import Right
 from gateway.groups.security.queries import AccessFilter, SecurityQueries
 from gateway.groups.security.resources import Access, AuditConsistency, AuditEntries, AuditLog, AuditProof, Outcome
 from gateway.http.parameters import LIMIT_DEFAULT, Before, CursorText, From, Limit, checked_period
@@ -47,7 +47,7 @@ def _queries(request: Request[Any, Any, Any]) -> tuple[SecurityQueries, str]:
     return SecurityQueries(gateway.reading, gateway.sealer, gateway.compliance_schema), principal.organisation
 
 
-@get("/access-logs", guards=[requires(AUDITORS)], opt={ROLES: AUDITORS}, summary="List accesses")
+@get("/access-logs", **needs(Right.READ_ACCESS_LOGS), summary="List accesses")
 async def list_accesses(
     request: Request[Any, Any, Any],
     limit: Limit = LIMIT_DEFAULT,
@@ -69,14 +69,14 @@ async def list_accesses(
     return await queries.accesses(organisation, wanted, limit=limit, cursor=cursor)
 
 
-@get("/audit-log", guards=[requires(AUDITORS)], opt={ROLES: AUDITORS}, summary="Show the audit log's checkpoint")
+@get("/audit-log", **needs(Right.READ_ACCESS_LOGS), summary="Show the audit log's checkpoint")
 async def show_audit_log(request: Request[Any, Any, Any]) -> AuditLog:
     """The organisation's audit log: its size, and the signed note about it. Keep the note somewhere else."""
     queries, organisation = _queries(request)
     return await queries.log(organisation)
 
 
-@get("/audit-log/entries", guards=[requires(AUDITORS)], opt={ROLES: AUDITORS}, summary="Export the audit log")
+@get("/audit-log/entries", **needs(Right.READ_ACCESS_LOGS), summary="Export the audit log")
 async def list_audit_entries(
     request: Request[Any, Any, Any], start: Begin = 0, limit: Limit = LIMIT_DEFAULT
 ) -> AuditEntries:
@@ -87,8 +87,7 @@ async def list_audit_entries(
 
 @get(
     "/audit-log/entries/{index:int}/proof",
-    guards=[requires(AUDITORS)],
-    opt={ROLES: AUDITORS},
+    **needs(Right.READ_ACCESS_LOGS),
     summary="Prove that an entry is in the audit log",
 )
 async def prove_audit_entry(request: Request[Any, Any, Any], index: Index, size: Size = None) -> AuditProof:
@@ -99,8 +98,7 @@ async def prove_audit_entry(request: Request[Any, Any, Any], index: Index, size:
 
 @get(
     "/audit-log/consistency",
-    guards=[requires(AUDITORS)],
-    opt={ROLES: AUDITORS},
+    **needs(Right.READ_ACCESS_LOGS),
     summary="Prove that the audit log only grew",
 )
 async def prove_audit_consistency(

@@ -1,4 +1,4 @@
-"""Who did what over the API, and its proofs: for auditors and owners of the organisation, and for nobody else."""
+"""Who did what over the API, and its proofs: for auditors of the organisation, and for nobody else."""
 
 import base64
 import json
@@ -111,12 +111,12 @@ async def test_accesses_are_told_and_proven(audited: tuple[RunningGateway, Audit
         assert (await _get(http, f"access-logs?limit=1&cursor={first['nextCursor']}"))["items"] == [asked]
         await _is_proven(http, tmp_path)
         await _refuses_what_is_not_there(http)
-    async with gateway.http("owner", organisation="others") as http:
+    async with gateway.http("auditor", organisation="others") as http:
         log = await _get(http, "audit-log")
         entries = (await _get(http, "audit-log/entries"))["items"]
         assert (log["origin"].endswith("/others"), len(entries)) == (True, log["size"])
         assert all(json.loads(base64.b64decode(each["leaf"]))["organisation"] == "others" for each in entries)
-    for role in ("viewer", "operator"):
+    for role in ("viewer", "operator", "owner"):
         async with gateway.http(role) as http:
             for path in PATHS:
                 await _get(http, path, 403)

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import re
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
@@ -10,31 +12,78 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from litestar.routes import HTTPRoute
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 from chassis.ids import new_id
 from contracts.envelope import decode, decode_data
 from contracts.gateway_events import AccessDenied
 from contracts.streams import stream_of
+from gateway.app import build
 from tests.support.eventually import eventually
 from tests.support.gateway import ISSUER, NEW_CONFIGURATION, ORGANISATION, RunningGateway, problem_code
 
 pytestmark = pytest.mark.stack
 
-GUARDED = (
-    ("GET", "/api/backup/configurations"),
-    ("POST", "/api/backup/configurations"),
-    ("GET", "/api/backup/configurations/templates"),
-    ("GET", f"/api/backup/configurations/{'0' * 36}"),
-    ("GET", f"/api/backup/configurations/{'0' * 36}/history"),
-    ("POST", "/api/backup/execute"),
-    ("GET", "/api/backup/executions"),
-    ("GET", f"/api/backup/executions/{'0' * 36}"),
-    ("GET", f"/api/backup/progress/{'0' * 36}"),
-    ("GET", "/api/backup/status"),
-    ("GET", f"/api/backup/requests/{'0' * 36}"),
-    ("GET", "/api/backup/locations"),
-    ("POST", "/api/backup/monitoring/ticket"),
-)
+OPERATOR = {
+    "execute_backup",
+    "cancel_backup",
+    "retry_backup",
+    "test_configuration",
+    "test_notification_channel",
+}
+OWNER = {
+    "create_configuration",
+    "bulk_create_configurations",
+    "update_configuration",
+    "retire_configuration",
+    "pause_configuration",
+    "resume_configuration",
+    "create_retention_policy",
+    "update_retention_policy",
+    "clean_up_retention",
+    "initiate_recovery",
+    "cancel_recovery",
+    "create_notification_channel",
+    "update_notification_channel",
+    "retire_notification_channel",
+}
+AUDITOR = {
+    "list_accesses",
+    "show_audit_log",
+    "list_audit_entries",
+    "prove_audit_entry",
+    "prove_audit_consistency",
+    "audit_compliance",
+}
+READ_BY_POST = {"give_ticket", "preview_retention"}
+"""What is read by all, as what is asked by GET."""
+SECOND_FACTOR = {"retire_configuration", "pause_configuration", "initiate_recovery", "clean_up_retention"}
+MAY = {
+    (): set[str](),
+    ("viewer",): set[str](),
+    ("operator",): OPERATOR,
+    ("owner",): OPERATOR | OWNER,
+    ("auditor",): AUDITOR,
+    ("operator", "auditor"): OPERATOR | AUDITOR,
+}
+"""The table of the API (docs/api.md), each operation by its name: what those with these roles may beside reading."""
+
+
+def _guarded() -> list[tuple[str, str, str]]:
+    """Every operation that is not open: its name, its method, and a path of nothing that is there."""
+    return [
+        (handler.handler_name, method, re.sub(r"\{\w+:(\w+)\}", lambda of: NOWHERE[of[1]], route.path))
+        for route in build(None).routes
+        if isinstance(route, HTTPRoute)
+        for handler in route.route_handlers
+        if handler.handler_name != "options_handler" and not handler.opt.get("exclude_from_auth")
+        for method in sorted(handler.http_methods)
+    ]
+
+
+NOWHERE = {"str": new_id(), "int": "0"}
 
 
 def _claims(**changes: Any) -> dict[str, Any]:
@@ -59,8 +108,9 @@ async def _status(gateway: RunningGateway, token: str) -> httpx.Response:
 async def test_every_route_needs_a_token(gateway: RunningGateway) -> None:
     """Nothing of the API answers somebody who does not say who they are."""
     async with gateway.stranger() as http:
-        for method, path in GUARDED:
+        for _, method, path in _guarded():
             answer = await http.request(method, path)
+            gateway.process.gateway.strangers._buckets.clear()  # Who fails again and again has to wait: below.
             assert answer.status_code == 401, path
             assert problem_code(answer) == "unauthenticated"
             assert answer.headers["www-authenticate"].startswith("Bearer")
@@ -139,41 +189,39 @@ async def test_failed_sign_ins_are_slowed_down(gateway: RunningGateway) -> None:
         assert (await http.get("/api/backup/status")).status_code == 200
 
 
-async def test_roles_decide(gateway: RunningGateway) -> None:
-    """Each role may do what the API's table says, and reads are everybody's."""
-    async with gateway.http("owner") as http:
-        configuration = await gateway.create_configuration(http)
-    for role, may_create, may_execute in (
-        ("viewer", False, False),
-        ("auditor", False, False),
-        ("operator", False, True),
-        ("owner", True, True),
-    ):
-        async with gateway.http(role) as http:
-            for path in ("/api/backup/configurations", "/api/backup/executions", "/api/backup/status"):
-                assert (await http.get(path)).status_code == 200
-            created = await http.post(
-                "/api/backup/configurations",
-                json={**NEW_CONFIGURATION, "name": role},
-                headers={"Idempotency-Key": new_id()},
-            )
-            executed = await http.post(
-                "/api/backup/execute",
-                json={"configurationId": configuration["id"]},
-                headers={"Idempotency-Key": new_id()},
-            )
-        assert created.status_code == (201 if may_create else 403), role
-        assert executed.status_code == (202 if may_execute else 403), role
-        for answer in (created, executed):
-            if answer.status_code == 403:
-                assert problem_code(answer) == "forbidden"
+async def test_each_role_may_what_the_table_says_and_nothing_else(gateway: RunningGateway) -> None:
+    """Every operation and the WebSocket, asked by everybody; whom it is denied to is in the record, and no secret."""
+    tokens = []
+    for roles, may in MAY.items():
+        tokens.append(token := gateway.token(*(roles or ("guest",)), subject=f"they-{'-'.join(roles)}"))
+        headers = {"Authorization": f"Bearer {token}"}
+        async with httpx.AsyncClient(base_url=gateway.url, headers=headers, timeout=30.0) as http:
+            for name, method, path in _guarded():
+                answer = await http.request(method, path)
+                is_read = (method == "GET" or name in READ_BY_POST) and name not in AUDITOR
+                denied = None if answer.status_code < 400 else problem_code(answer)
+                if not (name in may or (is_read and roles)):
+                    assert denied == "forbidden", (roles, name)
+                else:
+                    wanted = "second-factor-needed" if name in SECOND_FACTOR else denied
+                    assert denied == wanted, (roles, name)
+                    assert denied not in {"forbidden", "unauthenticated", "too-many-requests"}, (roles, name)
+                    assert name in SECOND_FACTOR or denied != "second-factor-needed", (roles, name)
+        if roles:
+            async with connect(gateway.socket_url, additional_headers=headers):
+                pass
+        else:
+            with pytest.raises(InvalidStatus) as refused:
+                await connect(gateway.socket_url, additional_headers=headers)
+            assert refused.value.response.status_code == 403
 
+    async def recorded() -> list[AccessDenied]:
+        found = await _denials(gateway, hidden=tokens)
+        return found if len(found) == len(MAY) + 1 else []
 
-async def test_token_without_role_may_nothing(gateway: RunningGateway) -> None:
-    """Who is known and has no role here is denied even to read."""
-    async with gateway.http("guest") as http:
-        answer = await http.get("/api/backup/status")
-    assert problem_code(answer) == "forbidden"
+    # Each person once; of who has not given a second factor once more. What follows is counted.
+    denied_roles = [event.evidence and event.evidence.roles for event in await eventually(recorded) or ()]
+    assert sorted(map(str, denied_roles)) == sorted(map(str, [*(tuple(sorted(roles)) for roles in MAY), ("owner",)]))
 
 
 async def test_denials_are_recorded_once_a_minute(gateway: RunningGateway) -> None:
@@ -185,16 +233,18 @@ async def test_denials_are_recorded_once_a_minute(gateway: RunningGateway) -> No
             )
             assert answer.status_code == 403
 
-    async def denials() -> list[AccessDenied]:
-        js = gateway.client.jetstream()
-        last = (await js.stream_info(stream_of("gateway"))).state.last_seq
-        events = [
-            decode_data(decode((await js.get_msg(stream_of("gateway"), seq)).data or b"")) for seq in range(1, last + 1)
-        ]
-        return [event for event in events if isinstance(event, AccessDenied)]
-
-    (denied,) = await eventually(denials)
+    (denied,) = await eventually(lambda: _denials(gateway))
     assert (denied.code, denied.route, denied.method) == ("forbidden", "/api/backup/execute", "POST")
+
+
+async def _denials(gateway: RunningGateway, hidden: Sequence[str] = ()) -> list[AccessDenied]:
+    """What of the gateway's stream tells of denials; nothing on it has any of what is `hidden`."""
+    js = gateway.client.jetstream()
+    last = (await js.stream_info(stream_of("gateway"))).state.last_seq
+    bodies = [(await js.get_msg(stream_of("gateway"), seq)).data or b"" for seq in range(1, last + 1)]
+    assert not any(secret.encode() in body for body in bodies for secret in hidden)
+    events = [decode_data(decode(body)) for body in bodies]
+    return [event for event in events if isinstance(event, AccessDenied)]
 
 
 async def test_open_routes_tell_nothing_but_how_it_is(gateway: RunningGateway) -> None:

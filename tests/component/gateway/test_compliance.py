@@ -26,7 +26,7 @@ def _audited(*findings: ControlFinding, framework: Framework = Framework.GDPR) -
 
 
 async def test_audit_is_asked_for_and_its_report_is_read(gateway: RunningGateway) -> None:
-    """By auditors and owners, of an instant that has come; every reader sees verdicts, no other organisation does."""
+    """By auditors, of an instant that has come; every reader sees verdicts, no other organisation does."""
     gateway.make_keys()
     there = _audited(
         _finding("GDPR-32d", ControlVerdict.PASS),

@@ -21,7 +21,8 @@ from contracts.errors import PlatformError
 from contracts.gateway_events import AccessDenied
 from gateway.auth import denials
 from gateway.auth.denials import DenialLog
-from gateway.auth.principal import Principal, Role
+from gateway.auth.principal import Principal
+from gateway.auth.rights import Role
 from gateway.monitoring.tickets import LIFETIME, Tickets
 from gateway.reading.shares import SharedConnections
 from gateway.wire.server import HttpServer

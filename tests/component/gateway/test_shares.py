@@ -12,7 +12,8 @@ from chassis.postgres.database import open_pool
 from contracts import errors
 from contracts.errors import PlatformError
 from contracts.event import Event
-from gateway.auth.principal import Principal, Role
+from gateway.auth.principal import Principal
+from gateway.auth.rights import Role
 from gateway.reading.shares import READINGS
 from gateway.writes.book import Submission
 from tests.support.eventually import eventually

@@ -10,7 +10,7 @@ from contracts.errors import UNAUTHENTICATED, PlatformError
 from deploy.stack.identity_provider import AUDIENCE, ISSUER, IdentityProvider, install_identity_provider
 from deploy.stack.layout import Layout
 from gateway.auth.jwks import KeySet
-from gateway.auth.principal import OWNERS, READERS
+from gateway.auth.rights import Right
 from gateway.auth.tokens import TokenRules, TokenVerifier
 
 
@@ -36,8 +36,8 @@ async def test_token_opens_the_gateway(tmp_path: Path) -> None:
     principal = (await _verifier(layout)).verify(token)
     assert principal.actor == "user:me"
     assert principal.organisation == "org-1"
-    assert principal.may(READERS)
-    assert not principal.may(OWNERS)
+    assert principal.may(Right.READ)
+    assert not principal.may(Right.CONFIGURE)
     assert principal.assurance == "aal1"
     assert principal.factors == ("password",)
 

@@ -21,7 +21,8 @@ from contracts import errors
 from contracts.errors import PlatformError
 from gateway.auth import jwks
 from gateway.auth.jwks import KeySet
-from gateway.auth.principal import OPERATORS, READERS, Principal, Role
+from gateway.auth.principal import Principal
+from gateway.auth.rights import Right, Role
 from gateway.auth.tokens import TokenRules, TokenVerifier, bearer_of
 from tests.support.eventually import eventually
 from tests.support.hung_mount import hung_mount
@@ -97,7 +98,7 @@ async def test_all_three_algorithms_are_accepted(keys: KeySet) -> None:
         assert principal.actor == "user:someone"
         assert principal.organisation == "acme"
         assert principal.roles == {Role.OPERATOR}
-        assert principal.may(OPERATORS)
+        assert principal.may(Right.RUN_BACKUPS)
 
 
 async def test_algorithm_follows_from_the_key_alone(keys: KeySet) -> None:
@@ -150,7 +151,7 @@ async def test_claims_of_the_sign_in_are_evidence(keys: KeySet) -> None:
     weak = verifier.verify(_token(amr="totp", session_id="session-1", app_metadata={"organisation_id": "acme"}))
     assert (weak.assurance, weak.factors, weak.token_id) == ("aal1", (), "session-1")
     assert weak.factor_at is None
-    assert not weak.may(READERS)
+    assert not weak.may(Right.READ)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +165,7 @@ def test_second_factor_counts_while_it_is_recent(assurance: str, seconds_ago: in
     principal = Principal(
         actor="user:a",
         organisation="acme",
-        roles=READERS,
+        roles=frozenset(Role),
         assurance=assurance,
         second_factor_at=given_at,
         expires_at=0.0,

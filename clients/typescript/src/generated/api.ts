@@ -16,7 +16,7 @@ export interface paths {
          *     202 with the request, whose `resource` is the report once it is made. Of each control the verdict is `pass`, `fail`
          *     or `no-evidence`; the same instant asked for again has the same verdicts, as long as their evaluators are the same.
          *
-         *     Roles: auditor, owner.
+         *     Roles: auditor.
          */
         post: operations["auditCompliance"];
         delete?: never;
@@ -986,7 +986,7 @@ export interface paths {
          *     Every write of the API and every denial is here, a second after it happened. Reads are not recorded, nor is what
          *     an operator does at the machine.
          *
-         *     Roles: auditor, owner.
+         *     Roles: auditor.
          */
         get: operations["listAccesses"];
         put?: never;
@@ -1008,7 +1008,7 @@ export interface paths {
          * Show the audit log's checkpoint
          * @description The organisation's audit log: its size, and the signed note about it. Keep the note somewhere else.
          *
-         *     Roles: auditor, owner.
+         *     Roles: auditor.
          */
         get: operations["showAuditLog"];
         put?: never;
@@ -1030,7 +1030,7 @@ export interface paths {
          * Prove that the audit log only grew
          * @description The hashes that prove that the log at one checkpoint is the beginning of itself at another.
          *
-         *     Roles: auditor, owner.
+         *     Roles: auditor.
          */
         get: operations["proveAuditConsistency"];
         put?: never;
@@ -1052,7 +1052,7 @@ export interface paths {
          * Export the audit log
          * @description Entries in the order of the log, each event as it was published. Pages, a line each, are what `verify` reads.
          *
-         *     Roles: auditor, owner.
+         *     Roles: auditor.
          */
         get: operations["listAuditEntries"];
         put?: never;
@@ -1074,7 +1074,7 @@ export interface paths {
          * Prove that an entry is in the audit log
          * @description The hashes that lead from an entry to a checkpoint's root.
          *
-         *     Roles: auditor, owner.
+         *     Roles: auditor.
          */
         get: operations["proveAuditEntry"];
         put?: never;
