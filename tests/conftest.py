@@ -1,6 +1,7 @@
 """Fixtures that every test can ask for: one real server of each kind for the whole session, started when asked for."""
 
 import os
+import signal
 
 from hypothesis import HealthCheck, settings
 
@@ -17,6 +18,11 @@ pytest_plugins = (
 for _name in list(os.environ):
     if _name.lower() in ("http_proxy", "https_proxy", "all_proxy"):
         del os.environ[_name]
+
+# Who runs the tests in the background of a shell has Ctrl-C ignored, here and in all that is started from here; a handler
+# is handed on to nobody.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A shared machine is slow now and then, so no example has a deadline. In CI the same examples are tried each time;
 # at a desk every run looks further.

@@ -98,8 +98,6 @@ async def test_interrupted_while_a_tier_hangs_every_kind_of_command_ends_with_13
                 cwd=ROOT,
                 stderr=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
-                # Who runs the tests in the background has it ignored.
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
             for kind in kinds
         ]

@@ -176,8 +176,6 @@ def _interrupted(words: tuple[str, ...], parser: argparse.ArgumentParser, folder
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        # Whoever runs the tests in the background has the interrupt ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # one system call
     )
     try:
         if words == ("logs",):
