@@ -46,15 +46,15 @@ def _is_exact(facts: Facts) -> Judgement:
 
 
 def _is_proven_by_a_second_factor(facts: Facts) -> Judgement:
-    accepted = {getattr(each.event, "request_id", "") for each in facts.of(RecoveryAccepted)}
+    accepted = {getattr(each.event, "request_id", ""): each for each in facts.of(RecoveryAccepted)}
     asked = [(each, each.event) for each in facts.of(RecoveryRequested) if isinstance(each.event, RecoveryRequested)]
     taken = [(seen, event) for seen, event in asked if event.request_id in accepted]
-    missing = len(accepted) - len(taken)
     if not accepted:
         return nothing_says("no restore was accepted yet")
-    if missing:
-        orphans = [each for each in facts.of(RecoveryAccepted) if getattr(each.event, "request_id", "") in accepted]
-        return judged(orphans, orphans[-missing:], fails="of {} restores nobody who asked is recorded", passes="")
+    known = {event.request_id for _, event in taken}
+    orphans = [each for request_id, each in accepted.items() if request_id not in known]
+    if orphans:
+        return judged(orphans, orphans, fails="of {} restores nobody who asked is recorded", passes="")
     return judged(
         [seen for seen, _ in taken],
         [seen for seen, event in taken if not event.evidence.second_factor],

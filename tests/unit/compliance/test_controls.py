@@ -167,6 +167,13 @@ def test_what_is_close_to_it_is_not_taken_for_it(control: str, history: History,
     assert found(control, history)[0] is verdict
 
 
+def test_restores_that_nobody_asked_for_are_named_and_no_others() -> None:
+    """Where it lies among those that were asked for does not matter."""
+    others = [made(kind, request_id="asked") for kind in (RecoveryRequested, RecoveryAccepted)]
+    assert found("HIPAA-312d", [ACCEPTED, *others]) == (FAIL, ("0",))
+    assert found("HIPAA-312d", [*others, ACCEPTED]) == (FAIL, ("2",))
+
+
 def test_findings_of_everything_fit_into_an_event() -> None:
     """All frameworks, with as much evidence of each control as is told, are far below what an event may have."""
     seen: list[Seen] = []
