@@ -242,11 +242,16 @@ class Schedules:
         return await self.next_run(configuration.id, configuration.body, configuration.organisation or "")
 
     async def awaited_by(self, configuration: Configuration, request: object) -> datetime | None:
-        """The next run of one as it is in force, or an earlier one that was told and has not come: it was moved."""
+        """The next run of one as it is in force, or an earlier one that was told and has not come: it was moved.
+
+        Of one that is paused: also as it was in force when it was paused.
+        """
         told, following = configuration.awaited, await self.next_of(configuration, request)
-        if told is None or await self._turns.is_dealt_with(DueBackup.of(configuration.id, told)):
-            return following
-        return told if following is None else min(told, following)
+        if configuration.paused is not None:
+            told = await self.next_run(configuration.id, configuration.paused, configuration.organisation or "")
+        elif told is not None and await self._turns.is_dealt_with(DueBackup.of(configuration.id, told)):
+            told = None
+        return min((each for each in (told, following) if each is not None), default=None)
 
     async def missed_by(self, configuration: Configuration, organisation: str) -> DueBackup | None:
         """The instant that has come, is not dealt with, and is waited for no more by what is pending.

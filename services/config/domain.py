@@ -58,6 +58,8 @@ class Configuration(Aggregate):
         """Those that it has had, one after the other."""
         self.awaited: datetime | None = None
         """The earliest next run that was told since the one before it came, or since a later one was proven."""
+        self.paused: ConfigurationBody | None = None
+        """What it said when it was paused: nothing is told while it is, so changes are measured by this one."""
 
     def create(self, *, request_id: str, body: ConfigurationBody, next_run_at: datetime | None = None) -> None:
         """Put a configuration in force, as its version 1."""
@@ -160,6 +162,10 @@ class Configuration(Aggregate):
                 is_awaited = self.awaited is not None and next_run_at is not None and self.awaited <= next_run_at
                 if not (is_awaited and not is_put_off(self.awaited, next_run_at)):
                     self.awaited = next_run_at
+                if state is not ConfigurationState.PAUSED:
+                    self.paused = None
+                elif self.paused is None:
+                    self.paused = body
             case NextRunChanged(next_run_at=next_run_at):
                 self.awaited = next_run_at
             case ConfigurationRefused():

@@ -6,7 +6,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from chassis.calendar.thinned import is_put_off
-from contracts.gateway_events import ConfigurationChangeSubmitted, Evidence
+from contracts.configuration import ConfigurationBody
+from contracts.gateway_events import (
+    ConfigurationChangeSubmitted,
+    ConfigurationPauseRequested,
+    ConfigurationResumptionRequested,
+    Evidence,
+)
 from contracts.schedule import Schedule
 from services.config.application import Schedules
 from services.config.domain import Configuration, DueBackup
@@ -51,6 +57,16 @@ def _yearly(step: int) -> str:
     return f"0 2 {day.day} {day.month} *"
 
 
+def _change(configuration: Configuration, moved: ConfigurationBody) -> ConfigurationChangeSubmitted:
+    return ConfigurationChangeSubmitted(
+        request_id="r",
+        configuration_id="configuration",
+        expected_version=configuration.body_version,
+        body=moved,
+        evidence=Evidence(assurance="aal1"),
+    )
+
+
 @pytest.mark.parametrize(
     ("cron", "gap_max"),
     [(_weekly, timedelta(days=10)), (_daily, timedelta(days=3)), (_yearly, timedelta(days=8))],
@@ -71,13 +87,7 @@ async def test_run_comes_however_often_it_is_moved(cron: Callable[[int], str], g
         moved = body(schedule=Schedule(cron=cron(step + 1)))
         becomes = await schedules.next_run("configuration", moved, "")
         was = await schedules.awaited_by(configuration, None)
-        request = ConfigurationChangeSubmitted(
-            request_id="r",
-            configuration_id="configuration",
-            expected_version=configuration.body_version,
-            body=moved,
-            evidence=Evidence(assurance="aal1"),
-        )
+        request = _change(configuration, moved)
         try:
             configuration.change(request, None, becomes, is_later=is_put_off(was, becomes))
             step, turns.waits_for = step + 1, becomes
@@ -93,3 +103,34 @@ async def test_run_comes_however_often_it_is_moved(cron: Callable[[int], str], g
     assert turns.came[0] - _BEGIN <= gap_max
     if cron is not _yearly:
         assert max(later - earlier for earlier, later in zip(turns.came, turns.came[1:], strict=False)) <= gap_max
+
+
+async def test_run_of_a_paused_one_is_not_moved_away_before_it_is_resumed() -> None:
+    """While it is paused nothing is told, and steps of a day are measured by what it said when it was paused."""
+    turns = _Turns()
+    schedules = Schedules(turns, _NoWeddings())  # type: ignore[arg-type]  # what is asked of them
+    configuration, refused = Configuration("configuration"), 0
+    first = body(schedule=Schedule(cron=_yearly(0)))
+    at = await schedules.next_run("configuration", first, "")
+    assert at is not None
+    configuration.create(request_id="r", body=first, next_run_at=at)
+    evidence = Evidence(assurance="aal2")
+    asked = {"request_id": "r", "configuration_id": "configuration", "evidence": evidence}
+    configuration.pause(ConfigurationPauseRequested(**asked))  # type: ignore[arg-type]  # these are its fields
+    step = 0
+    for _ in range(60):
+        moved = body(schedule=Schedule(cron=_yearly(step + 1)))
+        becomes = await schedules.next_run("configuration", moved, "")
+        is_later = is_put_off(await schedules.awaited_by(configuration, None), becomes)
+        try:
+            configuration.change(_change(configuration, moved), None, becomes, is_later=is_later)
+            step += 1
+        except SecondFactorNeeded:
+            refused += 1
+    resumed = await schedules.next_of(configuration, None)
+    configuration.resume(ConfigurationResumptionRequested(**asked), resumed)  # type: ignore[arg-type]  # the same
+    assert resumed is not None
+    assert refused
+    assert resumed - at <= timedelta(days=3)
+    assert configuration.paused is None
+    assert configuration.awaited == resumed
