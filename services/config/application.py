@@ -249,7 +249,10 @@ class Schedules:
         told, following = configuration.awaited, await self.next_of(configuration, request)
         if configuration.paused is not None:
             told = await self.next_run(configuration.id, configuration.paused, configuration.organisation or "")
-        elif told is not None and await self._turns.is_dealt_with(DueBackup.of(configuration.id, told)):
+        # It was not moved by more than it may be: the run that it was moved to has come as well, and this one is another.
+        elif told is not None and (
+            is_put_off(told, following) or await self._turns.is_dealt_with(DueBackup.of(configuration.id, told))
+        ):
             told = None
         return min((each for each in (told, following) if each is not None), default=None)
 

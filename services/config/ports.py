@@ -117,5 +117,8 @@ class Weddings(Protocol):
     """Dates of weddings, which are sealed."""
 
     async def near(self, organisation: str, body: ConfigurationBody) -> date | None:
-        """The wedding around which a configuration's schedule is denser; None where there is none, or it is unknown."""
+        """The wedding around which a configuration's schedule is denser; None where there is none, or it was erased.
+
+        One that cannot be read now may be any: then it is today.
+        """
         ...

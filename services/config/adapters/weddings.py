@@ -2,6 +2,7 @@
 
 from datetime import date
 
+from chassis.clock import Clock, SystemClock
 from chassis.life.health import Health
 from chassis.sealing import Sealer
 from contracts import errors
@@ -14,11 +15,15 @@ NAMED_MAX = 10
 
 
 class SealedWeddings:
-    """`Weddings` by the organisation's key. A date that cannot be read makes no schedule denser, and that is told."""
+    """`Weddings` by the organisation's key. A date that cannot be read now may be any: it is taken for today's, and told.
 
-    def __init__(self, sealer: Sealer, health: Health) -> None:
+    So runs may be too many until the key is back, and are never too few.
+    """
+
+    def __init__(self, sealer: Sealer, health: Health, clock: Clock | None = None) -> None:
         self._sealer = sealer
         self._health = health
+        self._clock = clock or SystemClock()
         self._unreadable: dict[str, PlatformError] = {}
 
     async def near(self, organisation: str, body: ConfigurationBody) -> date | None:
@@ -29,11 +34,11 @@ class SealedWeddings:
         try:
             text = await self._sealer.ask(lambda: self._sealer.open(organisation, WEDDING_DATE_FIELD, sealed))
         except PlatformError as error:
-            if error.code is not errors.SEALING_KEY_MISSING:
-                # A backup at its ordinary time is better than none until the key is back.
-                self._unreadable[organisation] = error
-                self._tell()
-            return None
+            if error.code is errors.SEALING_KEY_MISSING:
+                return None
+            self._unreadable[organisation] = error
+            self._tell()
+            return self._clock.now().date()
         if self._unreadable.pop(organisation, None) is not None:
             self._tell()
         return date.fromisoformat(text)
@@ -47,5 +52,5 @@ class SealedWeddings:
         more = len(self._unreadable) - len(named)
         others = f" and of {more} others" if more else ""
         error = list(self._unreadable.values())[-1]
-        message = f"wedding dates of {', '.join(named)}{others} cannot be read, whose schedules are not denser: "
+        message = f"wedding dates of {', '.join(named)}{others} cannot be read, whose runs are hourly meanwhile: "
         self._health.degrade(DATES, error.told_as(message + error.message))

@@ -134,3 +134,33 @@ async def test_run_of_a_paused_one_is_not_moved_away_before_it_is_resumed() -> N
     assert resumed - at <= timedelta(days=3)
     assert configuration.paused is None
     assert configuration.awaited == resumed
+
+
+@pytest.mark.parametrize(
+    ("first", "later", "more"),
+    [
+        ("0 2 * * *", "0 5 * * *", "0 * * * *"),
+        ("0 2 * * SUN", "0 2 * * MON", "0 2 * * SUN,MON"),
+        ("0 2 * * SUN", "0 22 * * SUN", "0 22 * * SUN,WED"),
+    ],
+)
+async def test_run_that_was_moved_and_came_is_waited_for_no_more(first: str, later: str, more: str) -> None:
+    """Nobody needs a second factor for more runs because one was moved once, as far as it may be."""
+    turns = _Turns()
+    schedules = Schedules(turns, _NoWeddings())  # type: ignore[arg-type]  # what is asked of them
+    configuration = Configuration("configuration")
+    begun = body(schedule=Schedule(cron=first))
+    turns.waits_for = await schedules.next_run("configuration", begun, "")
+    configuration.create(request_id="r", body=begun, next_run_at=turns.waits_for)
+    for expression in (later, more):
+        changed = body(schedule=Schedule(cron=expression))
+        becomes = await schedules.next_run("configuration", changed, "")
+        is_later = is_put_off(await schedules.awaited_by(configuration, None), becomes)
+        configuration.change(_change(configuration, changed), None, becomes, is_later=is_later)
+        turns.waits_for = becomes
+        for _ in range(5):
+            assert turns.waits_for is not None
+            turns.now = turns.waits_for
+            turns.came.append(turns.waits_for)
+            turns.waits_for = None
+            turns.waits_for = await schedules.next_of(configuration, None)

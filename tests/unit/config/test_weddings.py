@@ -1,5 +1,6 @@
 """Dates of weddings that cannot be read: whose they are is told."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -12,6 +13,9 @@ from contracts.errors import PlatformError
 from contracts.samples import sample_event
 from contracts.schedule import Frequency, Schedule
 from services.config.adapters.weddings import DATES, NAMED_MAX, SealedWeddings
+from services.config.application import Schedules
+from services.config.ports import Planning
+from tests.support.clock import ManualClock
 
 BODY = msgspec.structs.replace(
     sample_event(ConfigurationCreated).body,
@@ -26,6 +30,7 @@ class Keys:
 
     def __init__(self, *unreadable: str) -> None:
         self.unreadable = set(unreadable)
+        self.code = errors.KEYS_UNREACHABLE
 
     async def ask(self, what: Any) -> str:
         """As the sealer does."""
@@ -34,8 +39,19 @@ class Keys:
     def open(self, organisation: str, _field: str, _sealed: object) -> str:
         """A date, or not."""
         if organisation in self.unreadable:
-            raise PlatformError(errors.KEYS_UNREACHABLE, "the disk does not answer")
+            raise PlatformError(self.code, "the disk does not answer")
         return "2027-06-12"
+
+
+class Stands:
+    """Nothing is waited for."""
+
+    def __init__(self, now: datetime) -> None:
+        self._now = now
+
+    async def look(self, _configuration_id: str) -> Planning:
+        """As `Turns`."""
+        return Planning(self._now)
 
 
 async def _reason(health: Health) -> str | None:
@@ -57,6 +73,20 @@ async def test_each_organisation_is_named_until_its_own_date_is_read() -> None:
     keys.unreadable.clear()
     await weddings.near("bell", BODY)
     assert await _reason(health) is None
+
+
+async def test_date_that_cannot_be_read_now_may_be_near() -> None:
+    """Its runs are as dense as they can be until it can be read; those of an erased one are not."""
+    now = datetime(2027, 3, 1, 12, tzinfo=UTC)
+    keys = Keys("acme")
+    sealer: Sealer = keys  # type: ignore[assignment]  # as above
+    weddings = SealedWeddings(sealer, Health("config"), ManualClock(now))
+    schedules = Schedules(Stands(now), weddings)  # type: ignore[arg-type]  # what is asked of them
+    assert await schedules.next_run("c", BODY, "acme") == now + timedelta(hours=1)
+    keys.unreadable.clear()
+    assert await schedules.next_run("c", BODY, "acme") == datetime(2027, 3, 2, 2, tzinfo=UTC)
+    keys.unreadable, keys.code = {"acme"}, errors.SEALING_KEY_MISSING
+    assert await schedules.next_run("c", BODY, "acme") == datetime(2027, 3, 2, 2, tzinfo=UTC)
 
 
 async def test_many_organisations_are_counted() -> None:
