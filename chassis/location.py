@@ -27,10 +27,15 @@ _SSL_MODES = {"disable", "allow", "prefer", "require", "verify-ca", "verify-full
 _StorageClass = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
 
 
-class Location(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+class Location(
+    msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True
+):
     """One registered place. `lock`: the store promises object locks. `region` is for people to read.
 
     `mount`: of a target, where its disk was mounted when it was registered: without that, nothing is written there.
+
+    What an entry does not say is not written: an older build, to which a home goes back, would refuse the entry for a
+    field that it does not know.
     """
 
     name: LocationName

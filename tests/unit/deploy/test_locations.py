@@ -71,6 +71,14 @@ def test_start_keeps_what_an_operator_has_added(layout: Layout, secrets: Secrets
     assert locations.find("weddings", "org-2") is None
 
 
+def test_entry_says_nothing_that_an_older_build_may_not_know(layout: Layout, secrets: Secrets, tmp_path: Path) -> None:
+    """A home can go back: what a source does not need is not named, neither by a start nor by a registration."""
+    write_registry(layout, secrets)
+    register(layout, source_location("photos", tmp_path, organisation="studio-a"))
+    written = msgspec.json.decode(layout.locations_file.read_bytes())["locations"]
+    assert not any("mount" in each or None in each.values() for each in written)
+
+
 def test_register_replaces_a_location_of_the_same_name(layout: Layout, secrets: Secrets, tmp_path: Path) -> None:
     """A name stands for one place."""
     write_registry(layout, secrets)
