@@ -34,7 +34,7 @@ ROOT = Path(__file__).resolve().parents[1]
 START_SECONDS = 90.0
 STOP_SECONDS = 60.0
 _MEASURED = msgspec.json.Decoder(Measured)
-OURS = ("config", "executor", "executor-worker", "recovery", "recovery-worker", "gateway")
+OURS = ("config", "executor", "executor-worker", "recovery", "recovery-worker", "compliance", "gateway")
 
 
 @dataclass

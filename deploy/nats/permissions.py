@@ -129,10 +129,9 @@ def _service(service: str) -> Identity:
     hears: list[str] = []
     if service in READERS_OF_ALL:
         publish += [subject for owner in SERVICES if owner != service for subject in _getting(stream_of(owner))]
-        hears += [once_stored(events_of(owner)) for owner in SERVICES]
     if service == "gateway":
         publish += _getting(PROGRESS_STREAM)
-        hears += [once_stored(f"{PROGRESS}.>")]
+        hears += [*(once_stored(events_of(owner)) for owner in SERVICES), once_stored(f"{PROGRESS}.>")]
     return _apart(service, publish=publish, hears=hears)
 
 

@@ -6,27 +6,25 @@ published (a stray) is no event, and is counted.
 """
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable, Mapping
 
-from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from prometheus_client import Counter, Gauge
 
 from chassis.bus.nats_client import QuickClient
 from chassis.life.health import Health
-from chassis.life.tasks import GRACE_SECONDS, Supervised, until_set
+from chassis.life.tasks import GRACE_SECONDS, Supervised
 from chassis.reading.stream_reader import StreamReader, every_stream
 from chassis.telemetry.instruments import Telemetry
 from contracts import errors
 from contracts.errors import PlatformError
-from contracts.subjects import SERVICES, events_of, once_stored
 from services.compliance.adapters.log import AuditLogTable
 
 BATCH = 500
-POLL_SECONDS = 0.5
-"""How often each stream is looked at although nobody announced anything."""
+LOOK_SECONDS = 1.0
+"""The pause between two looks at the streams. Nobody waits for an entry: those of a second share one transaction, one
+signature and one write to the disk, which users' requests wait for too."""
 STALL_SECONDS = 30.0
 
 
@@ -38,7 +36,6 @@ class AuditLogFollower:
     ) -> None:
         self._log = log
         self._nats = nats
-        self._wake = asyncio.Event()
         self._troubles: dict[str, tuple[PlatformError, float]] = {}
         self._caught_up_at = time.monotonic()
         self.loop = Supervised("audit-log", self._run, telemetry=telemetry, stall_seconds=STALL_SECONDS)
@@ -69,28 +66,15 @@ class AuditLogFollower:
             raise PlatformError(errors.UNAVAILABLE, "nats does not answer", part="nats") from error
 
     async def _follow(self) -> None:
-        subscriptions = [
-            await self._nats().subscribe(once_stored(events_of(owner)), cb=self._announced) for owner in SERVICES
-        ]
-        try:
-            async with every_stream(self._nats()) as readers:
-                while True:
-                    self._wake.clear()
-                    is_behind = await self._round(readers)
-                    self.loop.progressed()
-                    if is_behind:
-                        continue
-                    if not self._troubles:
-                        self._caught_up_at = time.monotonic()
-                    await until_set(self._wake, POLL_SECONDS)
-        finally:
-            with contextlib.suppress(NatsError):
-                for subscription in subscriptions:
-                    await subscription.unsubscribe()
-
-    async def _announced(self, _message: Msg) -> None:
-        """A stream has stored an event. Only a hint: what is appended is what is read from there."""
-        self._wake.set()
+        async with every_stream(self._nats()) as readers:
+            while True:
+                is_behind = await self._round(readers)
+                self.loop.progressed()
+                if is_behind:
+                    continue
+                if not self._troubles:
+                    self._caught_up_at = time.monotonic()
+                await asyncio.sleep(LOOK_SECONDS)
 
     async def _round(self, readers: Mapping[str, StreamReader]) -> bool:
         """One batch of each stream; whether any has more."""
