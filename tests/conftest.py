@@ -19,8 +19,7 @@ for _name in list(os.environ):
     if _name.lower() in ("http_proxy", "https_proxy", "all_proxy"):
         del os.environ[_name]
 
-# Who runs the tests in the background of a shell has Ctrl-C ignored, here and in all that is started from here; a handler
-# is handed on to nobody.
+# In the background of a shell Ctrl-C is ignored, here and in all that is started from here; a handler is not handed on.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -57,12 +57,45 @@ def reached(history: Iterable[Schedule | None]) -> Measure | None:
     What is less often than what was reached before, and is in the history all the same, was proven, and counts from
     there. Otherwise the best counts that there was: many small steps would else lead where none alone may.
     """
+    return _counting(history)[1]
+
+
+def _counting(history: Iterable[Schedule | None]) -> tuple[list[Schedule], Measure | None]:
+    """The schedules since the last that was proven, that one too, and what they reach."""
+    counting: list[Schedule] = []
     best: Measure | None = None
     for schedule in history:
         measure = None if schedule is None else measure_of(schedule)
-        is_proven = best is None or measure is None or measure.has_less_than(best)
-        best = measure if is_proven or measure is None or best is None else measure.best_of(best)
-    return best
+        if best is None or measure is None or measure.has_less_than(best):
+            counting, best = [], measure
+        else:
+            best = measure.best_of(best)
+        if schedule is not None:
+            counting.append(schedule)
+    return counting, best
+
+
+def is_later_than_any(history: Iterable[Schedule | None], after: Schedule | None, now: datetime, *, seed: str) -> bool:
+    """Whether the next run of a schedule is put off against that of any that counts (`reached`), wherever it was moved.
+
+    Of the schedules alone: what a wedding adds meanwhile hides none of it. `seed` as of `Plan`.
+    """
+    counting = dict.fromkeys(_counting(history)[0])
+    if after is None or not counting:
+        return False
+    # Days that are left out now were proven, whatever the schedule was then.
+    blackouts = list(counting)[-1].blackouts
+    own = [_next(msgspec.structs.replace(each, blackouts=blackouts), now, seed) for each in counting]
+    earliest = min((each for each in own if each is not None), default=None)
+    return is_put_off(earliest, _next(after, now, seed))
+
+
+def _next(schedule: Schedule, now: datetime, seed: str) -> datetime | None:
+    try:
+        planned = Plan(schedule, seed=seed).after(now)
+    except ValueError:
+        return None
+    return None if planned is None else planned.at
 
 
 def thinned(

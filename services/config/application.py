@@ -1,5 +1,6 @@
 """What the config service decides: which configurations are put in force, and what becomes of a schedule's instants."""
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
@@ -7,7 +8,7 @@ import msgspec
 
 from chassis.calendar.plan import Plan
 from chassis.calendar.rules import schedule_objections, wedding_objections
-from chassis.calendar.thinned import is_put_off
+from chassis.calendar.thinned import is_later_than_any, is_put_off
 from chassis.deciding import Deciding, Things
 from chassis.handling import Handling
 from contracts import errors
@@ -108,8 +109,8 @@ class ConfigurationDecisions:
             less = await self._kept_less(configuration.body, request.body, organisation)
             if configuration.body is None or configuration.body.schedule == request.body.schedule:
                 return _Found(next_run_at, less)
-            was = await self._schedules.awaited_by(configuration, request)
-            return _Found(next_run_at, less, is_put_off(was, next_run_at))
+            is_later = await self._schedules.is_put_off(configuration, request.body, next_run_at)
+            return _Found(next_run_at, less, is_later)
 
         await self.of_configurations.by(guard, ConfigurationChangeRefused, beside=planned)(request, handling)
 
@@ -241,20 +242,22 @@ class Schedules:
             return None
         return await self.next_run(configuration.id, configuration.body, configuration.organisation or "")
 
-    async def awaited_by(self, configuration: Configuration, request: object) -> datetime | None:
-        """The next run of one as it is in force, or an earlier one that was told and has not come: it was moved.
+    async def is_put_off(
+        self, configuration: Configuration, after: ConfigurationBody, becomes: datetime | None
+    ) -> bool:
+        """Whether its next run comes much later by a change, also by small steps, beside a wedding, or paused."""
+        if is_put_off(await self._awaited(configuration), becomes):
+            return True
+        history, now = configuration.schedules_since, await self.now()
+        return await asyncio.to_thread(is_later_than_any, history, after.schedule, now, seed=configuration.id)
 
-        Of one that is paused: also as it was in force when it was paused.
-        """
-        told, following = configuration.awaited, await self.next_of(configuration, request)
-        if configuration.paused is not None:
-            told = await self.next_run(configuration.id, configuration.paused, configuration.organisation or "")
-        # It was not moved by more than it may be: the run that it was moved to has come as well, and this one is another.
-        elif told is not None and (
-            is_put_off(told, following) or await self._turns.is_dealt_with(DueBackup.of(configuration.id, told))
-        ):
-            told = None
-        return min((each for each in (told, following) if each is not None), default=None)
+    async def _awaited(self, configuration: Configuration) -> datetime | None:
+        """The next run of one as it is in force, or an earlier one that was told and has not come: it was moved."""
+        told, following = configuration.awaited, await self.next_of(configuration, None)
+        if told is None or await self._turns.is_dealt_with(DueBackup.of(configuration.id, told)):
+            return following
+        # It was not moved by more than it may be: the run that it was moved to has come, and this is the one after it.
+        return following if following is None or is_put_off(told, following) else min(told, following)
 
     async def missed_by(self, configuration: Configuration, organisation: str) -> DueBackup | None:
         """The instant that has come, is not dealt with, and is waited for no more by what is pending.

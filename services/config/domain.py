@@ -56,10 +56,10 @@ class Configuration(Aggregate):
         self.state = ConfigurationState.ACTIVE
         self._schedules: list[Schedule | None] = []
         """Those that it has had, one after the other."""
+        self._put_off = 0
+        """How many of them were in force before its next run was last put off."""
         self.awaited: datetime | None = None
         """The earliest next run that was told since the one before it came, or since a later one was proven."""
-        self.paused: ConfigurationBody | None = None
-        """What it said when it was paused: nothing is told while it is, so changes are measured by this one."""
 
     def create(self, *, request_id: str, body: ConfigurationBody, next_run_at: datetime | None = None) -> None:
         """Put a configuration in force, as its version 1."""
@@ -108,6 +108,11 @@ class Configuration(Aggregate):
         if before.is_wedding_critical and was and becomes and is_open_less(was.window, becomes.window):
             fields.append("schedule.window")
         yield from dict.fromkeys(fields)
+
+    @property
+    def schedules_since(self) -> list[Schedule | None]:
+        """Those that it has had since its next run was last put off, one after the other, that one too."""
+        return self._schedules[self._put_off :]
 
     def retire(self, request: ConfigurationRetirementRequested) -> None:
         """Have no more runs of it."""
@@ -159,13 +164,10 @@ class Configuration(Aggregate):
                 if not self._schedules or body.schedule != self._schedules[-1]:
                     self._schedules.append(body.schedule)
                 # What is put off by more than one change alone may was proven, or the run before it has come.
-                is_awaited = self.awaited is not None and next_run_at is not None and self.awaited <= next_run_at
-                if not (is_awaited and not is_put_off(self.awaited, next_run_at)):
+                if self.awaited is None or next_run_at is None or next_run_at < self.awaited:
                     self.awaited = next_run_at
-                if state is not ConfigurationState.PAUSED:
-                    self.paused = None
-                elif self.paused is None:
-                    self.paused = body
+                elif is_put_off(self.awaited, next_run_at):
+                    self.awaited, self._put_off = next_run_at, len(self._schedules) - 1
             case NextRunChanged(next_run_at=next_run_at):
                 self.awaited = next_run_at
             case ConfigurationRefused():

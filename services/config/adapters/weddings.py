@@ -15,7 +15,7 @@ NAMED_MAX = 10
 
 
 class SealedWeddings:
-    """`Weddings` by the organisation's key. A date that cannot be read now may be any: it is taken for today's, and told.
+    """`Weddings` by the organisation's key. One that cannot be read now may be any: it is today, and that is told.
 
     So runs may be too many until the key is back, and are never too few.
     """

@@ -1,11 +1,11 @@
 """Who moves the next run again and again, without a second factor, does not keep a configuration from having any."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
+import msgspec
 import pytest
 
-from chassis.calendar.thinned import is_put_off
 from contracts.configuration import ConfigurationBody
 from contracts.gateway_events import (
     ConfigurationChangeSubmitted,
@@ -13,7 +13,7 @@ from contracts.gateway_events import (
     ConfigurationResumptionRequested,
     Evidence,
 )
-from contracts.schedule import Schedule
+from contracts.schedule import Blackout, Schedule
 from services.config.application import Schedules
 from services.config.domain import Configuration, DueBackup
 from services.config.errors import SecondFactorNeeded
@@ -40,8 +40,10 @@ class _Turns:
 
 
 class _NoWeddings:
-    async def near(self, *_arguments: object) -> None:
-        return None
+    day: date | None = None
+
+    async def near(self, *_arguments: object) -> date | None:
+        return self.day
 
 
 def _weekly(step: int) -> str:
@@ -86,10 +88,10 @@ async def test_run_comes_however_often_it_is_moved(cron: Callable[[int], str], g
         turns.now = turns.waits_for - timedelta(minutes=30)
         moved = body(schedule=Schedule(cron=cron(step + 1)))
         becomes = await schedules.next_run("configuration", moved, "")
-        was = await schedules.awaited_by(configuration, None)
+        is_later = await schedules.is_put_off(configuration, moved, becomes)
         request = _change(configuration, moved)
         try:
-            configuration.change(request, None, becomes, is_later=is_put_off(was, becomes))
+            configuration.change(request, None, becomes, is_later=is_later)
             step, turns.waits_for = step + 1, becomes
         except SecondFactorNeeded:
             refused += 1
@@ -106,7 +108,7 @@ async def test_run_comes_however_often_it_is_moved(cron: Callable[[int], str], g
 
 
 async def test_run_of_a_paused_one_is_not_moved_away_before_it_is_resumed() -> None:
-    """While it is paused nothing is told, and steps of a day are measured by what it said when it was paused."""
+    """While it is paused nothing is told, and steps of a day are measured by all that it said."""
     turns = _Turns()
     schedules = Schedules(turns, _NoWeddings())  # type: ignore[arg-type]  # what is asked of them
     configuration, refused = Configuration("configuration"), 0
@@ -121,7 +123,7 @@ async def test_run_of_a_paused_one_is_not_moved_away_before_it_is_resumed() -> N
     for _ in range(60):
         moved = body(schedule=Schedule(cron=_yearly(step + 1)))
         becomes = await schedules.next_run("configuration", moved, "")
-        is_later = is_put_off(await schedules.awaited_by(configuration, None), becomes)
+        is_later = await schedules.is_put_off(configuration, moved, becomes)
         try:
             configuration.change(_change(configuration, moved), None, becomes, is_later=is_later)
             step += 1
@@ -132,7 +134,6 @@ async def test_run_of_a_paused_one_is_not_moved_away_before_it_is_resumed() -> N
     assert resumed is not None
     assert refused
     assert resumed - at <= timedelta(days=3)
-    assert configuration.paused is None
     assert configuration.awaited == resumed
 
 
@@ -155,7 +156,7 @@ async def test_run_that_was_moved_and_came_is_waited_for_no_more(first: str, lat
     for expression in (later, more):
         changed = body(schedule=Schedule(cron=expression))
         becomes = await schedules.next_run("configuration", changed, "")
-        is_later = is_put_off(await schedules.awaited_by(configuration, None), becomes)
+        is_later = await schedules.is_put_off(configuration, changed, becomes)
         configuration.change(_change(configuration, changed), None, becomes, is_later=is_later)
         turns.waits_for = becomes
         for _ in range(5):
@@ -164,3 +165,40 @@ async def test_run_that_was_moved_and_came_is_waited_for_no_more(first: str, lat
             turns.came.append(turns.waits_for)
             turns.waits_for = None
             turns.waits_for = await schedules.next_of(configuration, None)
+
+
+@pytest.mark.parametrize("is_critical", [True, False])
+async def test_runs_around_a_wedding_hide_no_run_that_is_moved_away(is_critical: bool) -> None:
+    """The next run is one of the hourly ones; the schedule's own one is looked at by itself."""
+    turns, weddings = _Turns(), _NoWeddings()
+    turns.now = datetime(2026, 11, 28, 8, 30, tzinfo=UTC)
+    if is_critical:
+        weddings.day = date(2026, 12, 1)
+    schedules = Schedules(turns, weddings)  # type: ignore[arg-type]  # what is asked of them
+    configuration = Configuration("configuration")
+    begun, moved = (body(schedule=Schedule(cron=cron)) for cron in ("0 2 20 12 *", "0 2 27 11 *"))
+    turns.waits_for = await schedules.next_run("configuration", begun, "")
+    configuration.create(request_id="r", body=begun, next_run_at=turns.waits_for)
+    becomes = await schedules.next_run("configuration", moved, "")
+    assert (becomes == turns.waits_for) is is_critical
+    assert await schedules.is_put_off(configuration, moved, becomes)
+
+
+async def test_days_that_are_left_out_do_not_make_each_change_one_for_the_worse() -> None:
+    """They were proven when they were left out."""
+    turns = _Turns()
+    schedules = Schedules(turns, _NoWeddings())  # type: ignore[arg-type]  # what is asked of them
+    configuration = Configuration("configuration")
+    away = (Blackout(starts_at=_BEGIN, ends_at=_BEGIN + timedelta(days=20)),)
+    daily = Schedule(cron="0 2 * * *")
+    configuration.create(request_id="r", body=body(schedule=daily), next_run_at=None)
+    left_out = body(schedule=msgspec.structs.replace(daily, blackouts=away))
+    turns.waits_for = await schedules.next_run("configuration", left_out, "")
+    request = _change(configuration, left_out)
+    proven = msgspec.structs.replace(request, evidence=Evidence(assurance="aal2", second_factor=True))
+    configuration.change(proven, None, turns.waits_for, is_later=True)
+    more = body(schedule=Schedule(cron="0 2,14 * * *", blackouts=away))
+    assert not await schedules.is_put_off(configuration, more, await schedules.next_run("configuration", more, ""))
+    later = (Blackout(starts_at=_BEGIN, ends_at=_BEGIN + timedelta(days=30)),)
+    least = body(schedule=Schedule(cron="0 2 * * *", blackouts=later))
+    assert await schedules.is_put_off(configuration, least, await schedules.next_run("configuration", least, ""))
