@@ -41,6 +41,7 @@ class ExecutionType(Growing):
     MANUAL = "manual"
     SCHEDULED = "scheduled"
     RETRY = "retry"
+    CATCH_UP = "catch-up"
     DRILL = "drill"
 
 
@@ -82,6 +83,8 @@ class BackupAccepted(Event, frozen=True, kw_only=True):
     """A run is in the record and waits for a worker (`initializing`). `retry_of`: the run in whose place it is.
 
     `due_at`: the instant of the schedule that asked for it. `is_urgent`: it goes before the organisation's others.
+    `follow_up`: the executor began it by itself, after so many runs in a row that were not whole (`retry_of` is the
+    latest); 0: somebody asked for it.
     """
 
     request_id: str
@@ -94,6 +97,7 @@ class BackupAccepted(Event, frozen=True, kw_only=True):
     retry_of: str | None = None
     due_at: datetime | None = None
     is_urgent: bool = False
+    follow_up: int = 0
 
 
 @pinned("executor.backup-refused.v1", taken_by=("config--tell-refusal",))
@@ -177,7 +181,8 @@ class BackupCompleted(Event, frozen=True, kw_only=True):
     is not in the snapshot (`code` is `source-incomplete`), or nothing is in it of a source that held files before
     (`source-emptied`: no recovery point). `verified` names the tiers that were read back.
     `report_digest` is the BLAKE3 of the report object with the details that do not belong in an event
-    (file errors), hex; None where there is nothing to report.
+    (file errors), hex; None where there is nothing to report. `follow_up_at`: when the executor catches up what is
+    owed, by another run, unless one comes before.
     """
 
     execution_id: str
@@ -190,6 +195,7 @@ class BackupCompleted(Event, frozen=True, kw_only=True):
     report_digest: str | None = None
     seconds: float = 0.0
     code: str | None = None
+    follow_up_at: datetime | None = None
 
     @property
     def is_recovery_point(self) -> bool:
@@ -201,7 +207,8 @@ class BackupCompleted(Event, frozen=True, kw_only=True):
 class BackupFailed(Event, frozen=True, kw_only=True):
     """The run has ended without a snapshot on every required tier; what was uploaded is reused by the next.
 
-    `report_digest`: as of `BackupCompleted`; the sealed report names what the failure is about.
+    `report_digest`: as of `BackupCompleted`; the sealed report names what the failure is about. `follow_up_at`: when
+    the executor tries again, by another run, unless one comes before.
     """
 
     execution_id: str
@@ -210,6 +217,7 @@ class BackupFailed(Event, frozen=True, kw_only=True):
     hint: str = ""
     tier: Tier | None = None
     report_digest: str | None = None
+    follow_up_at: datetime | None = None
 
 
 @pinned("executor.backup-cancelled.v1", taken_by=("config--note-cancellation",))

@@ -59,7 +59,7 @@ class Executions(Projection):
     """Runs, and what each configuration shows of its own."""
 
     NAME = "executions"
-    VERSION = 14
+    VERSION = 15
     EVENTS = (*STATE_AFTER, TierUploaded, TierFailed, BackupRefused)
     TABLES = ("executions", "configuration_runs", "execution_counts")
 

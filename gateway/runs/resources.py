@@ -102,6 +102,8 @@ class Execution(Resource, frozen=True, kw_only=True):
     stores of it, encrypted. `ratio` is storedBytes to newBytes. `version` grows with each fact.
     `retryOf`: the run in whose place it is. `waiting`: why it has not been done, where a worker tried and could not.
     `isUrgent`: workers take it before the organisation's others, since a critical wedding is near.
+    `followUpAt`: when the platform follows it by another run, a `retry` or `catch-up` with this one as its `retryOf`,
+    unless one comes before.
     """
 
     id: str
@@ -134,3 +136,4 @@ class Execution(Resource, frozen=True, kw_only=True):
     error_message: str | None
     waiting: Waiting | None = None
     is_urgent: bool = False
+    follow_up_at: Timestamp | None = None

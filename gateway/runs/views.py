@@ -112,6 +112,7 @@ class ExecutionView(msgspec.Struct, kw_only=True, omit_defaults=True):
     waiting: WaitView | None = None
     is_urgent: bool = False
     due_at: datetime | None = None
+    follow_up_at: datetime | None = None
     began: int = 0
     ended: int = 0
 
@@ -169,7 +170,7 @@ class ExecutionView(msgspec.Struct, kw_only=True, omit_defaults=True):
                 self._complete(event, at, position)
             case BackupFailed():
                 self.error = ErrorView(event.code, event.hint, None if event.tier is None else written_as(event.tier))
-                self.report_digest = event.report_digest
+                self.report_digest, self.follow_up_at = event.report_digest, event.follow_up_at
         if (state := STATE_AFTER.get(type(event))) is not None:
             self._enter(state, at, position)
 
@@ -181,7 +182,7 @@ class ExecutionView(msgspec.Struct, kw_only=True, omit_defaults=True):
         self.degraded = event.degraded or self.degraded_code is not None
         self.totals = event.totals
         self.snapshot_id = event.snapshot_id
-        self.report_digest = event.report_digest
+        self.report_digest, self.follow_up_at = event.report_digest, event.follow_up_at
         self.seconds = event.seconds
         for tier in event.verified:
             self._tier(tier).verified = True

@@ -56,6 +56,7 @@ from services.executor.adapters.begun import BegunRepositories
 from services.executor.adapters.cleanup_plane import RepositoryCleanups
 from services.executor.adapters.cleanups import RecordedCleanups
 from services.executor.adapters.data_plane import RepositoryDataPlane
+from services.executor.adapters.following import FollowingRuns, follow_up_loop
 from services.executor.adapters.looking.places import LookedAt
 from services.executor.adapters.points import KnownToTheRecord
 from services.executor.adapters.registry import RegisteredLocations
@@ -68,6 +69,7 @@ from services.executor.application import BackupDecisions, ConfigurationCopies, 
 from services.executor.cleaning import cleanup_cases, cleanup_loop, unclaimed_cleanups
 from services.executor.domain import BackupRun, ConfigurationTest
 from services.executor.failures import told_code
+from services.executor.follow_ups import FollowUps
 from services.executor.performance import RunPerformance
 from services.executor.ports import Configurations, Registry, Runs, Trials
 from services.executor.retention.domain import RetentionCleanup
@@ -191,9 +193,12 @@ async def run(settings: ExecutorSettings) -> int:
         telemetry=telemetry,
     )
     untested.name = "unclaimed-tests"
+    following = FollowingRuns(store, RecordedRuns(store), replicas, queue, limits)
+    follow_ups = follow_up_loop(pool, following, health=health, telemetry=telemetry)
     forlorn = unclaimed_cleanups(store, pool, bound_seconds=settings.run_unclaimed_seconds, telemetry=telemetry)
     server = HealthServer(health, telemetry, port=settings.health_port)
-    parts: list[Part] = [server, store, PoolPart(pool), connection, topology, relay, unclaimed, untested, forlorn, bus]
+    own: list[Part] = [unclaimed, untested, forlorn, follow_ups]
+    parts: list[Part] = [server, store, PoolPart(pool), connection, topology, relay, *own, bus]
     return await run_service(parts, health=health)
 
 
@@ -300,6 +305,7 @@ async def run_worker(settings: WorkerSettings) -> int:
         progress=progress,
         standstills=Standstills(health),
         leave_seconds=settings.run_standstill_seconds,
+        follow_ups=FollowUps(settings.run_retry_seconds),
     )
     watch = TierWatch(
         locations=locations,

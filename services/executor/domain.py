@@ -61,6 +61,7 @@ class BackupRun(Aggregate):
         self.is_urgent = False
         self.due_at: datetime | None = None
         self.has_copied = False
+        self.follow_up = 0
 
     @property
     def is_finished(self) -> bool:
@@ -79,6 +80,7 @@ class BackupRun(Aggregate):
         due_at: datetime | None = None,
         is_urgent: bool = False,
         size_estimate_bytes: int | None = None,
+        follow_up: int = 0,
     ) -> None:
         """Take the run on; a worker will claim it, an urgent one before the organisation's others."""
         self.record(
@@ -93,6 +95,7 @@ class BackupRun(Aggregate):
                 due_at=due_at,
                 is_urgent=is_urgent,
                 size_estimate_bytes=size_estimate_bytes,
+                follow_up=follow_up,
             )
         )
 
@@ -166,6 +169,7 @@ class BackupRun(Aggregate):
         seconds: float,
         is_report_lost: bool = False,
         is_emptied: bool = False,
+        follow_up_at: datetime | None = None,
     ) -> None:
         """The snapshot is on every required tier and was verified there.
 
@@ -186,11 +190,19 @@ class BackupRun(Aggregate):
                 report_digest=report_digest,
                 seconds=seconds,
                 code=None if lacks is None else lacks.code,
+                follow_up_at=follow_up_at,
             )
         )
 
     def fail(
-        self, *, fence: int, code: str, hint: str, tier: Tier | None = None, report_digest: str | None = None
+        self,
+        *,
+        fence: int,
+        code: str,
+        hint: str,
+        tier: Tier | None = None,
+        report_digest: str | None = None,
+        follow_up_at: datetime | None = None,
     ) -> None:
         """The run has ended without a snapshot on every required tier."""
         self._refuse_when_not_mine(fence)
@@ -202,6 +214,7 @@ class BackupRun(Aggregate):
                 hint=hint,
                 tier=tier,
                 report_digest=report_digest,
+                follow_up_at=follow_up_at,
             )
         )
 
@@ -222,6 +235,7 @@ class BackupRun(Aggregate):
                 self.configuration_version = event.configuration_version
                 self.tiers = event.tiers
                 self.due_at = event.due_at
+                self.follow_up = event.follow_up
             case BackupUploading():
                 self.has_copied = True
             case BackupRefused():

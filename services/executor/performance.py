@@ -26,6 +26,7 @@ from contracts.executor_events import ExecutionState
 from contracts.tier_failure import TierFailure, at_location
 from services.executor.domain import BackupRun
 from services.executor.failures import failure_report, failures_of, tier_of, told_code, told_hint, waiting_hint
+from services.executor.follow_ups import NEVER, FollowUps
 from services.executor.kept import KeptConfiguration, Replica
 from services.executor.outcomes import error_of, judged, tell_of_tier
 from services.executor.policies import catch_ups_owed, failure_of, when_fell_due
@@ -81,9 +82,11 @@ class RunPerformance(Performance[BackupRun, _Attempt]):
         open_seconds: Mapping[ErrorCode, float] = MappingProxyType(OPEN_SECONDS),
         leave_seconds: float = LEAVE_SECONDS,
         clock: Clock | None = None,
+        follow_ups: FollowUps = NEVER,
     ) -> None:
         super().__init__(runs, claims, progress=progress, standstills=standstills)
         self._clock = clock or SystemClock()
+        self._follow_ups = follow_ups
         self._runs = runs
         self._configurations = configurations
         self._data_plane = data_plane
@@ -237,6 +240,7 @@ class RunPerformance(Performance[BackupRun, _Attempt]):
             seconds=time.monotonic() - started,
             is_report_lost=outcome.report is not None and report is None,
             is_emptied=outcome.is_emptied,
+            follow_up_at=self._follow_ups.of_owed(run, catch_ups_owed(tiers), self._clock.now()),
         )
         await self._record_end(attempt, report)
 
@@ -273,5 +277,6 @@ class RunPerformance(Performance[BackupRun, _Attempt]):
             hint=told_hint(error, tier),
             tier=tier,
             report_digest=None if report is None else report.digest,
+            follow_up_at=self._follow_ups.of_failed(attempt.work, code, self._clock.now()),
         )
         await self._record_end(attempt, report)

@@ -93,6 +93,15 @@ class WorkerSettings(ServiceSettings, frozen=True, kw_only=True):
             "its slot. Readiness tells it after 120.",
         ),
     ] = 3600.0
+    run_retry_seconds: Annotated[
+        float,
+        Meta(
+            ge=0.0,
+            le=86_400.0,
+            description="A run that failed for what may pass, or owes a tier a catch-up, is followed by another one "
+            "after so many seconds, and after ever longer, six times; 0: never by itself.",
+        ),
+    ] = 15.0
 
     def fitted(self, machine_bytes: int) -> tuple[int, int]:
         """How many slots the worker has, and how many bytes its runs share.

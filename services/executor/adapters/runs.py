@@ -12,6 +12,7 @@ from chassis.handling import Handling
 from chassis.record.eventstore import Statement, StatementRefused
 from contracts.configuration import SourceType
 from contracts.executor_events import BackupCancelled, BackupCompleted
+from services.executor.adapters.follow_ups import followed_by, not_followed
 from services.executor.adapters.points import kept_points
 from services.executor.domain import BackupRun
 from services.executor.errors import ConfigurationBusy
@@ -40,6 +41,20 @@ _REMEMBER = """
 """
 
 
+def _claim(run: BackupRun, context: Context, configuration: Replica) -> Statement:
+    """Lets a run wait for a worker, with what it is performed by."""
+    body = configuration.body
+    return RUNS.asked(
+        run.id,
+        context=context,
+        subject=configuration.configuration_id,
+        body=msgspec.json.encode(body),
+        is_urgent=run.is_urgent,
+        # Each reads by several connections, of which a database has few for all who use it.
+        place=body.source_location if body.source_type is SourceType.POSTGRES else None,
+    )
+
+
 class RecordedRuns(RecordedWork[BackupRun]):
     """`Runs` on an event store."""
 
@@ -52,31 +67,31 @@ class RecordedRuns(RecordedWork[BackupRun]):
 
     async def record_accepted(self, run: BackupRun, handling: Handling, configuration: Replica) -> None:
         """Record that a run is taken on with the inbox row and its claim."""
-        body = configuration.body
-        claim = RUNS.asked(
-            run.id,
-            context=handling.context,
-            subject=configuration.configuration_id,
-            body=msgspec.json.encode(body),
-            is_urgent=run.is_urgent,
-            # Each reads by several connections, of which a database has few for all who use it.
-            place=body.source_location if body.source_type is SourceType.POSTGRES else None,
-        )
+        claim = _claim(run, handling.context, configuration)
         try:
             await self._store.save(run, context=handling.context, handled=handling.handled, also=[claim])
         except StatementRefused as error:
             raise ConfigurationBusy(run.configuration_id) from error
 
+    async def record_following(
+        self, run: BackupRun, context: Context, configuration: Replica, ended: Statement
+    ) -> None:
+        """Record a run that follows another, its claim, and the end of the timer that has brought it up: all or none.
+
+        Raises `StatementRefused` by the name of what is not so any more.
+        """
+        await self._store.save(run, context=context, also=[ended, _claim(run, context, configuration)])
+
     def beside(self, thing: BackupRun, handling: Handling) -> Sequence[Statement]:  # noqa: ARG002  # as of all
-        """With a run that is cancelled its claim is taken away."""
+        """With a run that is cancelled its claim is taken away, and what was to follow a run of the configuration."""
         is_cancelled = any(isinstance(event, BackupCancelled) for event in thing.pending)
-        return [RUNS.cancelled(thing.id)] if is_cancelled else []
+        return [RUNS.cancelled(thing.id), not_followed(thing.configuration_id)] if is_cancelled else []
 
     async def record_end(
         self, run: BackupRun, *, claim: Claim, context: Context, report: SealedReport | None = None
     ) -> None:
         """Record the end of a run, keep its report and its recovery point, and close its claim in one transaction."""
-        also = [RUNS.closed(claim), *kept_points(run.pending, context.organisation)]
+        also = [RUNS.closed(claim), *kept_points(run.pending, context.organisation), *followed_by(run, context)]
         also += [
             Statement(_REMEMBER, (event.configuration_id, event.totals.source_bytes), name="last-run")
             for event in run.pending

@@ -3,11 +3,13 @@
 `configuration_replicas` and `run_claims` are working state: the first is filled again from the config service's
 stream, the second follows from the runs (a run that has not ended has an open claim). `run_claims.configuration` is
 the body that the run was accepted with, until it ends; `opening`: its worker opens the repository, or creates it. The
-table is that of `chassis.claims.work`, under names of its own; `configuration_version` is of older builds.
+table is that of `chassis.claims.work`, under names of its own; `configuration_version` is of older builds. `timers` are
+those of `chassis.timers`: when a configuration's run is followed by another.
 """
 
 from typing import LiteralString
 
+from chassis.timers import table as timers
 from services.executor.adapters.cleanups import CLEANUPS
 from services.executor.adapters.points import LATER_SCHEMA as READERS
 from services.executor.adapters.points import SCHEMA as POINTS
@@ -112,4 +114,6 @@ STATEMENTS: tuple[LiteralString, ...] = (
     *READERS,
     # What the latest run of each configuration that completed has read: by it the next one is estimated.
     "CREATE TABLE last_runs (configuration_id text PRIMARY KEY, source_bytes bigint NOT NULL)",
+    # When what was not whole is done again, see `adapters/follow_ups.py`.
+    *timers.STATEMENTS,
 )

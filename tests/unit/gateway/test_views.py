@@ -269,9 +269,15 @@ def test_failed_verification_is_told_apart_from_other_failures() -> None:
 def test_report_of_a_failed_run_is_named_by_its_digest() -> None:
     """Whoever holds the sealed report can tell that it is this run's."""
     event = BackupFailed(
-        execution_id="run", configuration_id="configuration", code="tier-full", hint="do this", report_digest="af13"
+        execution_id="run",
+        configuration_id="configuration",
+        code="tier-full",
+        hint="do this",
+        report_digest="af13",
+        follow_up_at=BEGAN,
     )
     shown = told(_folded(_accepted(), (1, event)), False, None)
+    assert shown.follow_up_at == BEGAN
     assert shown.error is not None
     assert shown.error.report_digest == "af13"
 

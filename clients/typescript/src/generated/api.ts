@@ -1711,6 +1711,8 @@ export interface components {
          *     stores of it, encrypted. `ratio` is storedBytes to newBytes. `version` grows with each fact.
          *     `retryOf`: the run in whose place it is. `waiting`: why it has not been done, where a worker tried and could not.
          *     `isUrgent`: workers take it before the organisation's others, since a critical wedding is near.
+         *     `followUpAt`: when the platform follows it by another run, a `retry` or `catch-up` with this one as its `retryOf`,
+         *     unless one comes before.
          */
         Execution: {
             id: string;
@@ -1747,6 +1749,8 @@ export interface components {
             waiting: components["schemas"]["Waiting"] | null;
             /** @default false */
             isUrgent: boolean;
+            /** @default null */
+            followUpAt: string | null;
         };
         /**
          * ExecutionError
@@ -1771,7 +1775,7 @@ export interface components {
          * @description Why a run was started.
          * @enum {unknown}
          */
-        ExecutionType: "drill" | "manual" | "retry" | "scheduled";
+        ExecutionType: "catch-up" | "drill" | "manual" | "retry" | "scheduled";
         /**
          * FieldHelp
          * @description What a field means, and what to put there.

@@ -8,6 +8,8 @@ export interface components {
          * @description A run is in the record and waits for a worker (`initializing`). `retry_of`: the run in whose place it is.
          *
          *     `due_at`: the instant of the schedule that asked for it. `is_urgent`: it goes before the organisation's others.
+         *     `follow_up`: the executor began it by itself, after so many runs in a row that were not whole (`retry_of` is the
+         *     latest); 0: somebody asked for it.
          */
         BackupAccepted: {
             requestId: string;
@@ -20,6 +22,7 @@ export interface components {
             retryOf?: string | null;
             dueAt?: string | null;
             isUrgent?: boolean;
+            followUp?: number;
         };
         /**
          * BackupCancellationRefused
@@ -52,7 +55,8 @@ export interface components {
          *     is not in the snapshot (`code` is `source-incomplete`), or nothing is in it of a source that held files before
          *     (`source-emptied`: no recovery point). `verified` names the tiers that were read back.
          *     `report_digest` is the BLAKE3 of the report object with the details that do not belong in an event
-         *     (file errors), hex; None where there is nothing to report.
+         *     (file errors), hex; None where there is nothing to report. `follow_up_at`: when the executor catches up what is
+         *     owed, by another run, unless one comes before.
          */
         BackupCompleted: {
             executionId: string;
@@ -65,12 +69,14 @@ export interface components {
             reportDigest?: string | null;
             seconds?: number;
             code?: string | null;
+            followUpAt?: string | null;
         };
         /**
          * BackupFailed
          * @description The run has ended without a snapshot on every required tier; what was uploaded is reused by the next.
          *
-         *     `report_digest`: as of `BackupCompleted`; the sealed report names what the failure is about.
+         *     `report_digest`: as of `BackupCompleted`; the sealed report names what the failure is about. `follow_up_at`: when
+         *     the executor tries again, by another run, unless one comes before.
          */
         BackupFailed: {
             executionId: string;
@@ -79,6 +85,7 @@ export interface components {
             hint?: string;
             tier?: components["schemas"]["Tier"] | null;
             reportDigest?: string | null;
+            followUpAt?: string | null;
         };
         /**
          * BackupFellDue
@@ -711,6 +718,8 @@ export interface components {
          *     stores of it, encrypted. `ratio` is storedBytes to newBytes. `version` grows with each fact.
          *     `retryOf`: the run in whose place it is. `waiting`: why it has not been done, where a worker tried and could not.
          *     `isUrgent`: workers take it before the organisation's others, since a critical wedding is near.
+         *     `followUpAt`: when the platform follows it by another run, a `retry` or `catch-up` with this one as its `retryOf`,
+         *     unless one comes before.
          */
         Execution: {
             id: string;
@@ -747,6 +756,8 @@ export interface components {
             waiting: components["schemas"]["Waiting"] | null;
             /** @default false */
             isUrgent: boolean;
+            /** @default null */
+            followUpAt: string | null;
         };
         /**
          * ExecutionError
@@ -771,7 +782,7 @@ export interface components {
          * @description Why a run was started.
          * @enum {unknown}
          */
-        ExecutionType: "drill" | "manual" | "retry" | "scheduled";
+        ExecutionType: "catch-up" | "drill" | "manual" | "retry" | "scheduled";
         /**
          * FactFrame
          * @description Something that is now true. `event` is the pinned name, `fields` are the event's own (docs/subscribers.md).

@@ -1,0 +1,135 @@
+"""Runs that follow others by themselves: they catch up and try again, once, and only where that is wanted still."""
+
+import shutil
+
+import pytest
+
+from chassis.claims.port import QueueLimits
+from chassis.claims.table import ClaimQueue
+from chassis.record.statements import StatementRefused
+from chassis.timers.table import TIMER, Timer, TimerTable
+from contracts.config_events import ConfigurationPaused
+from contracts.configuration import Destination, Tier
+from contracts.executor_events import BackupAccepted, BackupCompleted, BackupFailed, ExecutionType
+from services.executor.adapters.follow_ups import FOLLOW_UP
+from services.executor.adapters.following import FollowingRuns
+from services.executor.adapters.runs import RUNS, RecordedRuns
+from services.executor.adapters.tables import ReplicaTable
+from services.executor.follow_ups import FollowUps
+from tests.component.executor.test_runs import perform_next
+from tests.support.executor import CONFIGURATION, PLENTY, ExecutorBench
+
+pytestmark = pytest.mark.stack
+
+AT_ONCE = FollowUps(0.001)
+"""The timer is due when it is looked for."""
+
+
+def _following(bench: ExecutorBench, limits: QueueLimits = PLENTY) -> FollowingRuns:
+    replicas, queue = ReplicaTable(bench.pool, bench.store), ClaimQueue(RUNS, bench.pool)
+    return FollowingRuns(bench.store, RecordedRuns(bench.store), replicas, queue, limits)
+
+
+async def _due(bench: ExecutorBench) -> Timer | None:
+    return await TimerTable(bench.pool).take([FOLLOW_UP])
+
+
+async def _begun(bench: ExecutorBench, limits: QueueLimits = PLENTY) -> str | None:
+    """The run that the timer begins, performed; None where it begins none."""
+    timer = await _due(bench)
+    assert timer is not None
+    await _following(bench, limits).begin(timer)
+    claim = await bench.claims.take("w1")
+    if claim is not None:
+        await bench.performance(follow_ups=AT_ONCE).perform(claim, lambda: False)
+    return None if claim is None else claim.work_id
+
+
+async def _fail(bench: ExecutorBench) -> None:
+    """The first run fails, since its source is away."""
+    shutil.move(bench.source, bench.home / "away")
+    await perform_next(bench, follow_ups=AT_ONCE)
+
+
+async def test_degraded_run_is_caught_up_by_a_run_of_its_own(configured_bench: ExecutorBench) -> None:
+    """The tier that was away has all of it afterwards, the run says of which it is, and nothing follows any more."""
+    bench = configured_bench
+    await bench.configure(version=2, local=Destination(location="local"), offsite=Destination(location="second"))
+    second = bench.home / "tiers" / "second"
+    second.rmdir()
+    await bench.request("run-1", version=2)
+    await perform_next(bench, follow_ups=AT_ONCE)
+    degraded = (await bench.told("run-1"))[-1]
+    assert isinstance(degraded, BackupCompleted)
+    assert (degraded.degraded, degraded.follow_up_at is not None) == (True, True)
+    second.mkdir()
+    run = await _begun(bench)
+    assert run is not None
+    accepted, *_, whole = await bench.told(run)
+    assert isinstance(accepted, BackupAccepted)
+    assert (accepted.execution_type, accepted.retry_of, accepted.follow_up) == (ExecutionType.CATCH_UP, "run-1", 1)
+    assert isinstance(whole, BackupCompleted)
+    assert (whole.degraded, set(whole.verified), whole.follow_up_at) == (False, {Tier.LOCAL, Tier.OFFSITE}, None)
+    assert await _due(bench) is None
+
+
+async def test_failed_run_is_tried_again_and_the_trial_counts(bench: ExecutorBench) -> None:
+    """Each names the one before it; when the source is back the next one is whole."""
+    await _fail(bench)
+    second = await _begun(bench)
+    assert second is not None
+    accepted, *_, failed = await bench.told(second)
+    assert isinstance(accepted, BackupAccepted)
+    assert isinstance(failed, BackupFailed)
+    assert (accepted.execution_type, accepted.retry_of, accepted.follow_up) == (ExecutionType.RETRY, "run-1", 1)
+    shutil.move(bench.home / "away", bench.source)
+    third = await _begun(bench)
+    assert third is not None
+    accepted, *_, whole = await bench.told(third)
+    assert isinstance(accepted, BackupAccepted)
+    assert (accepted.retry_of, accepted.follow_up, type(whole)) == (second, 2, BackupCompleted)
+    assert await _due(bench) is None
+
+
+async def test_nothing_follows_beside_a_run_that_is_under_way_nor_twice(bench: ExecutorBench) -> None:
+    """Somebody's own run says at its end what follows; of two replicas with one timer one begins the run."""
+    await _fail(bench)
+    timer = await _due(bench)
+    assert timer is not None
+    await bench.request("run-2")
+    await _following(bench).begin(timer)
+    assert await _due(bench) is None
+    await perform_next(bench, follow_ups=AT_ONCE)
+    timer = await _due(bench)
+    assert timer is not None
+    await _following(bench).begin(timer)
+    claim = await bench.claims.take("w1")
+    assert claim is not None
+    await bench.cancel(claim.work_id)
+    await bench.claims.close(claim)
+    with pytest.raises(StatementRefused) as refused:
+        await _following(bench).begin(timer)
+    assert refused.value.name == TIMER
+    assert await bench.claims.take("w1") is None
+
+
+async def test_paused_configuration_has_no_run_follow_and_a_full_queue_lets_it_wait(bench: ExecutorBench) -> None:
+    """Nothing is begun that nobody may begin; what finds no room comes again."""
+    await _fail(bench)
+    assert await _begun(bench, QueueLimits(per_organisation=0, in_all=0)) is None
+    assert await _due(bench) is None, "later"
+    async with bench.pool.connection() as connection:
+        await connection.execute("UPDATE timers SET due_at = now()")
+    replica = await ReplicaTable(bench.pool, bench.store).find(CONFIGURATION)
+    assert replica is not None
+    await bench.hear(ConfigurationPaused(request_id="p", configuration_id=CONFIGURATION, version=2, body=replica.body))
+    assert await _begun(bench) is None
+    assert await _due(bench) is None
+
+
+async def test_cancelled_run_is_followed_by_nothing(bench: ExecutorBench) -> None:
+    """Whoever stops a run of the configuration has none begun by itself afterwards."""
+    await _fail(bench)
+    await bench.request("run-2")
+    await bench.cancel("run-2")
+    assert await _due(bench) is None
