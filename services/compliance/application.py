@@ -18,13 +18,21 @@ from services.compliance.policies import access_of
 from services.compliance.ports import AuditLogReading, Audits
 
 _NOBODY_KNOWS_WHEN = datetime.fromtimestamp(0, UTC)
+TEXT_MAX = 500
+"""Characters of an organisation, id, type or actor: more than any has, and less than an index takes."""
 
 
 def entry_of(service: str, log: str, position: int, body: bytes, arrived: datetime | None) -> Entry:
-    """An event as an entry. What is no envelope is an entry of the platform's log all the same."""
+    """An event as an entry. What is no envelope is an entry of the platform's log all the same.
+
+    So is one with a text that is no id or name of any build's: whoever publishes under a service's key may write
+    anything there, and a table or an index that does not take it would take nothing behind it either.
+    """
     leaf = leaf_hash(body)
     try:
         envelope = decode(body)
+        if not all(_is_short(text) for text in (envelope.organisation, envelope.id, envelope.type, envelope.actor)):
+            raise MalformedEvent("a text is too long, or has what no table takes")
     except MalformedEvent:
         return Entry(
             service=service,
@@ -48,10 +56,14 @@ def entry_of(service: str, log: str, position: int, body: bytes, arrived: dateti
         type=envelope.type,
         happened_at=envelope.time,
         actor=envelope.actor,
-        access=access_of(envelope.type),
+        access=access_of(envelope.type, envelope.data),
         leaf=leaf,
         body=body,
     )
+
+
+def _is_short(text: str) -> bool:
+    return len(text) <= TEXT_MAX and "\0" not in text
 
 
 class AuditDecisions:
