@@ -65,7 +65,10 @@ def begun_unnoted(home: Path) -> set[str]:
 
 def is_trace(home: Path) -> bool:
     """Whether a folder without a layout.json is a platform's home all the same, or what its copies have brought."""
-    return any(_is_there(home / name) for name in ("run/lock", _KEYS[0], CLUSTER))
+    # The lock is a file; a folder of that name has the root of every Linux.
+    return (_is_there(home / "run/lock") and not (home / "run/lock").is_dir()) or any(
+        _is_there(home / name) for name in (_KEYS[0], CLUSTER)
+    )
 
 
 def require_whole(home: Path, begun: Iterable[str], begin_anew: Collection[str] = ()) -> None:

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chassis import sealing
-from chassis.key_checks import KeysOfTenants, add_key_checks, add_key_figures
-from chassis.life.health import Health
+from chassis.key_checks import KeysOfTenants, add_key_checks, add_key_figures, add_keys_of_tenants
+from chassis.life.health import DEGRADED, READY, Health
 from chassis.sealing import Sealer, normalised, prepare_keys_folder
 from chassis.telemetry.instruments import Telemetry
 from contracts import errors
@@ -582,6 +582,32 @@ async def test_list_begun_anew_beside_exchanged_keys_lets_nobody_seal_and_names_
     (folder / "aside").rename(other)
     assert await tenants.look() == ["organisations/policies-only"]
     assert begun.open(ORGANISATION, FIELD, begun.seal(ORGANISATION, FIELD, "x")) == "x"
+
+
+async def test_keys_are_not_doubted_because_all_places_are_taken(folder: Path) -> None:
+    """What users ask at that moment says nothing of a key; a record that does not answer does."""
+    failure: list[PlatformError] = []
+
+    async def names() -> list[str]:
+        if failure:
+            raise failure[0]
+        return []
+
+    async def entries(_of: list[str]) -> dict[str, list[tuple[str, Sealed]]]:
+        return {}
+
+    for has_looked, part, verdict in (
+        (False, "gateway", DEGRADED),
+        (True, "gateway", READY),
+        (True, "postgres", DEGRADED),
+    ):
+        failure.clear()
+        tenants, health = KeysOfTenants(MakingSealer(folder), names, entries), Health("gateway")
+        add_keys_of_tenants(health, tenants)
+        if has_looked:
+            await tenants.look()
+        failure.append(PlatformError(errors.UNAVAILABLE, "not now", part=part))
+        assert (await health.report()).status == verdict, (has_looked, part)
 
 
 async def test_list_that_is_gone_is_whole_again_once_the_record_was_looked_at(folder: Path) -> None:

@@ -64,7 +64,8 @@ def test_folder_with_other_files_is_refused(tmp_path: Path) -> None:
 def test_home_that_has_lost_its_layout_is_gone_on_with_by_command_alone(tmp_path: Path, there: str) -> None:
     """Copies that were put into a new folder are no stranger's files; and nothing is made anew beside them."""
     path = tmp_path / there
-    path.mkdir(parents=True)
+    path.parent.mkdir()
+    path.touch() if there == "run/lock" else path.mkdir()
     for look in (Layout.create, Layout.find):
         with pytest.raises(PlatformError, match="its layout") as refusal:
             look(tmp_path)
@@ -78,6 +79,16 @@ def test_home_that_has_lost_its_layout_is_gone_on_with_by_command_alone(tmp_path
     if there != CLUSTER:
         begun = Layout.create(tmp_path, begin_anew=[LAYOUT, CLUSTER]).remembered.begun
         assert set(begun) == set(STORES)
+
+
+def test_folder_with_a_folder_for_locks_is_no_home(tmp_path: Path) -> None:
+    """As the root of every Linux has one: nothing is gone on with there, by no command."""
+    (tmp_path / "run/lock").mkdir(parents=True)
+    with pytest.raises(PlatformError, match="is no home of a platform"):
+        Layout.find(tmp_path)
+    for begin_anew in ([], [LAYOUT, CLUSTER]):
+        with pytest.raises(PlatformError, match="holds other files"):
+            Layout.create(tmp_path, begin_anew=begin_anew)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to another user")
