@@ -223,7 +223,7 @@ class Sealer:
                 KEYS_UNUSABLE,
                 "the folder of the sealing keys is missing, or was never prepared",
                 field="WEDSYNC_KEYS_DIR",
-                hint="Mount the folder that WEDSYNC_KEYS_DIR names, or restore it from the recovery kit.",
+                hint="Mount the folder that WEDSYNC_KEYS_DIR names, or put it back from its copy.",
             )
 
     def _organisation_folder(self, organisation: str) -> Path:

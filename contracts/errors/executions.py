@@ -147,7 +147,7 @@ KEYS_UNUSABLE = entered(
     503,
     Retry.AFTER_OPERATOR,
     "The encryption keys cannot be used",
-    "Restore the key file from the recovery kit; do not create a new one.",
+    "Put the key file back from its copy (a repository's: from the recovery kit as well); do not create a new one.",
 )
 KEYS_UNREACHABLE = entered(
     "keys-unreachable",
