@@ -10,11 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from faststream.nats import NatsBroker, NatsMessage
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
 from chassis.bus.connection import Connection
+from chassis.bus.faststream_names import NatsBroker, NatsMessage
 from chassis.bus.pull import BoundJetStream, PacedPull
 from chassis.upcasting import read_event
 from contracts.envelope import Envelope, MalformedEvent, decode

@@ -5,12 +5,12 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from faststream.exceptions import NackMessage, RejectMessage
 from nats.aio.msg import Msg
 
 from chassis.bus import deadletters
 from chassis.bus.connection import Connection
 from chassis.bus.delivery import LONGEST_DELAY_SECONDS, delay
+from chassis.bus.faststream_names import NackMessage, RejectMessage
 from chassis.clock import Clock
 from chassis.life.health import Health
 from chassis.record.unanswered import GiveUp

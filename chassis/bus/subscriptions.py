@@ -20,9 +20,6 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from faststream import AckPolicy, BaseMiddleware
-from faststream.exceptions import NackMessage
-from faststream.nats import JStream, NatsMessage, PullSub
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from opentelemetry.trace import SpanKind
@@ -32,6 +29,7 @@ from chassis.bus.connection import Connection
 from chassis.bus.consumer_watch import LOOK_SECONDS, STILL_SECONDS, ConsumerWatch
 from chassis.bus.delivery import Acknowledge, Again, Bury, chance, verdict
 from chassis.bus.failing import Failing
+from chassis.bus.faststream_names import AckPolicy, BaseMiddleware, JStream, NackMessage, NatsMessage, PullSub
 from chassis.bus.giving_up import GivingUp
 from chassis.bus.topology import replay_consumer
 from chassis.clock import Clock, SystemClock
