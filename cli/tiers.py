@@ -148,14 +148,23 @@ def _list(layout: "Layout", *, for_machines: bool) -> int:
         (at, each.organisation, each.repository_id or "unknown", since, state.value)
         for (at, since, each), state in zip(found, shown, strict=True)
     ]
+    # One that nobody was asked about, beyond so many or registered no more, is unknown as well, and no trouble.
+    silent = {
+        at: getattr(each.error, "message", None) or getattr(each.error, "strerror", None) or type(each.error).__name__
+        for at, each in looks.items()
+        if each.error is not None
+    }
     if for_machines:
         names = ("location", "organisation", "repository", "begun", "shows")
-        say_json({"repositories": [dict(zip(names, map(str, row), strict=True)) for row in rows]})
+        repositories = [dict(zip(names, map(str, row), strict=True)) for row in rows]
+        say_json({"repositories": repositories, "unknown": silent})
     else:
+        for at, why in silent.items():
+            say(f"{at}: what it shows is unknown: {why}")
         head = ("LOCATION", "ORGANISATION", "REPOSITORY", "BEGUN (UTC)", "SHOWS")
         for line in columns([head, *((*row[:3], f"{row[3]:%Y-%m-%d %H:%M}", row[4]) for row in rows)], right=()):
             say(line)
-    return ExitCode.OK if set(shown) <= {Shown.THERE, Shown.UNKNOWN} else ExitCode.DEGRADED
+    return ExitCode.OK if not silent and set(shown) <= {Shown.THERE, Shown.UNKNOWN} else ExitCode.DEGRADED
 
 
 def _begin_anew(layout: "Layout", location: str, organisation: str | None, *, is_anyway: bool) -> int:

@@ -53,7 +53,7 @@ _BY_CODE: dict[str, ErrorCode] = {
     "tier-unreachable": errors.TIER_UNREACHABLE,
     "no-usable-tier": errors.TIER_UNREACHABLE,
     "tier-error": errors.TIER_UNREACHABLE,
-    "clock-skewed": errors.TIER_UNREACHABLE,
+    "clock-skewed": errors.TIER_CLOCK_DIFFERS,
     "source-unreachable": errors.SOURCE_UNREACHABLE,
     "source-excluded": errors.SOURCE_EXCLUDED,
     "restore-refused": errors.TARGET_NOT_EMPTY,

@@ -3,6 +3,7 @@
 import http.client
 import os
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import urllib3.exceptions
@@ -31,6 +32,7 @@ from repository.errors import (
     TooFewDescriptors,
     Truncated,
 )
+from repository.ports import SYSTEM_CLOCK
 from repository.tiers.folder.disk import OUT_OF_DESCRIPTORS
 from repository.tiers.retry import TryAgain
 
@@ -82,6 +84,8 @@ _CORRUPTED = {
     "XAmzContentChecksumMismatch",
     "IncompleteBody",
 }
+_SKEW_SECONDS = 15 * 60.0
+"""Signature version 4: "requests must reach the server within 15 minutes of the timestamp"."""
 _SKEWED = {"RequestTimeTooSkewed", "RequestExpired"}
 _BUSY = {
     "ConditionalRequestConflict",
@@ -161,6 +165,8 @@ def _of_answer(error: ClientError, context: dict[str, Any]) -> Exception:
     code = code_of(error)
     metadata = error.response.get("ResponseMetadata", {})
     status = int(metadata.get("HTTPStatusCode", 0))
+    if code == "403" and _is_skewed(metadata.get("HTTPHeaders", {})):
+        code = "RequestTimeTooSkewed"
     context = context | {"answer": code, "status": status}
     if code == "PreconditionFailed" or status == 412:
         return PreconditionFailed()
@@ -182,6 +188,15 @@ def _of_answer(error: ClientError, context: dict[str, Any]) -> Exception:
         failed = TierUnreachable("the server fails", **context)
         return TryAgain(failed, at_least_seconds=_retry_after(metadata.get("HTTPHeaders", {})))
     return LocationInvalid("the server refuses the request", **context)
+
+
+def _is_skewed(headers: Mapping[str, str]) -> bool:
+    """Whether the server's clock differs by more than signatures may: an answer to HEAD has no body, and no reason."""
+    try:
+        server = parsedate_to_datetime(headers.get("date", "")).timestamp()
+    except ValueError:
+        return False
+    return abs(server - SYSTEM_CLOCK.now_ns() / 1e9) > _SKEW_SECONDS
 
 
 def _stores_nothing(error: ClientError, code: str, headers: Mapping[str, str]) -> bool:

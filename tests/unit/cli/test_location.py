@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from chassis.clock import SystemClock
 from chassis.disk import Disk
 from chassis.location import Location
 from chassis.locations import Locations
@@ -330,6 +331,32 @@ def test_tier_that_went_back_is_not_well(tier: Location, layout: Layout, tmp_pat
     assert (found.code, "an older state" in found.detail) == ("tier-vanished", True), found
     found = kept(tier, layout.platform_keys, [whole, Begun("older")])
     assert (found.outcome.value, "of older" in found.detail) == ("unknown", True), found
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_list_of_tiers_says_which_one_did_not_answer(
+    tier: Location,
+    layout: Layout,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    is_there: bool,
+) -> None:
+    """What it shows is unknown: that is no exit code 0, and why is told. One registered no more nobody asks."""
+    register(layout, tier)
+    DirectoryObjectStore(str(tmp_path / "disk" / "whole"), "disk").put(CONFIG_KEY, b"config")
+    now = SystemClock().now()
+    remembered = [("disk", now, Begun("whole", repository_id="r")), ("removed", now, Begun("whole"))]
+    monkeypatch.setattr("deploy.locations.usage.begun", lambda _layout: remembered)
+    if not is_there:
+        (tmp_path / "disk").rename(tmp_path / "aside")
+    code = main(["tiers", "list", "--home", str(layout.home)])
+    said = capsys.readouterr().out
+    assert code == (ExitCode.OK if is_there else ExitCode.DEGRADED), said
+    assert ("disk: what it shows is unknown: " in said) is not is_there
+    assert main(["tiers", "list", "--json", "--home", str(layout.home)]) == code
+    assert list(json.loads(capsys.readouterr().out)["unknown"]) == ([] if is_there else ["disk"])
 
 
 def test_one_tenant_s_loss_is_not_another_s(tier: Location, layout: Layout, tmp_path: Path) -> None:

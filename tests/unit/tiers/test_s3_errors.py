@@ -1,5 +1,6 @@
 """What answers and failures of S3 mean."""
 
+from email.utils import formatdate
 from typing import Any
 
 import pytest
@@ -14,7 +15,17 @@ from botocore.exceptions import (
 )
 from urllib3.exceptions import ProtocolError
 
-from repository.errors import ChecksumMismatch, LocationInvalid, RepositoryError, Retry, TierFull, TierUnreachable
+from repository.errors import (
+    AccessDenied,
+    ChecksumMismatch,
+    ClockSkewed,
+    LocationInvalid,
+    RepositoryError,
+    Retry,
+    TierFull,
+    TierUnreachable,
+)
+from repository.ports import SYSTEM_CLOCK
 from repository.tiers.retry import TryAgain
 from repository.tiers.s3.errors import CredentialsExpired, PreconditionFailed, translated
 
@@ -29,6 +40,17 @@ def answer(status: int, code: str, **headers: str) -> ClientError:
 
 def meaning(error: Exception) -> Exception:
     return translated(error, tier="vault", key="packs/x")
+
+
+@pytest.mark.parametrize(
+    ("ahead", "meant"), [(3600.0, ClockSkewed), (-3600.0, ClockSkewed), (60.0, AccessDenied), (None, AccessDenied)]
+)
+def test_refusal_without_a_reason_is_the_clock_s_where_the_clocks_differ(
+    ahead: float | None, meant: type[RepositoryError]
+) -> None:
+    """An answer to HEAD has no body; its date is the server's."""
+    headers = {} if ahead is None else {"date": formatdate(SYSTEM_CLOCK.now_ns() / 1e9 + ahead, usegmt=True)}
+    assert type(meaning(answer(403, "403", **headers))) is meant
 
 
 @pytest.mark.parametrize(
