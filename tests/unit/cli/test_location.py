@@ -351,11 +351,11 @@ def test_list_of_tiers_says_which_one_did_not_answer(
     monkeypatch.setattr("deploy.locations.usage.begun", lambda _layout: remembered)
     if not is_there:
         (tmp_path / "disk").rename(tmp_path / "aside")
-    code = main(["tiers", "list", "--home", str(layout.home)])
+    code = tiers._list(layout, for_machines=False)
     said = capsys.readouterr().out
     assert code == (ExitCode.OK if is_there else ExitCode.DEGRADED), said
     assert ("disk: what it shows is unknown: " in said) is not is_there
-    assert main(["tiers", "list", "--json", "--home", str(layout.home)]) == code
+    assert tiers._list(layout, for_machines=True) == code
     assert list(json.loads(capsys.readouterr().out)["unknown"]) == ([] if is_there else ["disk"])
 
 
