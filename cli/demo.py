@@ -3,7 +3,8 @@
 It starts the platform where none runs in the home, makes a seeded folder of photos and contracts (or takes
 `--directory`), creates a configuration over the REST API, backs up to four tiers with progress from the
 WebSocket, deletes the local tier, restores from another one with the stand-alone CLI into a new place and once more
-over the REST API, with a second factor, and compares every byte and every attribute of both. Ends with 0 only where all
+over the REST API, with a second factor, and compares every byte and every attribute of both. Beside it a schedule falls
+due, a run is cancelled, and one without its disk is caught up (`cli.demo_by_itself`). Ends with 0 only where all
 compared equal, with 10 where something differs. What was started is stopped.
 """
 
@@ -23,6 +24,7 @@ from cli.options import given
 
 if TYPE_CHECKING:
     from cli.api import ApiClient, Document
+    from cli.demo_by_itself import ByItself, Scenes
     from cli.demo_source import SourceSummary
     from cli.demo_summary import Outcome
     from cli.demo_told import Told
@@ -37,6 +39,8 @@ TARGET = "demo-restored"
 RESTORED_FROM = "cloud primary"
 _WORDS = {
     "source": "the source is made",
+    "begin-by-itself": "a run without its disk goes on",
+    "by-itself": "what comes by itself is waited for",
     "backup": "the backup goes on",
     "restore": "the restore goes on",
     "recovery": "the recovery over the API goes on",
@@ -97,6 +101,7 @@ class Demo:
 
     def perform(self, ready_seconds: float | None) -> "Outcome":
         """Back up, lose, restore, compare. Raises PlatformError where a step fails."""
+        from cli.demo_by_itself import Scenes
         from cli.demo_compare import compare_folders
         from cli.demo_restore import bring_local_tier_back, delete_local_tier, restore
         from cli.demo_summary import Outcome
@@ -107,9 +112,16 @@ class Demo:
         shutil.rmtree(restored, ignore_errors=True)
         with self._timed("source"):
             source, made = self._source()
+        scenes = Scenes(self._layout, self._organisation)
         try:
+            with self._timed("begin-by-itself"):
+                asyncio.run(self._begin(scenes))
+            say("A run without its disk is degraded, the disk is put back, and a schedule falls due in a moment.")
             with self._timed("backup"):
                 execution, watched, told = asyncio.run(self._back_up(source))
+            with self._timed("by-itself"):
+                by_itself = asyncio.run(self._end(scenes, execution["configurationId"]))
+            say("The schedule's run and the catch-up have come by themselves; another run is cancelled.")
             # Said before it is done: a demo that is cut short in between leaves no tier that counts as vanished.
             forget(self._layout, "local", self._organisation)
             deleted = delete_local_tier(self._layout, self._organisation)
@@ -131,6 +143,7 @@ class Demo:
             with self._timed("catch-up"):
                 caught_up = bring_local_tier_back(self._layout, self._organisation)
         finally:
+            scenes.leave()
             if not self._keep:
                 shutil.rmtree(self._layout.demo, ignore_errors=True)
         return Outcome(
@@ -144,6 +157,7 @@ class Demo:
             restored=back,
             recovery=recovery,
             told=told,
+            by_itself=by_itself,
             caught_up=caught_up,
             comparison=comparison,
             platform_ready_seconds=ready_seconds,
@@ -203,6 +217,22 @@ class Demo:
             )
         say("The backup is on all four tiers and was verified there.")
         return execution, watched, told
+
+    async def _begin(self, scenes: "Scenes") -> None:
+        client, proven = self._client(), self._client(second_factor=True)
+        try:
+            await scenes.begin(client, proven)
+        finally:
+            await client.close()
+            await proven.close()
+
+    async def _end(self, scenes: "Scenes", configuration_id: str) -> "ByItself":
+        client, proven = self._client(), self._client(second_factor=True)
+        try:
+            return await scenes.end(client, proven, configuration_id)
+        finally:
+            await client.close()
+            await proven.close()
 
     async def _recover(self, recovery_point_id: str, folder: Path) -> "Document":
         """Restore the point over the API into an empty folder, which is registered for it, and follow it to its end."""

@@ -79,8 +79,13 @@ def _start(layout: Layout) -> "subprocess.Popen[bytes]":
     return spawn(
         Launch(
             argv=(sys.executable, "-P", "-m", "cli", "up", "--home", str(layout.home)),
-            # The demo's receiver is on this machine.
-            environment={"WEDSYNC_NOTIFY_PRIVATE": "true", **os.environ, "PYTHONPATH": python_path()},
+            # The demo's receiver is on this machine, and nobody watches a demo for a quarter of a minute.
+            environment={
+                "WEDSYNC_NOTIFY_PRIVATE": "true",
+                "WEDSYNC_RUN_RETRY_SECONDS": "4",
+                **os.environ,
+                "PYTHONPATH": python_path(),
+            },
             folder=layout.home,
             log=layout.log("demo-platform"),
             death_signal=signal.SIGTERM,

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from cli.api import Document
+from cli.demo_by_itself import ByItself
 from cli.demo_compare import Comparison
 from cli.demo_restore import Command
 from cli.demo_source import SourceSummary
@@ -28,6 +29,7 @@ class Outcome:
     restored: Command
     recovery: Document
     told: Told
+    by_itself: ByItself
     caught_up: Command
     comparison: Comparison
     platform_ready_seconds: float | None
@@ -45,6 +47,7 @@ class Outcome:
             "backupBytesPerSecond": _rate(run["sourceBytes"], self._run_seconds),
             "webSocket": {"facts": self.watched.facts, "progressMessages": self.watched.progress_messages},
             "notification": self.told.document(),
+            "byItself": self.by_itself.document(),
             "deletedTier": {"tier": "local", "bytes": self.deleted_bytes},
             "restore": {
                 "tier": self.restored_from,
@@ -93,6 +96,7 @@ class Outcome:
                 f"{self.watched.progress_messages} messages and {len(self.watched.facts)} facts by WebSocket",
             ],
             ["told", self.told.line()],
+            *self.by_itself.rows(),
             [
                 "restore",
                 f"{duration(self.restored.seconds)} from {self.restored_from}, "

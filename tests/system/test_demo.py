@@ -30,6 +30,7 @@ def test_demo_in_an_empty_home_proves_itself_and_leaves_nothing_running(unstarte
     """
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         unstarted_platform.environment |= {name: "http://127.0.0.1:9", name.lower(): "http://127.0.0.1:9"}
+    del unstarted_platform.environment["WEDSYNC_RUN_RETRY_SECONDS"]
     figures = unstarted_platform.home.parent / "out.json"
     done = _demo(unstarted_platform, "--json", str(figures))
     assert done.returncode == 0, done.stdout + done.stderr
@@ -50,6 +51,15 @@ def test_demo_in_an_empty_home_proves_itself_and_leaves_nothing_running(unstarte
     notified = told["notification"]
     assert (notified["arrived"], notified["kinds"]) == (True, ["backup.started", "backup.completed"])
     assert notified["notification"]["data"]["executionId"] == execution["id"]
+    alone = told["byItself"]
+    assert (alone["scheduled"]["executionType"], alone["scheduled"]["state"]) == ("scheduled", "completed")
+    assert alone["scheduled"]["startedAt"] >= alone["schedule"]["dueAt"]
+    assert alone["cancelled"]["state"] == "cancelled"
+    degraded, caught_up = alone["degraded"], alone["caughtUp"]
+    assert (degraded["degraded"], caught_up["degraded"]) == (True, False)
+    assert (caught_up["executionType"], caught_up["retryOf"]) == ("catch-up", degraded["id"])
+    assert caught_up["startedBy"] == "service:executor"
+    assert next(tier["uploadedBytes"] for tier in caught_up["tiers"] if tier["tier"] == "local") > 0
     classes = {each["contentClass"]: each for each in execution["completionDetails"]["byClass"]}
     assert classes["text"]["storedBytes"] < 0.3 * classes["text"]["newBytes"]
     assert classes["photo"]["storedBytes"] > 0.9 * classes["photo"]["newBytes"]
@@ -76,6 +86,11 @@ def test_demo_on_a_running_platform_takes_a_folder_and_leaves_the_rest_alone(pla
     told = json.loads(figures.read_text())
     assert told["equal"] is True
     assert told["platformReadySeconds"] is None
+    # Here nothing follows by itself: then it is asked for.
+    assert (told["byItself"]["caughtUp"]["executionType"], told["byItself"]["caughtUp"]["degraded"]) == (
+        "manual",
+        False,
+    )
     assert told["source"] == {"path": str(source), "made": None}
     assert sorted((path, path.lstat().st_mtime_ns) for path in source.rglob("*")) == before
     assert (platform.platform.home / "demo" / "restored" / "photos").is_dir()

@@ -5,6 +5,7 @@ An organisation has one repository, complete on each tier (`vault/`).
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Hashable
 from dataclasses import replace
 from datetime import datetime
@@ -210,6 +211,7 @@ class RepositoryBackup:
         self._packs: frozenset[bytes] | None = None
         self._damage = damage
         self._parent_error: RepositoryError | None = None
+        self._brought: Counter[tuple[str, str]] = Counter()
 
     def copy(
         self,
@@ -315,13 +317,15 @@ class RepositoryBackup:
                 return
             with self._lease.upkeep(on_waiting):
                 if self._is_behind(tier):
-                    catch_up(
+                    brought = catch_up(
                         self._repository,
                         tier,
                         lock_until=self._lock_until(tier),
                         check_cancelled=check_cancelled,
                         on_progress=lambda _: self._signs.moved(),
                     )
+                    self._brought[tier.name, "bytes"] += brought.copied_bytes
+                    self._brought[tier.name, "packs"] += brought.copied_packs
         except RepositoryError as error:
             _log.warning("a tier could not be caught up", extra={"tier": tier.name, "code": error.code, **facts(error)})
 
@@ -375,8 +379,8 @@ class RepositoryBackup:
                 required=destination.required,
                 location=destination.location,
                 log_entry=opened.log.state.entry_of[result.snapshot_id],
-                uploaded_bytes=delivered.bytes_sent if delivered else 0,
-                objects=delivered.packs_sent if delivered else 0,
+                uploaded_bytes=self._brought[tier, "bytes"] + (delivered.bytes_sent if delivered else 0),
+                objects=self._brought[tier, "packs"] + (delivered.packs_sent if delivered else 0),
                 seconds=delivered.seconds if delivered else 0.0,
             )
         error = (delivered.error if delivered else None) or opened.error

@@ -10,7 +10,7 @@ from chassis.record.statements import StatementRefused
 from chassis.timers.table import TIMER, Timer, TimerTable
 from contracts.config_events import ConfigurationPaused
 from contracts.configuration import Destination, Tier
-from contracts.executor_events import BackupAccepted, BackupCompleted, BackupFailed, ExecutionType
+from contracts.executor_events import BackupAccepted, BackupCompleted, BackupFailed, ExecutionType, TierUploaded
 from services.executor.adapters.follow_ups import FOLLOW_UP
 from services.executor.adapters.following import FollowingRuns
 from services.executor.adapters.runs import RUNS, RecordedRuns
@@ -65,9 +65,11 @@ async def test_degraded_run_is_caught_up_by_a_run_of_its_own(configured_bench: E
     second.mkdir()
     run = await _begun(bench)
     assert run is not None
-    accepted, *_, whole = await bench.told(run)
+    accepted, *rest, whole = await bench.told(run)
     assert isinstance(accepted, BackupAccepted)
     assert (accepted.execution_type, accepted.retry_of, accepted.follow_up) == (ExecutionType.CATCH_UP, "run-1", 1)
+    (brought,) = [event for event in rest if isinstance(event, TierUploaded) and event.tier is Tier.OFFSITE]
+    assert (brought.uploaded_bytes > 0, brought.objects > 0) == (True, True), "what was caught up is measured"
     assert isinstance(whole, BackupCompleted)
     assert (whole.degraded, set(whole.verified), whole.follow_up_at) == (False, {Tier.LOCAL, Tier.OFFSITE}, None)
     assert await _due(bench) is None
