@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chassis import sealing
+from chassis import key_checks, sealing
 from chassis.key_checks import KeysOfTenants, add_key_checks, add_key_figures, add_keys_of_tenants
 from chassis.life.health import DEGRADED, READY, Health
 from chassis.sealing import Sealer, normalised, prepare_keys_folder
@@ -582,6 +582,48 @@ async def test_list_begun_anew_beside_exchanged_keys_lets_nobody_seal_and_names_
     (folder / "aside").rename(other)
     assert await tenants.look() == ["organisations/policies-only"]
     assert begun.open(ORGANISATION, FIELD, begun.seal(ORGANISATION, FIELD, "x")) == "x"
+
+
+async def test_keys_that_were_tried_are_tried_again_where_they_have_changed(folder: Path) -> None:
+    """Two organisations' folders are exchanged while the process runs, and put back."""
+    sealer, whose = MakingSealer(folder), (ORGANISATION, OTHER)
+    for each in whose:
+        sealer.make_keys(each)
+    boxes = {each: [(FIELD, sealer.seal(each, FIELD, each))] for each in whose}
+    one, other = (folder / "organisations" / each for each in whose)
+
+    async def names() -> list[str]:
+        return [*whose]
+
+    async def entries(of: list[str]) -> dict[str, list[tuple[str, Sealed]]]:
+        return {each: boxes[each] for each in of}
+
+    tenants = KeysOfTenants(sealer, names, entries)
+    for found in ([], [f"organisations/{each}" for each in whose], []):
+        assert await tenants.look() == found
+        one.rename(folder / "aside")
+        other.rename(one)
+        (folder / "aside").rename(other)
+
+
+async def test_organisations_without_keys_are_all_named_however_many_they_are(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An older copy of the folder knows none of them: those that this look does not try lack theirs all the same."""
+    monkeypatch.setattr(key_checks, "TRIED_MAX", 2)
+    whose, asked = [f"org-{number}" for number in range(5)], list[list[str]]()
+
+    async def names() -> list[str]:
+        return whose
+
+    async def entries(of: list[str]) -> dict[str, list[tuple[str, Sealed]]]:
+        asked.append(of)
+        return {}
+
+    assert await KeysOfTenants(MakingSealer(folder), names, entries).look() == [
+        f"organisations/{each}" for each in whose
+    ]
+    assert asked == [whose[:2]]
 
 
 async def test_keys_are_not_doubted_because_all_places_are_taken(folder: Path) -> None:

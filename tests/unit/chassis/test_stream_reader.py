@@ -9,10 +9,11 @@ import pytest
 from chassis.bus.nats_client import QuickClient, RawHeaders
 from chassis.reading import stream_reader
 from chassis.reading.stored import Place, StoredMessage
-from chassis.reading.stream_reader import StreamReader
+from chassis.reading.stream_reader import StreamReader, every_stream
 from chassis.reading.walk import Walk
 from contracts import errors
 from contracts.errors import PlatformError
+from contracts.subjects import SERVICES
 
 _NOTHING = RawHeaders(b"NATS/1.0 404\r\n\r\n")
 _AT = Place("log", 3, 7)
@@ -24,13 +25,18 @@ class _Client:
     def __init__(self) -> None:
         self.on_question: Callable[[bytes], None] = lambda _reply: None
         self.answer: Callable[[bytes, RawHeaders, bytes], None] = lambda *_each: None
+        self.inboxes = 0
 
     def new_inbox(self) -> str:
         return "_INBOX.one"
 
     async def subscribe_raw(self, _subject: str, take: Callable[[bytes, RawHeaders, bytes], None]) -> Any:
         self.answer = take
-        return None
+        self.inboxes += 1
+        return self
+
+    async def unsubscribe(self) -> None:
+        self.inboxes -= 1
 
     async def publish(self, _subject: str, _body: bytes, *, reply: str) -> None:
         self.on_question(reply.encode())
@@ -69,3 +75,21 @@ async def test_hole_is_a_loss_once_the_stream_has_said_so_for_a_while(monkeypatc
         await judge(Walk(_AT, 8), doubt)
     assert lost.value.code is errors.STREAM_MISSING
     assert "position 4" in lost.value.message
+
+
+async def test_inboxes_of_all_readers_are_given_back_however_their_loop_ends() -> None:
+    """A loop that breaks off is begun anew for as long as its process lives, with readers of its own each time."""
+    client = _Client()
+    client.on_question = lambda reply: client.answer(reply, _NOTHING, b"")
+
+    async def loop() -> None:
+        async with every_stream(cast(QuickClient, client)) as readers:
+            for reader in readers.values():
+                await reader.end()
+            assert client.inboxes == len(readers) == len(SERVICES)
+            raise PlatformError(errors.UNAVAILABLE, "broke off")
+
+    for _ in range(2):
+        with pytest.raises(PlatformError, match="broke off"):
+            await loop()
+        assert client.inboxes == 0

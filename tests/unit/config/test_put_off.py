@@ -202,3 +202,20 @@ async def test_days_that_are_left_out_do_not_make_each_change_one_for_the_worse(
     later = (Blackout(starts_at=_BEGIN, ends_at=_BEGIN + timedelta(days=30)),)
     least = body(schedule=Schedule(cron="0 2 * * *", blackouts=later))
     assert await schedules.is_put_off(configuration, least, await schedules.next_run("configuration", least, ""))
+
+
+async def test_move_that_was_proven_is_measured_by_the_run_that_was_told_last() -> None:
+    """The clock was ahead when it was created, and its run was planned anew since: it is not proven once more."""
+    turns = _Turns()
+    schedules = Schedules(turns, _NoWeddings())  # type: ignore[arg-type]  # what is asked of them
+    configuration = Configuration("configuration")
+    daily, rare, more = (body(schedule=Schedule(cron=cron)) for cron in ("0 2 * * *", "0 2 10 * *", "0 2 10,20 * *"))
+    configuration.create(request_id="r", body=daily, next_run_at=_BEGIN + timedelta(days=40))
+    configuration.plan_anew(await schedules.next_run("configuration", daily, ""))
+    assert configuration.awaited == _BEGIN + timedelta(hours=14)
+    becomes = await schedules.next_run("configuration", rare, "")
+    assert await schedules.is_put_off(configuration, rare, becomes)
+    request = _change(configuration, rare)
+    proven = msgspec.structs.replace(request, evidence=Evidence(assurance="aal2", second_factor=True))
+    configuration.change(proven, None, becomes, is_later=True)
+    assert not await schedules.is_put_off(configuration, more, await schedules.next_run("configuration", more, ""))

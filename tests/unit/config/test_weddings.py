@@ -80,13 +80,15 @@ async def test_date_that_cannot_be_read_now_may_be_near() -> None:
     now = datetime(2027, 3, 1, 12, tzinfo=UTC)
     keys = Keys("acme")
     sealer: Sealer = keys  # type: ignore[assignment]  # as above
-    weddings = SealedWeddings(sealer, Health("config"), ManualClock(now))
+    health = Health("config")
+    weddings = SealedWeddings(sealer, health, ManualClock(now))
     schedules = Schedules(Stands(now), weddings)  # type: ignore[arg-type]  # what is asked of them
     assert await schedules.next_run("c", BODY, "acme") == now + timedelta(hours=1)
     keys.unreadable.clear()
     assert await schedules.next_run("c", BODY, "acme") == datetime(2027, 3, 2, 2, tzinfo=UTC)
     keys.unreadable, keys.code = {"acme"}, errors.SEALING_KEY_MISSING
     assert await schedules.next_run("c", BODY, "acme") == datetime(2027, 3, 2, 2, tzinfo=UTC)
+    assert await _reason(health) is None, "what was erased is nobody's to put back"
 
 
 async def test_many_organisations_are_counted() -> None:

@@ -3,13 +3,18 @@
 import asyncio
 import os
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from chassis.life.health import DEGRADED, READY, Health
+from contracts import errors
+from contracts.errors import PlatformError
+from repository.errors import RepositoryError, UnknownKey, WrongKey
 from repository.keys.key_file import KeyFile
 from vault import key_files as module
-from vault.key_files import RepositoryKeys, name_of, note_made, note_opened
+from vault.key_files import RepositoryKeys, expect_newest, name_of, note_made, note_opened
 
 
 @pytest.fixture
@@ -137,3 +142,17 @@ async def test_older_copy_of_a_rotated_key_is_told_though_the_newer_one_has_its_
     assert "newest copy" in (found.hint or "")
     path.write_bytes((keys_dir / "newer.key").read_bytes())
     assert (await health.report()).status == READY
+
+
+@pytest.mark.parametrize("error", [WrongKey("it opens nothing"), UnknownKey("not in the file")])
+def test_key_that_does_not_open_one_tier_costs_that_tier_alone(error: RepositoryError) -> None:
+    """The run goes on to the others, and tells of the one; only where there is none left it does not begin."""
+    tiers, ready = [SimpleNamespace(error=None), SimpleNamespace(error=error)], [object()]
+    repository: Any = SimpleNamespace(tiers=tiers, ready_tiers=lambda: ready)
+    expect_newest("org-a", repository)
+    ready.clear()
+    with pytest.raises(PlatformError) as refused:
+        expect_newest("org-a", repository)
+    assert refused.value.code is errors.KEYS_UNUSABLE
+    tiers.pop()
+    expect_newest("org-a", repository)
