@@ -39,7 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         choices=(
             *("data/postgres", "data/nats/jetstream"),
             *("data/s3/cloud-primary", "data/s3/cloud-secondary", "data/s3/offsite", "data/tiers/local"),
-            *("keys/identity.pem", "keys/platform/MADE"),
+            *("keys/identity.pem", "keys/platform/MADE", "keys/platform/audit-log.key"),
             *("config/locations.json", "config/organisations.json", "config/subscribers.json"),
             "layout.json",
         ),

@@ -48,6 +48,15 @@ def verifier_key(name: str, public: bytes) -> str:
     return f"{name}+{key_id(name, public).hex()}+{base64.b64encode(_ED25519 + public).decode()}"
 
 
+def read_note(note: str) -> Checkpoint:
+    """The checkpoint that a note says, whoever has signed it. Raises ValueError where it is none."""
+    origin, size, root, *_ = note.split("\n")
+    found = Checkpoint(origin, int(size), base64.b64decode(root, validate=True))
+    if not note.startswith(f"{found.text()}\n{_DASH}{origin} "):
+        raise ValueError("it is no checkpoint")
+    return found
+
+
 def is_signed(note: str, checkpoint: Checkpoint, public: bytes) -> bool:
     """Whether a note says this checkpoint, byte for byte, and is signed by the key alone."""
     text, mark, signature = note.partition(f"\n{_DASH}{checkpoint.origin} ")

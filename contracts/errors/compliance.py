@@ -10,3 +10,12 @@ AUDIT_LOG_BEHIND = entered(
     "Nothing is to be done; the request is looked at again by itself. Where it lasts, what keeps the compliance "
     "service is said by wedsync-backup status.",
 )
+
+AUDIT_LOG_PUT_BACK = entered(
+    "audit-log-put-back",
+    503,
+    Retry.AFTER_OPERATOR,
+    "The audit log in the database is not the one that was signed last",
+    "Put the newest copy of the record in its place. Is the record as it is now to go on: wedsync-backup refill "
+    "compliance --new-incarnation (docs/operations.md, section 3). Nothing is appended until then.",
+)

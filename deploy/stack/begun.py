@@ -17,6 +17,7 @@ from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
+from chassis.auditlog.files import KEY
 from chassis.disk import Disk
 from contracts import errors
 from contracts.errors import PlatformError
@@ -25,6 +26,8 @@ IDENTITY = "keys/identity.pem"
 _KEYS = ("keys/secrets.json", IDENTITY, "keys/platform/SEALING-KEYS")
 KEYS_MADE = "keys/platform/MADE"
 """Which sealing keys were ever made; there from the first request of an organisation on."""
+AUDIT_KEY = f"keys/platform/{KEY}"
+"""Signs the audit log; there from the first event on."""
 SEEDS = "keys/nats/*.seed"
 CLUSTER = "data/postgres"
 DATA_SECONDS = 10.0
@@ -42,15 +45,18 @@ STORES = (*S3, LOCAL_TIER)
 _LAST_LOG = "logs/gateway.log"
 """Of the part that is started last: all stores have been made by then."""
 LAYOUT = "layout.json"
-MAY_BE_BEGUN_ANEW = (*DATA, *S3, LOCAL_TIER, IDENTITY, KEYS_MADE, *LISTS, LAYOUT)
+MAY_BE_BEGUN_ANEW = (*DATA, *S3, LOCAL_TIER, IDENTITY, KEYS_MADE, AUDIT_KEY, *LISTS, LAYOUT)
 """What can be made again when that is said (`wedsync-backup up --begin-anew`). Nothing is sealed under the key of the
-identity provider: a new one ends all tokens. A sealing key that is there is noted again once it opens an entry.
+identity provider: a new one ends all tokens. A sealing key that is there is noted again once it opens an entry. What
+the key of the audit log has signed stays verifiable; another one goes on under another name.
 """
 
 
 def begun_in(home: Path, *, known: Collection[str]) -> set[str]:
     """Which keys, lists, and data that nothing starts without, are there by now, beside what is known already."""
-    found = {name for name in (*_KEYS, KEYS_MADE, *DATA, *LISTS) if name not in known and _is_there(home / name)}
+    found = {
+        name for name in (*_KEYS, KEYS_MADE, AUDIT_KEY, *DATA, *LISTS) if name not in known and _is_there(home / name)
+    }
     return found | {str(path.relative_to(home)) for path in home.glob(SEEDS)}
 
 

@@ -28,11 +28,22 @@ from pathlib import Path
 
 import msgspec
 
+from chassis.auditlog.files import ANEW
 from chassis.ids import new_id
 from contracts import errors
 from contracts.errors import PlatformError
 from deploy.misread import misread
-from deploy.stack.begun import CLUSTER, LAYOUT, STORES, begun_in, begun_unnoted, is_trace, keys_missing, require_whole
+from deploy.stack.begun import (
+    AUDIT_KEY,
+    CLUSTER,
+    LAYOUT,
+    STORES,
+    begun_in,
+    begun_unnoted,
+    is_trace,
+    keys_missing,
+    require_whole,
+)
 from deploy.stack.files import require_room, takes_nothing, write_atomically, write_once
 from deploy.stack.state import is_running
 
@@ -136,6 +147,8 @@ class Layout:
                 remembered.stores = {name: mark for name, mark in remembered.stores.items() if name not in begin_anew}
                 layout.remember()
             layout._make_folders()
+            if AUDIT_KEY in begin_anew:
+                (layout.platform_keys / ANEW).touch(mode=0o600)
         except OSError as error:
             if takes_nothing(error):
                 if is_new:

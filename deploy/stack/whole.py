@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from chassis.key_errors import KEY_BYTES
 from chassis.key_files import read_regular
 from chassis.key_notes import MARK, MARK_TEXT, parse
 from chassis.location import entries_of
@@ -20,7 +21,16 @@ from contracts.errors import PlatformError
 from deploy.misread import misread
 from deploy.nats.subscribers import subscribers_of
 from deploy.registered import organisations_of
-from deploy.stack.begun import IDENTITY, KEYS_MADE, LOCATIONS, MAY_BE_BEGUN_ANEW, ORGANISATIONS, SEEDS, SUBSCRIBERS
+from deploy.stack.begun import (
+    AUDIT_KEY,
+    IDENTITY,
+    KEYS_MADE,
+    LOCATIONS,
+    MAY_BE_BEGUN_ANEW,
+    ORGANISATIONS,
+    SEEDS,
+    SUBSCRIBERS,
+)
 from deploy.stack.identity_provider import signing_key
 from deploy.stack.layout import Layout
 from deploy.stack.nats import public_key
@@ -40,11 +50,17 @@ def _notes(content: bytes) -> None:
         raise PlatformError(errors.KEYS_UNUSABLE, "it names none of the keys that were made")
 
 
+def _audit_key(content: bytes) -> None:
+    if len(content) != KEY_BYTES:
+        raise PlatformError(errors.KEYS_UNUSABLE, f"it has {len(content)} bytes in place of {KEY_BYTES}")
+
+
 _READERS: dict[str, Callable[[bytes], object]] = {
     "keys/secrets.json": secrets_of,
     IDENTITY: signing_key,
     f"keys/platform/{MARK}": _mark,
     KEYS_MADE: _notes,
+    AUDIT_KEY: _audit_key,
     LOCATIONS: entries_of,
     ORGANISATIONS: organisations_of,
     SUBSCRIBERS: subscribers_of,

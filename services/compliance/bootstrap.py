@@ -5,7 +5,7 @@ from chassis.bus.subscriptions import Bus
 from chassis.bus.topology import TopologyCheck
 from chassis.bus.use_cases import handlers_of
 from chassis.handling import UseCase
-from chassis.life.health import Health, HealthServer
+from chassis.life.health import DEGRADED, Health, HealthServer
 from chassis.life.runtime import Part, run_service
 from chassis.outbox.relay import Relay
 from chassis.postgres.database import open_pool
@@ -15,6 +15,7 @@ from chassis.record.unanswered import RefusedAs, Unanswered
 from chassis.telemetry.certificates import add_certificate_figures
 from chassis.telemetry.instruments import Telemetry
 from contracts.compliance_events import ComplianceAuditRefused
+from contracts.errors import PlatformError
 from contracts.event import Event
 from contracts.gateway_events import ComplianceAuditRequested
 from services.compliance.adapters.audits import AuditLogLookups, RecordedAudits
@@ -40,6 +41,20 @@ def use_cases(log: AuditLogReading, audits: Audits) -> dict[type[Event], UseCase
     return {ComplianceAuditRequested: AuditDecisions(log, audits).decide}
 
 
+def add_log_checks(health: Health, log: AuditLogTable) -> None:
+    """Not ready while the log cannot be signed; degraded while what was signed last is known to the database alone."""
+
+    async def signing() -> PlatformError | None:
+        await log.look()
+        return None
+
+    async def memory() -> PlatformError | None:
+        return log.not_remembered()
+
+    health.add("audit-log-signing", signing)
+    health.add("audit-log-memory", memory, worst=DEGRADED)
+
+
 async def run(settings: ComplianceSettings) -> int:
     """Append what happens to the audit log and answer audits until told to stop; the exit code."""
     telemetry = Telemetry(SERVICE, otlp_endpoint=settings.otel_endpoint, sample_ratio=settings.otel_sample_ratio)
@@ -56,6 +71,7 @@ async def run(settings: ComplianceSettings) -> int:
     pool = open_pool(dsn, schema, name=SERVICE, max_size=POOL_CONNECTIONS)
     relay = Relay(dsn=dsn, schema=schema, nats=connection, owner=SERVICE, telemetry=telemetry)
     log = AuditLogTable(pool, SigningKey(settings.keys_dir))
+    add_log_checks(health, log)
     follower = AuditLogFollower(log, nats=lambda: connection.client, telemetry=telemetry, health=health)
     bus = Bus(connection, SERVICE, telemetry=telemetry, health=health)
     answering = use_cases(AuditLogLookups(pool), RecordedAudits(store))

@@ -22,6 +22,7 @@ from chassis.location import Location
 from contracts.configuration import Tier
 from deploy.stack import postgres
 from deploy.stack.secrets import read_secrets
+from tests.support.audit_export import PUT_BACK, Auditor
 from tests.support.eventually import eventually
 from tests.support.file_trees import seen
 from tests.support.guide import Shell
@@ -369,20 +370,26 @@ def copies(operator: Operator, source: SavedSource, tmp_path_factory: pytest.Tem
 
 
 async def test_copy_of_the_record_is_put_back(
-    operator: Operator, source: SavedSource, copies: tuple[Path, Path]
+    operator: Operator, source: SavedSource, copies: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    """Section 13: what was recorded since the copy is lost, and told; the record goes on from there by its command."""
+    """Section 13: what was recorded since the copy is lost, and told; the record goes on from there by its command.
+
+    So does the audit log, under another name: a checkpoint of what is lost is contradicted by nothing.
+    """
     layout, (_, record) = operator.platform.layout, copies
     assert (await source.ended(await source.execute()))["state"] == "completed"
+    auditor = Auditor(operator.shell)
 
     _stop(operator)
     layout.postgres_data.rename(layout.home.parent / "aside")
     assert operator.types(f"cp -a '{record}' \"$WEDSYNC_HOME/data/postgres\"").returncode == 0
     assert operator.types("wedsync-backup up --detach").returncode == 4
     await eventually(lambda: "stream-of-another-log" in operator.types("wedsync-backup status").stdout, every=0.5)
+    assert "audit-log-put-back" in operator.types("wedsync-backup status").stdout
     plain = operator.types("wedsync-backup refill all")
     assert plain.returncode == 1, plain.stdout + plain.stderr
     assert "permitted" not in plain.stdout
+    assert "the audit log in the database is not the one that was signed last" in plain.stderr
     for service in ("gateway", "executor"):
         assert f"the stream BACKUP_{service.upper()}: " in plain.stderr
         assert f"wedsync-backup refill {service} --new-incarnation" in plain.stderr
@@ -391,13 +398,19 @@ async def test_copy_of_the_record_is_put_back(
     again = await source.ended(await source.execute())
     assert (again["state"], again["newBytes"]) == ("completed", 0), again
     await operator.is_well()
+    code, said = auditor.verifies(tmp_path)
+    assert (code, "are not in this log" in said, "put back on" in said) == (PUT_BACK, True, True), said
 
 
 async def test_machine_is_made_again_from_the_copies(
-    operator: Operator, source: SavedSource, copies: tuple[Path, Path]
+    operator: Operator, source: SavedSource, copies: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    """Section 6: of all that was there, two copies and one tier are left. The registered source is known, too."""
+    """Section 6: of all that was there, two copies and one tier are left. The registered source is known, too.
+
+    Neither copy knows what was signed since; the command says so, and a checkpoint of that is contradicted by nothing.
+    """
     layout, (keys, record) = operator.platform.layout, copies
+    auditor = Auditor(operator.shell)
     _stop(operator)
     lost = layout.home.rename(layout.home.with_name("lost"))
     layout.local_tier.parent.mkdir(parents=True)
@@ -417,16 +430,24 @@ async def test_machine_is_made_again_from_the_copies(
     assert (run["state"], run["degraded"], run["newBytes"]) == ("completed", False, 0), run
     assert operator.types("wedsync-backup deadletters accept-loss --reason 'gone with the machine'").returncode == 0
     await operator.is_well()
+    code, said = auditor.verifies(tmp_path)
+    assert (code, "are not in this log" in said) == (PUT_BACK, True), said
 
 
-async def test_lost_record_begins_anew_behind_the_old_events(operator: Operator, source: SavedSource) -> None:
+async def test_lost_record_begins_anew_behind_the_old_events(
+    operator: Operator, source: SavedSource, tmp_path: Path
+) -> None:
     """Section 6: Postgres is gone. The configuration is entered again, and its next run uploads nothing anew."""
     layout = operator.platform.layout
+    auditor = Auditor(operator.shell)
     _stop(operator)
     layout.postgres_data.rename(layout.data / "postgres-aside")
     begun = operator.types("wedsync-backup up --detach --begin-anew data/postgres")
     assert begun.returncode in (0, 4), begun.stdout + begun.stderr
-    refilled = operator.types("wedsync-backup refill all")
+    refused = operator.types("wedsync-backup refill all")
+    assert (refused.returncode, "audit-log-put-back" in refused.stderr) == (1, True), refused.stderr
+    assert "wedsync-backup refill all --new-incarnation" in refused.stderr
+    refilled = operator.types("wedsync-backup refill all --new-incarnation")
     assert refilled.returncode == 0, refilled.stdout + refilled.stderr
     # Nothing is remembered of the organisation, and its tiers are whole: it begins with nothing by no order.
     anew = f"wedsync-backup tiers begin-anew cloud-primary --organisation {operator.platform.organisation}"
@@ -437,3 +458,5 @@ async def test_lost_record_begins_anew_behind_the_old_events(operator: Operator,
     assert (run["state"], run["degraded"]) == ("completed", False), run
     assert run["newBytes"] == 0, run
     await operator.is_well()
+    code, said = auditor.verifies(tmp_path)
+    assert (code, "entries after 0 of" in said) == (PUT_BACK, True), said

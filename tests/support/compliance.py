@@ -1,7 +1,7 @@
 """An audit log on real parts: tables in Postgres, the streams of all services on NATS."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, LiteralString
@@ -23,6 +23,18 @@ from services.compliance.bootstrap import POOL_CONNECTIONS, SERVICE
 from tests.support.gateway import Facts
 from tests.support.nats_server import NatsServer
 from tests.support.postgres_server import PostgresServer, SchemaAccess
+
+TABLES = (
+    "audit_entries",
+    "audit_logs",
+    "audit_tiles",
+    "audit_checkpoints",
+    "audit_streams",
+    "audit_signer",
+    "audit_generations",
+    "audit_openings",
+    "audit_restarts",
+)
 
 
 @dataclass
@@ -52,6 +64,32 @@ class AuditBench:
     async def catch_up(self) -> None:
         """Have everything appended that was published."""
         await self.follower().catch_up()
+
+    def copy(self) -> dict[str, list[bytes]]:
+        """The tables as they are: what a copy of the database has of them."""
+        with self._admin() as admin:
+            return {table: list(self._copied(admin, f"COPY {table} TO STDOUT")) for table in TABLES}
+
+    def put_back(self, copy: Mapping[str, Sequence[bytes]]) -> None:
+        """Have the tables as they were, below whoever runs."""
+        with self._admin() as admin:
+            admin.execute("SET session_replication_role = replica")  # what refuses changes is no help here
+            for table, lines in copy.items():
+                admin.execute(SQL("DELETE FROM {}").format(Identifier(table)))
+                with admin.cursor().copy(SQL("COPY {} FROM STDIN").format(Identifier(table))) as into:
+                    for line in lines:
+                        into.write(line)
+
+    @staticmethod
+    def _copied(admin: psycopg.Connection[Any], statement: str) -> Iterator[bytes]:
+        with admin.cursor().copy(statement.encode()) as rows:
+            yield from map(bytes, rows)
+
+    @contextmanager
+    def _admin(self) -> Iterator[psycopg.Connection[Any]]:
+        with psycopg.connect(self.access.admin_dsn) as admin:
+            admin.execute(SQL("SET search_path TO {}").format(Identifier(self.access.schema)))
+            yield admin
 
     def rows(self, statement: LiteralString, *values: Any) -> list[tuple[Any, ...]]:
         """What a statement finds, as the service's own role."""

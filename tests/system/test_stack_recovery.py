@@ -142,7 +142,7 @@ async def test_lost_record_begins_anew_behind_the_old_one_s_events(own_platform:
         assert "not all of it is ready" in up.stdout
         assert "stream-of-another-log" in up.stdout
         assert own_platform.status()[0] == ExitCode.DEGRADED
-        refilled = own_platform.command("refill", "all", "--timeout", "90")
+        refilled = own_platform.command("refill", "all", "--new-incarnation", "--timeout", "90")
         assert refilled.returncode == 0, refilled.stdout + refilled.stderr
         assert "read models: caught up" in refilled.stdout
         async with own_platform.client() as client:

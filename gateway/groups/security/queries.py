@@ -22,6 +22,7 @@ from gateway.groups.security.resources import (
     AuditConsistency,
     AuditEntries,
     AuditEntry,
+    AuditGeneration,
     AuditLog,
     AuditProof,
     Outcome,
@@ -39,9 +40,19 @@ _ACCESSES: LiteralString = """
     WHERE e.organisation = %s AND e.access IS NOT NULL
 """
 _LOG: LiteralString = """
-    SELECT l.size, c.root, c.note, s.public_key FROM {audit}.audit_logs l
-    JOIN {audit}.audit_checkpoints c USING (organisation, size) CROSS JOIN {audit}.audit_signer s
+    SELECT l.size, c.root, coalesce(o.note, c.note), g.since, g.public_key FROM {audit}.audit_logs l
+    JOIN {audit}.audit_checkpoints c USING (organisation, size)
+    LEFT JOIN LATERAL (
+        SELECT generation, note FROM {audit}.audit_openings
+        WHERE organisation = l.organisation AND size = l.size ORDER BY generation DESC LIMIT 1
+    ) o ON true
+    JOIN {audit}.audit_generations g ON g.number = coalesce(o.generation, c.generation)
     WHERE l.organisation = %s
+"""
+_GENERATIONS: LiteralString = """
+    SELECT o.size, o.note, g.since, g.public_key FROM {audit}.audit_openings o
+    JOIN {audit}.audit_generations g ON g.number = o.generation
+    WHERE o.organisation = %s ORDER BY g.number
 """
 _ENTRIES: LiteralString = """
     SELECT place, body FROM (
@@ -166,26 +177,41 @@ class SecurityQueries:
 
     async def log(self, organisation: str) -> AuditLog:
         """How the log is now."""
-        async with self._reading(organisation) as database:
+        async with self._reading(organisation) as database, database.transaction():
+            await database.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             row = await self._one(database, _LOG, organisation)
-        origin = origin_of(organisation)
-        if row is None:
-            return AuditLog(origin=origin, size=0, root_hash=_text(EMPTY_ROOT), checkpoint=None, verifier_key=None)
-        size, root, note, public = row
+            generations = await self._generations(database, organisation)
+        size, root, note, since, public = row or (0, EMPTY_ROOT, None, "", None)
+        origin = origin_of(organisation, since)
         return AuditLog(
             origin=origin,
             size=size,
             root_hash=_text(root),
             checkpoint=note,
-            verifier_key=verifier_key(origin, bytes(public)),
+            verifier_key=None if public is None else verifier_key(origin, bytes(public)),
+            generations=generations,
         )
+
+    async def _generations(self, database: Database, organisation: str) -> list[AuditGeneration]:
+        found = await database.execute(self._of_log(_GENERATIONS), (organisation,))
+        return [
+            AuditGeneration(
+                origin=origin_of(organisation, since),
+                since=datetime.fromisoformat(since),
+                start=size,
+                checkpoint=note,
+                verifier_key=verifier_key(origin_of(organisation, since), bytes(public)),
+            )
+            for size, note, since, public in await found.fetchall()
+        ]
 
     async def entries(self, organisation: str, begin: int, limit: int) -> AuditEntries:
         """Entries from a place on, of at most `PAGE_BYTES_MAX`. Raises NOT_FOUND where it is behind the end."""
         async with self._reading(organisation) as database, database.transaction():
             await database.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             row = await self._one(database, _LOG, organisation)
-            size, _, note, public = row or (0, EMPTY_ROOT, None, None)
+            size, _, note, since, public = row or (0, EMPTY_ROOT, None, "", None)
+            generations = await self._generations(database, organisation)
             if begin > size:
                 raise _not_there(f"the log has {size} entries")
             found = await database.execute(self._of_log(_ENTRIES), (organisation, begin, limit, PAGE_BYTES_MAX))
@@ -195,7 +221,8 @@ class SecurityQueries:
             items=items,
             next=following if following < size else None,
             checkpoint=note,
-            verifier_key=None if public is None else verifier_key(origin_of(organisation), bytes(public)),
+            verifier_key=None if public is None else verifier_key(origin_of(organisation, since), bytes(public)),
+            generations=generations,
         )
 
     async def proof(self, organisation: str, index: int, size: int | None) -> AuditProof:

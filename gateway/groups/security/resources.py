@@ -52,11 +52,26 @@ class Access(Resource, frozen=True, kw_only=True):
 Base64 = Annotated[str, Meta(description="Base64, with padding")]
 
 
+class AuditGeneration(Resource, frozen=True, kw_only=True):
+    """A name under which the log goes on since its record was put back to an earlier time, or its key was begun anew.
+
+    `since`: when. `start`: so many entries of the log as it was signed before are in it; later ones of then are not.
+    `checkpoint`: the signed note of these entries under the name. `verifierKey`: of whoever signs since.
+    """
+
+    origin: str
+    since: Timestamp
+    start: int
+    checkpoint: str
+    verifier_key: str
+
+
 class AuditLog(Resource, frozen=True, kw_only=True):
     """The organisation's audit log as it is now.
 
     `origin`: what it is called. `size`: how many entries it has. `checkpoint`: the signed note about them, null while
     there are none. `verifierKey`: the public key, as C2SP's signed notes write it; keep it somewhere else.
+    `generations`: the later ones, where the record was put back once; empty of a log that only grew.
     """
 
     origin: str
@@ -64,6 +79,7 @@ class AuditLog(Resource, frozen=True, kw_only=True):
     root_hash: Base64
     checkpoint: str | None
     verifier_key: str | None
+    generations: list[AuditGeneration] = msgspec.field(default_factory=list)
 
 
 class AuditEntry(Resource, frozen=True, kw_only=True):
@@ -76,13 +92,14 @@ class AuditEntry(Resource, frozen=True, kw_only=True):
 class AuditEntries(Resource, frozen=True, kw_only=True):
     """Entries in the order of the log. `next`: where the next page begins; null where the log ends.
 
-    `checkpoint`, `verifierKey`: as of the log. Pages one after the other, a line each, are an export.
+    `checkpoint`, `verifierKey`, `generations`: as of the log. Pages one after the other, a line each, are an export.
     """
 
     items: list[AuditEntry]
     next: int | None
     checkpoint: str | None
     verifier_key: str | None
+    generations: list[AuditGeneration] = msgspec.field(default_factory=list)
 
 
 class AuditProof(Resource, frozen=True, kw_only=True):

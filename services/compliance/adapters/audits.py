@@ -41,9 +41,10 @@ _ENDS = """
         (SELECT count(*) FROM audit_entries WHERE organisation = %s)
 """
 _CHECKPOINTS = """
-    SELECT size, root, note, public_key FROM audit_checkpoints CROSS JOIN audit_signer
-    WHERE organisation = %(organisation)s AND size <= %(size)s
-        AND (size %% %(sparse)s = 0 OR size > %(size)s - %(sparse)s) ORDER BY size
+    SELECT c.size, root, note, public_key, since
+    FROM audit_checkpoints c JOIN audit_generations g ON g.number = generation
+    WHERE organisation = %(organisation)s AND c.size <= %(size)s
+        AND (c.size %% %(sparse)s = 0 OR c.size > %(size)s - %(sparse)s) ORDER BY c.size
 """
 
 
@@ -119,7 +120,7 @@ async def _checked(database: AsyncConnection[Any], organisation: str, size: int,
     until = size if covered is None else covered
     values = {"organisation": organisation, "size": until, "sparse": SPARSE}
     found = await (await database.execute(_CHECKPOINTS, values)).fetchall()
-    signed = {at: _Signed(bytes(root), note, bytes(public)) for at, root, note, public in found}
+    signed = {at: _Signed(bytes(root), note, bytes(public), since) for at, root, note, public, since in found}
     if not hashes:
         return LogStanding(size, signed[size].root if size in signed else None, 0)
     edge, root, broken = Edge(), None, ""
@@ -141,11 +142,12 @@ async def _checked(database: AsyncConnection[Any], organisation: str, size: int,
 
 
 class _Signed(NamedTuple):
-    """What a checkpoint says, and whose key is the platform's."""
+    """What a checkpoint says, whose key was the platform's then, and since when its generation is one."""
 
     root: bytes
     note: str
     public: bytes
+    since: str
 
 
 def _broken_entry(place: int, body: bytes, columns: Sequence[Any]) -> str:
@@ -165,7 +167,7 @@ def _broken_checkpoint(organisation: str, edge: Edge, signed: Mapping[int, _Sign
         return ""
     if edge.root() != checkpoint.root:
         return f"the first {edge.size} entries are not those that were signed"
-    said = Checkpoint(origin_of(organisation), edge.size, checkpoint.root)
+    said = Checkpoint(origin_of(organisation, checkpoint.since), edge.size, checkpoint.root)
     if not is_signed(checkpoint.note, said, checkpoint.public):
         return f"the checkpoint of {edge.size} entries is not signed by the platform's key"
     return ""

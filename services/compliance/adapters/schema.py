@@ -4,14 +4,31 @@ The audit log. Of the platform, whose `organisation` is the empty text, and of e
 log (`chassis.auditlog`). `audit_entries`: every event that was published, its bytes as they were, sealed fields as
 well, in the order of `number`, its place in the platform's log; `place` is the one in its organisation's.
 `audit_tiles`: the hashes. `audit_checkpoints`: what was signed. `audit_streams`: how far each service's stream was
-taken in, and which log an operator has said to be its record. `audit_signer`: whose key signs.
+taken in, and which log an operator has said to be its record.
 
-Entries and checkpoints are never changed nor deleted, by the service's own role neither: a trigger refuses it.
+`audit_generations`: under which names it was signed, one after the other, and by whose key. A log that was put back
+to an earlier time goes on under another name, `since` the instant when that was said; `earlier` is the last that is
+known to have been signed of the platform's before (`audit_signer`, for builds that know one generation alone, names the
+first one's key). `audit_openings`: what each log was when a later generation began,
+signed under its name. `audit_restarts`: that an operator has said that the record, as it is now, is the record.
+
+Entries, checkpoints, generations and openings are never changed nor deleted, by the service's own role neither: a
+trigger refuses it.
 """
 
 from typing import LiteralString
 
-READ_BY = {"gateway": ("audit_entries", "audit_logs", "audit_tiles", "audit_checkpoints", "audit_signer")}
+READ_BY = {
+    "gateway": (
+        "audit_entries",
+        "audit_logs",
+        "audit_tiles",
+        "audit_checkpoints",
+        "audit_signer",
+        "audit_generations",
+        "audit_openings",
+    )
+}
 """What the roles of other services may read of these tables, and no more."""
 
 STATEMENTS: tuple[LiteralString, ...] = (
@@ -71,5 +88,31 @@ STATEMENTS: tuple[LiteralString, ...] = (
     """CREATE TRIGGER entries_stay BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_entries
         FOR EACH STATEMENT EXECUTE FUNCTION keep_as_it_is()""",
     """CREATE TRIGGER checkpoints_stay BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_checkpoints
+        FOR EACH STATEMENT EXECUTE FUNCTION keep_as_it_is()""",
+    """CREATE TABLE audit_generations (
+        number integer PRIMARY KEY,
+        since text NOT NULL UNIQUE,
+        began_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        size bigint NOT NULL,
+        public_key bytea NOT NULL,
+        earlier text,
+        restart bigint NOT NULL DEFAULT 0
+    )""",
+    "INSERT INTO audit_generations (number, since, size, public_key) SELECT 1, '', 0, public_key FROM audit_signer",
+    "ALTER TABLE audit_checkpoints ADD COLUMN generation integer NOT NULL DEFAULT 1",
+    """CREATE TABLE audit_openings (
+        generation integer NOT NULL,
+        organisation text NOT NULL,
+        size bigint NOT NULL,
+        note text NOT NULL,
+        PRIMARY KEY (organisation, generation)
+    )""",
+    """CREATE TABLE audit_restarts (
+        number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        said_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    )""",
+    """CREATE TRIGGER generations_stay BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_generations
+        FOR EACH STATEMENT EXECUTE FUNCTION keep_as_it_is()""",
+    """CREATE TRIGGER openings_stay BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_openings
         FOR EACH STATEMENT EXECUTE FUNCTION keep_as_it_is()""",
 )

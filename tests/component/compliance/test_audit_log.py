@@ -9,6 +9,7 @@ import pytest
 from psycopg.sql import SQL, Identifier
 
 from chassis.auditlog import tree
+from chassis.auditlog.files import KEY
 from chassis.auditlog.tree import TileId
 from chassis.life.health import Health
 from chassis.reading.stored import Place
@@ -21,7 +22,7 @@ from contracts.executor_events import BackupAccepted
 from contracts.gateway_events import AccessDenied, BackupRequested
 from contracts.samples import sample_event
 from services.compliance.adapters.log import AuditLogTable, announce_record
-from services.compliance.adapters.signing import FILE
+from services.compliance.bootstrap import add_log_checks
 from tests.support.compliance import AuditBench, audit_bench
 from tests.support.nats_server import NatsServer
 from tests.support.postgres_server import PostgresServer
@@ -205,7 +206,7 @@ async def test_nothing_is_signed_by_another_key(audit: AuditBench) -> None:
     """Missing, cut or exchanged: nothing is appended, and the file is named. With its copy it goes on."""
     await audit.facts.publish(EVENTS[2], organisation="org-a")
     await audit.catch_up()
-    path = audit.keys_dir / FILE
+    path = audit.keys_dir / KEY
     key = path.read_bytes()
     assert path.stat().st_mode & 0o777 == 0o600
     await audit.facts.publish(EVENTS[2], organisation="org-a")
@@ -213,10 +214,20 @@ async def test_nothing_is_signed_by_another_key(audit: AuditBench) -> None:
         path.unlink(missing_ok=True)
         if broken is not None:
             path.write_bytes(broken)
+            path.chmod(0o600)
         with pytest.raises(PlatformError) as refused:
             await audit.catch_up()
-        assert (refused.value.code, FILE in refused.value.hint) == (errors.KEYS_UNUSABLE, True)
+        assert (refused.value.code, KEY in refused.value.hint) == (errors.KEYS_UNUSABLE, True)
         assert len(audit.rows(LOG, "org-a")) == 1
     path.write_bytes(key)
+    path.chmod(0o640)
+    health = Health("compliance")
+    add_log_checks(health, audit.log())
+    found = [each for each in (await health.report()).checks if each.status != "ready"]
+    assert [(each.name, each.code, "0640" in (each.reason or "")) for each in found] == [
+        ("audit-log-signing", errors.KEYS_UNUSABLE.code, True)
+    ]
+    path.chmod(0o600)
+    assert (await health.report()).status == "ready"
     await audit.catch_up()
     assert len(audit.rows(LOG, "org-a")) == 2

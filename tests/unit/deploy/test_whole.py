@@ -28,6 +28,7 @@ KEYS = (
     "keys/nats/gateway.seed",
     "keys/platform/SEALING-KEYS",
     "keys/platform/MADE",
+    "keys/platform/audit-log.key",
 )
 LISTS = ("config/organisations.json", "config/subscribers.json", "config/locations.json")
 
@@ -41,6 +42,7 @@ def pattern(tmp_path_factory: pytest.TempPathFactory) -> Path:
     platform.prepare(layout)
     nats.make_seeds(layout)
     Sealer(layout.platform_keys).make_keys("acme")
+    (layout.platform_keys / "audit-log.key").write_bytes(bytes(32))
     layout.note_begun()
     return layout.home
 
@@ -190,3 +192,18 @@ async def test_credentials_of_one_place_are_told_and_stop_nothing(
     assert await told() == []
     _half(layout.credentials / "offsite.json")
     assert "down, then up, writes the platform's own anew" in (await told())[0]
+
+
+async def test_key_of_the_audit_log_that_is_gone_is_missed_and_begun_anew_by_command(layout: Layout) -> None:
+    """At once, and at the start; who makes another one is the service, which is told so by a mark."""
+    key, mark = layout.platform_keys / "audit-log.key", layout.platform_keys / "audit-log.anew"
+    key.unlink()
+    (told,) = [place.reason or "" for place in await Places(layout).look() if place.name == "keys"]
+    assert "wedsync-backup up --begin-anew keys/platform/audit-log.key" in told
+    with pytest.raises(PlatformError, match=r"keys/platform/audit-log\.key") as refused:
+        Layout.create(layout.home)
+    assert "wedsync-backup up --begin-anew keys/platform/audit-log.key" in refused.value.hint
+    assert not mark.exists()
+    Layout.create(layout.home, begin_anew=["keys/platform/audit-log.key"])
+    assert (mark.exists(), key.exists()) == (True, False)
+    Layout.create(layout.home)

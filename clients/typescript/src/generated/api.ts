@@ -1273,13 +1273,15 @@ export interface components {
          * AuditEntries
          * @description Entries in the order of the log. `next`: where the next page begins; null where the log ends.
          *
-         *     `checkpoint`, `verifierKey`: as of the log. Pages one after the other, a line each, are an export.
+         *     `checkpoint`, `verifierKey`, `generations`: as of the log. Pages one after the other, a line each, are an export.
          */
         AuditEntries: {
             items: components["schemas"]["AuditEntry"][];
             next: number | null;
             checkpoint: string | null;
             verifierKey: string | null;
+            /** @default [] */
+            generations: components["schemas"]["AuditGeneration"][];
         };
         /**
          * AuditEntry
@@ -1291,11 +1293,27 @@ export interface components {
             leaf: string;
         };
         /**
+         * AuditGeneration
+         * @description A name under which the log goes on since its record was put back to an earlier time, or its key was begun anew.
+         *
+         *     `since`: when. `start`: so many entries of the log as it was signed before are in it; later ones of then are not.
+         *     `checkpoint`: the signed note of these entries under the name. `verifierKey`: of whoever signs since.
+         */
+        AuditGeneration: {
+            origin: string;
+            /** Format: date-time */
+            since: string;
+            start: number;
+            checkpoint: string;
+            verifierKey: string;
+        };
+        /**
          * AuditLog
          * @description The organisation's audit log as it is now.
          *
          *     `origin`: what it is called. `size`: how many entries it has. `checkpoint`: the signed note about them, null while
          *     there are none. `verifierKey`: the public key, as C2SP's signed notes write it; keep it somewhere else.
+         *     `generations`: the later ones, where the record was put back once; empty of a log that only grew.
          */
         AuditLog: {
             origin: string;
@@ -1304,6 +1322,8 @@ export interface components {
             rootHash: string;
             checkpoint: string | null;
             verifierKey: string | null;
+            /** @default [] */
+            generations: components["schemas"]["AuditGeneration"][];
         };
         /**
          * AuditProof

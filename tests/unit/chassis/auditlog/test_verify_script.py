@@ -153,3 +153,86 @@ def test_key_that_is_none_is_refused(tmp_path: Path, key: str) -> None:
     """Whatever was copied wrongly."""
     code, said = verify(tmp_path, pages(), key=key)
     assert (code, "verifier key is none" in said) == (1, True), said
+
+
+LATER, LATEST = "2026-11-28T08:00:00Z", "2026-11-29T08:00:00Z"
+NEW = verifier_key(f"{ORIGIN}/since/{LATEST}", public_bytes(OTHER.public_key()))
+
+
+def note_of(leaves: Sequence[bytes], since: str, key: Ed25519PrivateKey = KEY) -> str:
+    """A checkpoint under a later name."""
+    edge = Edge()
+    edge.append(map(leaf_hash, leaves))
+    return signed(Checkpoint(f"{ORIGIN}/since/{since}" if since else ORIGIN, edge.size, edge.root()), key)
+
+
+BEFORE = [*LEAVES[:3], leaf("run/3", 1), leaf("run/3", 2), leaf("run/3", 3)]
+"""What was signed at first: it was put back to three entries, and went on as `LEAVES`."""
+
+
+def put_back(*later: tuple[str, int, Ed25519PrivateKey], key: Ed25519PrivateKey = KEY) -> list[dict[str, Any]]:
+    """An export of a log that was put back to so many entries: its last checkpoint is of the latest generation."""
+    export = pages()
+    for page in export:
+        page["generations"] = [{"checkpoint": note_of(LEAVES[:start], since, by)} for since, start, by in later]
+    export[0]["checkpoint"], export[1]["checkpoint"] = (
+        note_of(leaves, later[-1][0], later[-1][2]) for leaves in (LEAVES[:4], LEAVES)
+    )
+    return export
+
+
+@pytest.mark.parametrize(
+    ("kept", "code", "told"),
+    [
+        ((), 0, "since 2026-11-28T08:00:00Z it goes on behind 3 entries"),
+        ((note(BEFORE[:2]), note(BEFORE[:3])), 0, "verified: 5 entries"),
+        ((note(BEFORE[:4]), note(BEFORE)), 3, "entries after 3 of what was signed at first are not in this log"),
+        ((note(BEFORE[:5]),), 3, "put back on 2026-11-28T08:00:00Z"),
+        ((note_of(LEAVES[:4], LATER),), 0, "verified: 5 entries"),
+        ((note(LEAVES[1:3]),), 1, "first 2 entries are not those that were signed"),
+        ((note(BEFORE), note([*BEFORE[:5], LEAVES[4]])), 1, "contradict each other, both of 6 entries"),
+        ((note_of(BEFORE[:4], LATER),), 1, "contradict each other, both of 4 entries"),
+        ((note_of(BEFORE, LATER),), 1, "a checkpoint counts 6 entries, and the export has 5"),
+        ((note_of(BEFORE[:2], "2026-11-27T08:00:00Z"),), 3, "what was signed since 2026-11-27T08:00:00Z"),
+    ],
+    ids=[
+        "none kept",
+        "of before",
+        "of what is lost",
+        "of the same size",
+        "of after",
+        "another beginning",
+        "two of before",
+        "two of after",
+        "shorter than after",
+        "put back twice",
+    ],
+)
+def test_log_that_was_put_back_is_no_forgery(tmp_path: Path, kept: Sequence[str], code: int, told: str) -> None:
+    """What was signed at first holds up to there, what is lost is told; a contradiction within one name stays one."""
+    found, said = verify(tmp_path, put_back((LATER, 3, KEY)), *kept)
+    assert (found, told in said) == (code, True), said
+
+
+def test_generation_that_is_not_shown_helps_nobody(tmp_path: Path) -> None:
+    """Without its opening what was signed at first is compared with all entries; a name that nobody signed is none."""
+    export = put_back((LATER, 3, KEY))
+    for page in export:
+        del page["generations"]
+    code, said = verify(tmp_path, export, note(BEFORE[:5]))
+    assert (code, "first 5 entries are not those" in said) == (1, True), said
+    code, said = verify(tmp_path, put_back((LATER, 3, OTHER)))
+    assert (code, "no signature of this key" in said) == (1, True), said
+
+
+def test_new_key_signs_from_its_beginning_on(tmp_path: Path) -> None:
+    """It is given beside the old one, which signs nothing any more; without it nothing is believed."""
+    export = put_back((LATER, 2, KEY), (LATEST, 3, OTHER))
+    path, options = tmp_path / "both.jsonl", ["--key", VERIFIER, "--key", NEW]
+    path.write_text("".join(f"{json.dumps(page)}\n" for page in export), encoding="utf-8")
+    command = [sys.executable, "-I", str(SCRIPT), *options, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, "verified: 5 entries" in done.stdout) == (0, True), done.stderr
+    assert verify(tmp_path, export)[0] == 1
+    code, said = verify(tmp_path, put_back((LATER, 2, KEY), (LATEST, 3, KEY)), key=NEW)
+    assert (code, "and the key is of" in said) == (1, True), said
