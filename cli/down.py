@@ -55,8 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
     begun = time.monotonic()
     processes = [*state.leftovers, *(part.process for part in state.parts if part.process is not None)]
     asked_seconds = stop_asked(layout.stop_file, state.supervisor)
-    state.supervisor.send(signal.SIGTERM)
-    # Who kills has waited already, where somebody has asked before; its second word lets the supervisor kill, too.
+    # Who kills has waited already, where somebody has asked before; this word has the supervisor kill, too.
+    state.supervisor.send(signal.SIGINT if arguments.kill and asked_seconds else signal.SIGTERM)
     waits = max(HURRIED_SECONDS, arguments.timeout - asked_seconds) if arguments.kill else arguments.timeout
     left = _wait(state.supervisor, processes, min(waits, arguments.timeout))
     if left and arguments.kill:

@@ -8,6 +8,7 @@ where `--detach` has waited long enough and the start goes on, and with 130 or 1
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -171,7 +172,11 @@ def _detached(home: Path, begin_anew: list[str]) -> int:
             raise PlatformError(errors.STACK_RUNNING, message) from None
         print("\n".join(last_lines(log, 20, since=since)), file=sys.stderr)
         print(f"wedsync-backup: the platform has ended while it started (log: {log})", file=sys.stderr)
-        return child.returncode or ExitCode.FAILED
+        if child.returncode < 0:
+            name = signal.Signals(-child.returncode).name
+            print(f"  Its supervisor was ended by {name}, so what it had started may run on:", file=sys.stderr)
+            print(f"  wedsync-backup down{home_option(home)} ends it.", file=sys.stderr)
+        return child.returncode if child.returncode > 0 else ExitCode.FAILED
 
 
 class _Ended(Exception):

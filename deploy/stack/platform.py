@@ -239,7 +239,10 @@ def _pids(processes: Sequence[ProcessIdentity]) -> str:
 
 
 class _Signals:
-    """SIGINT, SIGTERM and SIGHUP while the platform runs: the first stops gracefully, the next kills."""
+    """SIGINT, SIGTERM and SIGHUP while the platform runs: the first stops gracefully, a SIGINT after it kills.
+
+    Another SIGTERM is somebody else's `down`, who waits as well.
+    """
 
     NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -262,6 +265,8 @@ class _Signals:
     def _received(self, number: int) -> None:
         self.first = self.first or number
         if self.stop.is_set():
+            if number != signal.SIGINT:
+                return
             self._say("killing all parts")
             self.kill()
             return

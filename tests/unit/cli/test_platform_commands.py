@@ -224,7 +224,8 @@ def end(*_):
         state.killed = ["nats"] if sys.argv[2] == "kill" else []
         write_state(layout.state_file, state)
     os._exit(0)
-signal.signal(signal.SIGTERM, signal.SIG_IGN if sys.argv[2] == "hang" else end)
+for number in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(number, signal.SIG_IGN if sys.argv[2] == "hang" else end)
 write_state(layout.state_file, state)
 print("up", flush=True)
 time.sleep(60)
