@@ -79,10 +79,10 @@ NEVER_RUN = Standing("never")
 _STANDING = msgspec.json.Decoder(Standing)
 
 
-def columns_of(view: RunsView) -> dict[str, object]:
-    """The columns `standing`, `protected_at`, then `uploaded_…` of each tier, then `failure_…` of each, by name."""
+def standing_in(view: RunsView) -> Standing:
+    """How a configuration stands by its runs."""
     point = view.recovery_point
-    standing = Standing(
+    return Standing(
         _ended(view),
         None if point is None else tuple(tier for tier in Tier if tier in point.tiers),
         point is not None and set(point.tiers) <= set(point.verified),
@@ -90,9 +90,14 @@ def columns_of(view: RunsView) -> dict[str, object]:
         tuple(tier for tier in Tier if tier in view.tiers and view.tiers[tier].is_behind),
         tuple(tier for tier in Tier if tier in view.tiers and _is_gone(view.tiers[tier])),
     )
+
+
+def columns_of(view: RunsView) -> dict[str, object]:
+    """The columns `standing`, `protected_at`, then `uploaded_…` of each tier, then `failure_…` of each, by name."""
+    point = view.recovery_point
     records = [(tier, view.tiers.get(tier)) for tier in Tier]
     return {
-        "standing": msgspec.json.encode(standing).decode(),
+        "standing": msgspec.json.encode(standing_in(view)).decode(),
         "protected_at": None if point is None else point.completed_at,
         "made_version": None if point is None else point.version,
         **{f"uploaded_{tier.name.lower()}": None if r is None else r.uploaded_at for tier, r in records},

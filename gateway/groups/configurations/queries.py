@@ -1,6 +1,6 @@
 """Configurations as resources. Sealed fields are opened here, for people of the organisation, and nowhere else."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, date, datetime
 from functools import partial
 from typing import Any, LiteralString
@@ -8,6 +8,7 @@ from typing import Any, LiteralString
 import msgspec
 
 from chassis.clock import SystemClock
+from chassis.locations import Locations
 from chassis.sealing import Sealer
 from contracts import errors
 from contracts.configuration import (
@@ -21,7 +22,7 @@ from contracts.configuration import (
     Tier,
 )
 from contracts.errors import PlatformError
-from contracts.reading import read_plain
+from contracts.reading import read_plain, written_as
 from gateway.groups.configurations.next_runs import reason_of
 from gateway.groups.configurations.projection import MissedView, configuration_body, missed_view
 from gateway.groups.configurations.resources import (
@@ -33,6 +34,8 @@ from gateway.groups.configurations.resources import (
     LastRun,
     LastRunState,
     MissedRun,
+    SourceProtection,
+    SourceRule,
 )
 from gateway.http.resources import ListPage
 from gateway.projections.applied import Database
@@ -40,8 +43,9 @@ from gateway.reading.cursor import Cursors, Place
 from gateway.reading.opened import OpenedFields
 from gateway.reading.slices import Reading, page_of
 from gateway.runs.projection import runs_view
+from gateway.runs.protection import judged, kinds_of
 from gateway.runs.queries import state_of
-from gateway.runs.standing import CHANGED, SOURCE
+from gateway.runs.standing import CHANGED, NEVER_RUN, SOURCE, counted, standing_in
 from gateway.runs.views import LastRunView, RunsView
 
 _SELECT: LiteralString = f"""
@@ -81,8 +85,9 @@ class _OfOne(msgspec.Struct, frozen=True):
 class ConfigurationQueries:
     """Reads configurations and opens what is sealed in them."""
 
-    def __init__(self, sealer: Sealer) -> None:
+    def __init__(self, sealer: Sealer, locations: Locations) -> None:
         self._sealer = sealer
+        self._locations = locations
 
     async def one(self, reading: Reading, organisation: str, configuration_id: str) -> Configuration:
         """A configuration. Raises CONFIGURATION_UNKNOWN, also where it is another organisation's."""
@@ -119,9 +124,10 @@ class ConfigurationQueries:
 
     async def _all_told(self, organisation: str, rows: Sequence[tuple[Any, ...]]) -> list[Configuration]:
         """Configurations of rows, beside the event loop: what opens their fields lies on a disk."""
-        return await self._sealer.ask(lambda: [self._told(organisation, row) for row in rows])
+        kinds = await kinds_of(self._locations, organisation)
+        return await self._sealer.ask(lambda: [self._told(organisation, row, kinds) for row in rows])
 
-    def _told(self, organisation: str, row: tuple[Any, ...]) -> Configuration:
+    def _told(self, organisation: str, row: tuple[Any, ...], kinds: Mapping[str, str]) -> Configuration:
         configuration_id, version, state, created_by, created_at, stored, runs, changed, next_run, missed = row
         body = configuration_body(stored)
         view = runs_view(runs) if runs is not None else None
@@ -143,6 +149,7 @@ class ConfigurationQueries:
             last_recovery_point=_recovery_point(view, changed),
             changed_since=changed if view is not None and view.recovery_point is not None else [],
             health=health_of(view, changed),
+            protection=_protection(body, view, changed, kinds),
             unreadable_fields=fields.unreadable,
         )
 
@@ -229,6 +236,17 @@ def health_of(view: RunsView | None, changed: Collection[str] = ()) -> Configura
     if SOURCE in changed:
         return ConfigurationHealth.NEVER_RUN
     return ConfigurationHealth.DEGRADED if view.ended.degraded or changed else ConfigurationHealth.HEALTHY
+
+
+def _protection(
+    body: ConfigurationBody, view: RunsView | None, changed: Collection[str], kinds: Mapping[str, str]
+) -> SourceProtection:
+    standing = counted(NEVER_RUN if view is None else standing_in(view), changed)
+    found = judged(written_as(body.source_type), body.storage_destinations.by_tier(), standing, kinds)
+    return SourceProtection(
+        satisfied=all(each.is_kept for each in found),
+        rules=[SourceRule(rule=each.rule, satisfied=each.is_kept, evidence=list(each.by)) for each in found],
+    )
 
 
 def _last_run(view: RunsView | None) -> LastRun | None:

@@ -2,10 +2,10 @@
 
 from datetime import date
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from contracts.configuration import (
     BackupType,
@@ -22,6 +22,9 @@ from contracts.schedule import Schedule
 from gateway.http.fields import PatternText, Printable, SourcePath, TagText, Timestamp, Uuid
 from gateway.http.resources import Body, Resource
 
+ENCRYPTION: Final = "aes-256-gcm"
+"""How everything is stored (docs/repository-format.md)."""
+
 
 class NewConfiguration(Body, frozen=True, kw_only=True):
     """What is to be backed up, and where to.
@@ -30,6 +33,7 @@ class NewConfiguration(Body, frozen=True, kw_only=True):
     source location, empty for all of it, as of a database always. `weddingDate` is sealed, as name and path are:
     what is critical and has a schedule names it; without `isWeddingCritical` it changes no run.
     `schedule`: when runs are due by themselves; around the date of a critical wedding each hour, and before others.
+    `encryption`: may be left out, since nothing is ever stored without it.
     `exclude`: what is left out, patterns as in a `.gitignore`, the last that matches decides; sealed as well.
     `excludeCaches`: leave out what is in folders with a CACHEDIR.TAG. `retentionPolicyId`: a retention policy, by which
     nothing is removed yet; null keeps everything. `purpose` (sealed) and `dataCategories`: for the record of
@@ -42,6 +46,7 @@ class NewConfiguration(Body, frozen=True, kw_only=True):
     source_identifier: SourcePath = ""
     backup_type: BackupType = BackupType.INCREMENTAL
     storage_destinations: StorageDestinations
+    encryption: Literal["aes-256-gcm"] | UnsetType = UNSET
     compression_enabled: bool = True
     is_wedding_critical: bool = False
     wedding_date: date | None = None
@@ -125,6 +130,26 @@ class ConfigurationHealth(StrEnum):
     NEVER_RUN = "never-run"
 
 
+class SourceRule(Resource, frozen=True, kw_only=True):
+    """One rule of 3-2-1-1-0, of one source. `evidence`: what speaks for it, also where that is not enough.
+
+    Of `three-copies` the source and the tiers that hold its latest recovery point, of `two-media` the kinds of places,
+    of `one-offsite` and `one-immutable` tiers; of `zero-errors` how the latest run that ended did, and the tiers that
+    were read back.
+    """
+
+    rule: str
+    satisfied: bool
+    evidence: list[str]
+
+
+class SourceProtection(Resource, frozen=True, kw_only=True):
+    """Whether a source is kept by 3-2-1-1-0, rule by rule; the status counts the same over all of them."""
+
+    satisfied: bool
+    rules: list[SourceRule]
+
+
 class ConfigurationContent(Resource, frozen=True, kw_only=True):
     """What a version of a configuration says: the fields of the form. Null: for want of a key, or erased."""
 
@@ -134,6 +159,7 @@ class ConfigurationContent(Resource, frozen=True, kw_only=True):
     source_identifier: str | None
     backup_type: BackupType
     storage_destinations: StorageDestinations
+    encryption: str = ENCRYPTION
     compression_enabled: bool
     is_wedding_critical: bool
     wedding_date: date | None
@@ -167,6 +193,7 @@ class Configuration(ConfigurationContent, frozen=True, kw_only=True):
     last_run: LastRun | None
     last_recovery_point: LastRecoveryPoint | None
     health: ConfigurationHealth
+    protection: SourceProtection
     changed_since: list[str] = msgspec.field(default_factory=list)
     unreadable_fields: list[str] = msgspec.field(default_factory=list)
 

@@ -51,7 +51,7 @@ async def list_configurations(
         created_before=before,
         is_wedding_critical=wedding_critical,
     )
-    return await ConfigurationQueries(gateway.sealer).page(
+    return await ConfigurationQueries(gateway.sealer, gateway.locations).page(
         gateway.reading, principal.organisation, wanted, limit=limit, cursor=cursor
     )
 
@@ -70,7 +70,9 @@ async def show_configuration(request: Request[Any, Any, Any], configuration_id: 
     """One configuration. `ETag` is its version, to be sent as `If-Match` with a change."""
     gateway, principal = parts_of(request), principal_of(request)
     checked_id(configuration_id, code=errors.CONFIGURATION_UNKNOWN)
-    shown = await ConfigurationQueries(gateway.sealer).one(gateway.reading, principal.organisation, configuration_id)
+    shown = await ConfigurationQueries(gateway.sealer, gateway.locations).one(
+        gateway.reading, principal.organisation, configuration_id
+    )
     return Response(shown, headers={"ETag": f'"{shown.version}"'})
 
 
@@ -84,7 +86,7 @@ async def list_configuration_versions(
     """Every version of a configuration, the latest first: who made it, when, what it says, and what was said before."""
     gateway, principal = parts_of(request), principal_of(request)
     checked_id(configuration_id, code=errors.CONFIGURATION_UNKNOWN)
-    return await ConfigurationQueries(gateway.sealer).history(
+    return await ConfigurationQueries(gateway.sealer, gateway.locations).history(
         gateway.reading, principal.organisation, configuration_id, limit=limit, cursor=cursor
     )
 

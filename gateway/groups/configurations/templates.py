@@ -58,6 +58,7 @@ FIELDS = [
             "storageDestinations.*.storageClass",
             "One of the location's `storageClasses`; empty for the provider's default.",
         ),
+        ("encryption", "How it is stored: always `aes-256-gcm`, so that it may be left out."),
         ("compressionEnabled", "Compress what gets smaller by it; photos are stored as they are anyway."),
         ("isWeddingCritical", "Whether losing it would harm a wedding that is still to come."),
         ("weddingDate", "The day of the wedding; kept encrypted, shown to the organisation alone."),

@@ -105,7 +105,7 @@ class CreateConfiguration(Write[NewConfiguration]):
 
     async def shown(self, asked: Asked[NewConfiguration], resource_id: str) -> Response[Configuration] | Superseded:
         """The configuration as it is in force, if that is what was accepted: the version after what was seen."""
-        queries = ConfigurationQueries(asked.gateway.sealer)
+        queries = ConfigurationQueries(asked.gateway.sealer, asked.gateway.locations)
         created = await queries.one(asked.gateway.reading, asked.organisation, resource_id)
         if created.version != (asked.seen or 0) + 1:
             return Superseded(created.version)

@@ -1,9 +1,6 @@
 """The state of an organisation's backups at a glance.
 
-3-2-1-1-0, as it is judged here, for each configuration and its latest recovery point: 3 copies (the source and two
-tiers), on 2 kinds of media (location kinds of source and tiers), 1 of them offsite (any tier but the local one), 1 that
-cannot be altered (a tier with an object lock), 0 errors (the latest run that ended was complete, not degraded, and
-every tier that holds it was read back). A tier that is gone, or did not answer when it was asked last, is no copy.
+3-2-1-1-0 is judged for each configuration and its latest recovery point (`gateway.runs.protection`).
 A recovery point counts for what it was made with: after a change of the source it is none, of another place or a longer
 lock the tier has nothing of, until a run of that version has completed. What has gone longest without a recovery point
 is counted from its last good one, or from the first change since that makes that one void.
@@ -42,12 +39,11 @@ from gateway.groups.executions.resources import (
     Unprotected,
 )
 from gateway.projections.applied import Database
+from gateway.runs.protection import RULES, judged
 from gateway.runs.queries import state_of
 from gateway.runs.standing import CHANGED, TIME_LENGTH, UNPROTECTED_SINCE, Standing, counted, standing_of
 
 RUNNING_SHOWN = 50
-COPIES_MIN = 3
-MEDIA_MIN = 2
 
 _DESTINATIONS = msgspec.json.Decoder(StorageDestinations)
 _COUNTS = "SELECT state, runs FROM execution_counts WHERE organisation = %s"
@@ -271,27 +267,10 @@ def _time(text: str | None) -> datetime | None:
 def _verdict(groups: Sequence[_Group], kinds: Mapping[str, str]) -> Protection:
     failing = [0] * len(RULES)
     for group in groups:
-        for index, is_kept in enumerate(_judge(group.plan, group.standing, kinds)):
-            failing[index] += 0 if is_kept else group.number
+        for index, each in enumerate(judged(group.plan.source_type, group.plan.destinations, group.standing, kinds)):
+            failing[index] += 0 if each.is_kept else group.number
     rules = [
         ProtectionRule(rule=name, satisfied=not count, failing_configurations=count)
         for name, count in zip(RULES, failing, strict=True)
     ]
     return Protection(satisfied=bool(groups) and not any(failing), rules=rules)
-
-
-RULES = ("three-copies", "two-media", "one-offsite", "one-immutable", "zero-errors")
-
-
-def _judge(plan: _Plan, standing: Standing, kinds: Mapping[str, str]) -> tuple[bool, ...]:
-    if standing.held is None:
-        return (False,) * len(RULES)
-    holding = [tier for tier in standing.held if tier in plan.destinations and tier not in standing.gone]
-    media = {plan.source_type, *(kinds.get(plan.destinations[tier].location, "") for tier in holding)}
-    return (
-        1 + len(holding) >= COPIES_MIN,
-        len(media - {""}) >= MEDIA_MIN,
-        any(tier is not Tier.LOCAL for tier in holding),
-        any(plan.destinations[tier].lock_days > 0 and tier not in standing.unlocked for tier in holding),
-        standing.ended == "completed" and standing.is_verified,
-    )

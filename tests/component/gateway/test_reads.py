@@ -244,6 +244,9 @@ async def test_status_tells_the_state_of_everything(gateway: RunningGateway) -> 
         empty = (await http.get("/api/backup/status")).json()
         assert empty["oldestUnprotectedSource"]["configurationId"] == configuration["id"]
         assert empty["verdict"]["satisfied"] is False
+        assert [(rule["satisfied"], rule["evidence"]) for rule in configuration["protection"]["rules"]] == [
+            (False, [])
+        ] * 5
         assert {tier["tier"]: tier["verdict"] for tier in empty["tiers"]} == {
             "local": "unproven",
             "offsite": "unproven",
@@ -276,6 +279,16 @@ async def test_status_tells_the_state_of_everything(gateway: RunningGateway) -> 
         ],
     }
     assert status["oldestUnprotectedSource"]["lastRecoveryPointAt"]
+    async with gateway.http("viewer") as http:
+        shown = (await http.get(f"/api/backup/configurations/{configuration['id']}")).json()
+    assert (shown["encryption"], shown["protection"]["satisfied"]) == ("aes-256-gcm", True)
+    assert {rule["rule"]: (rule["satisfied"], rule["evidence"]) for rule in shown["protection"]["rules"]} == {
+        "three-copies": (True, ["source", "local", "offsite"]),
+        "two-media": (True, ["directory", "s3"]),
+        "one-offsite": (True, ["offsite"]),
+        "one-immutable": (True, ["offsite"]),
+        "zero-errors": (True, ["completed", "local", "offsite"]),
+    }
 
 
 async def test_status_shows_a_tier_that_is_behind(gateway: RunningGateway) -> None:
@@ -323,6 +336,10 @@ async def test_tier_that_is_gone_is_failing_and_no_copy(gateway: RunningGateway)
         return tiers["local"]["verdict"] == "failing" and not rules["three-copies"]
 
     await gateway.shows("/api/backup/status", is_judged)
+    shown = await gateway.shows(f"/api/backup/configurations/{configuration['id']}", lambda _: True)
+    kept = {rule["rule"]: (rule["satisfied"], rule["evidence"]) for rule in shown["protection"]["rules"]}
+    assert kept["three-copies"] == (False, ["source", "offsite"])
+    assert kept["one-immutable"] == (True, ["offsite"])
 
 
 async def test_history_of_a_configuration_shows_before_and_after(gateway: RunningGateway) -> None:

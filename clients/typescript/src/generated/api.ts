@@ -1504,6 +1504,8 @@ export interface components {
             sourceIdentifier: string | null;
             backupType: components["schemas"]["BackupType"];
             storageDestinations: components["schemas"]["StorageDestinations"];
+            /** @default aes-256-gcm */
+            encryption: string;
             compressionEnabled: boolean;
             isWeddingCritical: boolean;
             weddingDate: string | null;
@@ -1530,6 +1532,7 @@ export interface components {
             lastRun: components["schemas"]["LastRun"] | null;
             lastRecoveryPoint: components["schemas"]["LastRecoveryPoint"] | null;
             health: components["schemas"]["ConfigurationHealth"];
+            protection: components["schemas"]["SourceProtection"];
             /** @default [] */
             changedSince: string[];
             /** @default [] */
@@ -1546,6 +1549,8 @@ export interface components {
             sourceIdentifier: string | null;
             backupType: components["schemas"]["BackupType"];
             storageDestinations: components["schemas"]["StorageDestinations"];
+            /** @default aes-256-gcm */
+            encryption: string;
             compressionEnabled: boolean;
             isWeddingCritical: boolean;
             weddingDate: string | null;
@@ -2126,6 +2131,7 @@ export interface components {
          *     source location, empty for all of it, as of a database always. `weddingDate` is sealed, as name and path are:
          *     what is critical and has a schedule names it; without `isWeddingCritical` it changes no run.
          *     `schedule`: when runs are due by themselves; around the date of a critical wedding each hour, and before others.
+         *     `encryption`: may be left out, since nothing is ever stored without it.
          *     `exclude`: what is left out, patterns as in a `.gitignore`, the last that matches decides; sealed as well.
          *     `excludeCaches`: leave out what is in folders with a CACHEDIR.TAG. `retentionPolicyId`: a retention policy, by which
          *     nothing is removed yet; null keeps everything. `purpose` (sealed) and `dataCategories`: for the record of
@@ -2140,6 +2146,8 @@ export interface components {
             sourceIdentifier?: string;
             backupType?: components["schemas"]["BackupType"];
             storageDestinations: components["schemas"]["StorageDestinations"];
+            /** @enum {unknown} */
+            encryption?: "aes-256-gcm";
             compressionEnabled?: boolean;
             isWeddingCritical?: boolean;
             weddingDate?: string | null;
@@ -2719,6 +2727,27 @@ export interface components {
          * @enum {unknown}
          */
         Severity: "critical" | "high" | "low" | "medium";
+        /**
+         * SourceProtection
+         * @description Whether a source is kept by 3-2-1-1-0, rule by rule; the status counts the same over all of them.
+         */
+        SourceProtection: {
+            satisfied: boolean;
+            rules: components["schemas"]["SourceRule"][];
+        };
+        /**
+         * SourceRule
+         * @description One rule of 3-2-1-1-0, of one source. `evidence`: what speaks for it, also where that is not enough.
+         *
+         *     Of `three-copies` the source and the tiers that hold its latest recovery point, of `two-media` the kinds of places,
+         *     of `one-offsite` and `one-immutable` tiers; of `zero-errors` how the latest run that ended did, and the tiers that
+         *     were read back.
+         */
+        SourceRule: {
+            rule: string;
+            satisfied: boolean;
+            evidence: string[];
+        };
         /**
          * SourceType
          * @description What is backed up.
