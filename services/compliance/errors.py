@@ -14,11 +14,12 @@ class AuditLogBehind(PlatformError):
 class SignerUnknown(PlatformError):
     """The key that signs the audit log is missing, or another one than has signed it so far."""
 
-    def __init__(self, file: str, why: str) -> None:
+    def __init__(self, file: str, why: str, *, hint: str | None = None) -> None:
         super().__init__(
             errors.KEYS_UNUSABLE,
             f"the key that signs the audit log {why}",
-            hint=f"Put {file} back from the copy of the folder of WEDSYNC_KEYS_DIR, with the mode 0600. No other key "
+            hint=hint
+            or f"Put {file} back from the copy of the folder of WEDSYNC_KEYS_DIR, with the mode 0600. No other key "
             "is made by itself: what it signed would not be verified by the key that auditors were given. Without a "
             f"copy: wedsync-backup down, then wedsync-backup up --begin-anew keys/platform/{file} (docs/operations.md, "
             "section 13).",

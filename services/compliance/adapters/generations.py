@@ -14,6 +14,7 @@ from psycopg import AsyncConnection
 from chassis.auditlog.note import Checkpoint, public_bytes, read_note, signed
 from chassis.auditlog.origins import origin_of, since_of
 from chassis.auditlog.tree import EMPTY_ROOT
+from services.compliance.adapters.seen import order_of
 from services.compliance.adapters.signing import SigningKey
 from services.compliance.errors import AuditLogPutBack
 
@@ -118,7 +119,7 @@ async def begin_another(database: AsyncConnection[Any], signing: SigningKey, see
             return None
         since = await _name(database, [each for each in (now.since if now else "", *_named(seen)) if each])
         number = 1 if now is None else now.number + 1
-        earlier = max(seen, key=_order, default=None) or await latest(database)
+        earlier = max(seen, key=order_of, default=None) or await latest(database)
         await database.execute(
             _BEGIN, (number, since, public, earlier, restart if restart is not None else now.restart if now else 0)
         )
@@ -149,11 +150,6 @@ def _opening(organisation: str, since: str, size: int, root: bytes, key: Ed25519
 
 def _named(seen: Sequence[str]) -> list[str]:
     return [since_of(read_note(note).origin) for note in seen]
-
-
-def _order(note: str) -> tuple[str, int]:
-    told = read_note(note)
-    return since_of(told.origin), told.size
 
 
 async def _name(database: AsyncConnection[Any], earlier: Sequence[str]) -> str:

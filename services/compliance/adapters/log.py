@@ -48,7 +48,6 @@ class AuditLogTable:
         self._pool = pool
         self._signing = signing
         self._seen = SignedLast(signing.folder)
-        self._key: tuple[bytes, Ed25519PrivateKey] | None = None
         self._is_begun = False
 
     async def standing(self, service: str) -> tuple[Place, str]:
@@ -116,12 +115,10 @@ class AuditLogTable:
     async def _signer(
         self, database: AsyncConnection[Any], now: Generation | None
     ) -> tuple[Generation, Ed25519PrivateKey]:
-        """Who signs now, once the key is known to be the one; the first time it is made and named."""
+        """Who signs now, if the key is there and is the one; the first time it is made and named."""
         if now is None:
             return await begin_first(database, self._signing)
-        if self._key is None or self._key[0] != now.public:
-            self._key = now.public, await self._signing.open(now.public)
-        return now, self._key[1]
+        return now, await self._signing.open(now.public)
 
 
 _PLACE = "SELECT log, position, sequence, digest, record_log FROM audit_streams WHERE service = %s"

@@ -7,7 +7,7 @@ there under the same name would be a second history, which the same key has sign
 from pathlib import Path
 
 from chassis.auditlog.files import SEEN
-from chassis.auditlog.note import Checkpoint, read_note
+from chassis.auditlog.note import read_note
 from chassis.auditlog.origins import since_of
 from chassis.disk import Disk
 from chassis.key_errors import asked, unreadable, unwritable
@@ -43,11 +43,13 @@ class SignedLast:
         else:
             self.trouble, self._filed = None, note
 
-    async def keep_again(self, note: str | None) -> None:
-        """Write what the file lacks: it is gone, could not be written, or an older one was put back."""
-        kept = self._own or note
-        if kept is not None and (self._filed is None or self._own not in (None, self._filed)):
-            await self.keep(kept)
+    async def keep_again(self, latest: str | None) -> None:
+        """Write what the file lacks: it is gone, could not be written, or an older one was put back.
+
+        `latest`: what the database has as the last, once that is known to be the platform's.
+        """
+        if latest is not None and (self._filed is None or order_of(self._filed) < order_of(latest)):
+            await self.keep(latest)
 
     def _read(self) -> str | None:
         try:
@@ -69,12 +71,13 @@ class SignedLast:
 
     def _write(self, note: str) -> None:
         try:
-            if (there := self._read()) is None or _order(read_note(there)) < _order(read_note(note)):
+            if (there := self._read()) is None or order_of(there) < order_of(note):
                 write_over(self._path, note.encode())
         except OSError as error:
             raise unwritable(error, file=SEEN) from error
 
 
-def _order(told: Checkpoint) -> tuple[str, int]:
-    """Another process may have signed more by now: the newest is kept."""
+def order_of(note: str) -> tuple[str, int]:
+    """By which notes of one log come after each other. Raises ValueError where it is none."""
+    told = read_note(note)
     return since_of(told.origin), told.size

@@ -69,7 +69,12 @@ class SigningKey:
         if len(found) != KEY_BYTES:
             raise SignerUnknown(KEY, f"has {len(found)} bytes in place of {KEY_BYTES}")
         if mode & 0o077:
-            raise SignerUnknown(KEY, f"is open to others, by its mode {mode & 0o777:04o}: it has to be 0600")
+            raise SignerUnknown(
+                KEY,
+                f"is open to others, by its mode {mode & 0o777:04o}: it has to be 0600",
+                hint=f"chmod 600 {KEY}, in the folder of WEDSYNC_KEYS_DIR. Whoever could read it meanwhile can sign as "
+                "the platform: is that anybody, begin another as where it was lost (docs/operations.md, section 13).",
+            )
         key = Ed25519PrivateKey.from_private_bytes(found)
         public = public_bytes(key.public_key())
         has_signed = known == public or any(is_signed(note, read_note(note), public) for note in seen)

@@ -5,13 +5,16 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
+from psycopg.sql import SQL, Identifier
 
 from chassis.auditlog.files import ANEW, KEY, SEEN
 from chassis.auditlog.note import is_signed, public_bytes, read_note
 from chassis.auditlog.origins import origin_of, since_of
 from chassis.clock import SystemClock
 from chassis.life.health import Health, Report
+from chassis.postgres.database import install_schema
 from contracts import errors
 from contracts.errors import PlatformError
 from contracts.executor_events import BackupAccepted
@@ -19,6 +22,7 @@ from contracts.samples import sample_event
 from services.compliance.adapters.audits import AuditLogLookups
 from services.compliance.adapters.following import AuditLogFollower
 from services.compliance.adapters.log import AuditLogTable, announce_record, put_back
+from services.compliance.adapters.schema import STATEMENTS
 from services.compliance.bootstrap import add_log_checks
 from tests.support.compliance import AuditBench, audit_bench
 from tests.support.nats_server import NatsServer
@@ -147,7 +151,10 @@ async def test_log_that_was_put_back_is_signed_under_another_name(audit: AuditBe
 
 
 async def test_memory_that_is_not_there_is_told(audit: AuditBench) -> None:
-    """Gone: it is written again. No note: nothing is signed. Not written: degraded, and the log goes on."""
+    """Gone, or an older copy of the folder of the keys was put back: it is written again.
+
+    No note: nothing is signed. Not written: degraded, and the log goes on.
+    """
     log = audit.log()
     follower, health, path = audit.follower(log), _checked(log), audit.keys_dir / SEEN
     await _append(audit, follower, "org-a")
@@ -155,13 +162,10 @@ async def test_memory_that_is_not_there_is_told(audit: AuditBench) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
     await _append(audit, follower, "org-a")
     newest = path.read_text()
-    for each in (log, audit.log()):
-        path.unlink()
+    for each, left in ((log, None), (audit.log(), None), (log, first), (audit.log(), first)):
+        path.unlink() if left is None else path.write_text(left)
         assert _told(await _checked(each).report()) == []
         assert path.read_text() == newest
-    path.write_text(first)  # an older copy of the folder of the keys: nothing was lost
-    assert _told(await health.report()) == []
-    assert path.read_text() == newest
     path.write_text("nothing of ours")
     assert _told(await health.report()) == [("audit-log-signing", "not-ready", "keys-unusable")]
     assert (await _refused_to_append(audit, follower)).code is errors.KEYS_UNUSABLE
@@ -191,10 +195,11 @@ async def test_key_that_was_begun_anew_begins_a_generation(audit: AuditBench) ->
     ((old,),) = audit.rows("SELECT public_key FROM audit_generations")
     (audit.keys_dir / KEY).unlink()
     assert _told(await _checked(log).report()) == [("audit-log-signing", "not-ready", "keys-unusable")]
+    assert (await _refused_to_append(audit, audit.follower(log))).code is errors.KEYS_UNUSABLE
     assert not (audit.keys_dir / KEY).exists()
     (audit.keys_dir / ANEW).touch()  # the start, which was told so
     begun = audit.log()
-    await _append(audit, audit.follower(begun), "org-a")
+    await audit.follower(begun).catch_up()
     assert not (audit.keys_dir / ANEW).exists()
     assert _told(await _checked(begun).report()) == []
     rows = audit.rows("SELECT since, public_key FROM audit_generations ORDER BY number")
@@ -209,3 +214,25 @@ async def test_key_that_was_begun_anew_begins_a_generation(audit: AuditBench) ->
     assert (audit.keys_dir / KEY).read_bytes() == key
     assert audit.rows("SELECT count(*) FROM audit_generations") == [(2,)]
     assert public_bytes((await audit.log()._signing.open(bytes(rows[1][1]))).public_key()) == bytes(rows[1][1])
+
+
+def test_log_of_an_older_build_is_its_first_generation(postgres: PostgresServer) -> None:
+    """What it has signed, and by which key, is known by the tables of this one."""
+    old = STATEMENTS[: next(at for at, each in enumerate(STATEMENTS) if "TABLE audit_generations" in each)]
+    access = postgres.fresh(statements=old, prefix="compliance")
+    try:
+        with psycopg.connect(access.admin_dsn, autocommit=True) as admin:
+            admin.execute(SQL("SET search_path TO {}").format(Identifier(access.schema)))
+            admin.execute("INSERT INTO audit_signer (public_key) VALUES ('of then')")
+            admin.execute(
+                "INSERT INTO audit_checkpoints (organisation, size, root, note) VALUES ('', 1, 'root', 'note')"
+            )
+            install_schema(
+                access.admin_dsn, service=access.schema, role=access.role, password=None, statements=STATEMENTS
+            )
+            found = admin.execute(
+                "SELECT since, public_key, note FROM audit_generations g JOIN audit_checkpoints ON generation = number"
+            ).fetchall()
+        assert found == [("", b"of then", "note")]
+    finally:
+        postgres.drop(access)
