@@ -182,7 +182,7 @@ class BackupCompleted(Event, frozen=True, kw_only=True):
     (`source-emptied`: no recovery point). `verified` names the tiers that were read back.
     `report_digest` is the BLAKE3 of the report object with the details that do not belong in an event
     (file errors), hex; None where there is nothing to report. `follow_up_at`: when the executor catches up what is
-    owed, by another run, unless one comes before.
+    owed, by another run, unless one comes before. `is_catch_up`: it is such a run: nobody has asked for its point.
     """
 
     execution_id: str
@@ -196,6 +196,7 @@ class BackupCompleted(Event, frozen=True, kw_only=True):
     seconds: float = 0.0
     code: str | None = None
     follow_up_at: datetime | None = None
+    is_catch_up: bool = False
 
     @property
     def is_recovery_point(self) -> bool:

@@ -12,10 +12,13 @@ No point is judged to be old by a clock that is in doubt: `plan` raises before i
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 
+import msgspec
+
 from chassis.retention.periods import kept_by_counting
 from chassis.retention.points import Judgement, Plan, PlannerSettings, Point, Reason, Rule, Source, Verdict
 from contracts import errors
 from contracts.errors import PlatformError
+from contracts.retention import RetentionRules
 
 SETTINGS = PlannerSettings()
 _NEWEST = Reason(Rule.NEWEST)
@@ -156,9 +159,13 @@ def _counted(source: Source, points: Sequence[Point], now: datetime) -> list[lis
     counted: list[list[Reason]] = [[] for _ in points]
     first = next((at for at, point in enumerate(points) if point.at <= now), len(points))
     if source.rules is not None:
-        moments = [point.at for point in points[first:]]
-        for place, reason in kept_by_counting(moments, source.rules, source.zone):
-            counted[first + place].append(reason)
+        places = range(first, len(points))
+        # Nobody asked for those that caught a tier up: they would push out what the policy is there for.
+        asked = [place for place in places if not points[place].is_catch_up]
+        counting = msgspec.structs.replace(source.rules, keep_within=None)
+        for of, rules in ((asked, counting), (places, RetentionRules(keep_within=source.rules.keep_within))):
+            for at, reason in kept_by_counting([points[place].at for place in of], rules, source.zone):
+                counted[of[at]].append(reason)
     return counted
 
 

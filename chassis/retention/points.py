@@ -98,7 +98,8 @@ class Reason(NamedTuple):
 class Point(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A recovery point. `at`: when its run had completed.
 
-    `is_proven`: nothing of its source is missing in it, and it was read back. `places`: who has it, by name. `locks`:
+    `is_proven`: nothing of its source is missing in it, and it was read back. `is_catch_up`: it was made only because
+    the run before owed a tier something: no rule that counts points counts it. `places`: who has it, by name. `locks`:
     until when a place keeps each of its bytes from being deleted. `holds`, `readers`: what keeps it, by name. `needs`:
     ids of points without which it cannot be restored.
     """
@@ -106,6 +107,7 @@ class Point(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     id: str
     at: datetime
     is_proven: bool = False
+    is_catch_up: bool = False
     places: tuple[str, ...] = ()
     locks: tuple[tuple[str, datetime], ...] = ()
     holds: tuple[str, ...] = ()

@@ -33,7 +33,8 @@ def entry_of(service: str, log: str, position: int, body: bytes, arrived: dateti
         envelope = decode(body)
         if not all(_is_short(text) for text in (envelope.organisation, envelope.id, envelope.type, envelope.actor)):
             raise MalformedEvent("a text is too long, or has what no table takes")
-    except MalformedEvent:
+        happened_at = envelope.time.astimezone(UTC)
+    except (MalformedEvent, OverflowError):
         return Entry(
             service=service,
             log=log,
@@ -54,7 +55,7 @@ def entry_of(service: str, log: str, position: int, body: bytes, arrived: dateti
         organisation=envelope.organisation,
         event_id=envelope.id,
         type=envelope.type,
-        happened_at=envelope.time,
+        happened_at=happened_at,
         actor=envelope.actor,
         access=access_of(envelope.type, envelope.data),
         leaf=leaf,

@@ -62,6 +62,7 @@ class BackupRun(Aggregate):
         self.due_at: datetime | None = None
         self.has_copied = False
         self.follow_up = 0
+        self.is_catch_up = False
 
     @property
     def is_finished(self) -> bool:
@@ -191,6 +192,7 @@ class BackupRun(Aggregate):
                 seconds=seconds,
                 code=None if lacks is None else lacks.code,
                 follow_up_at=follow_up_at,
+                is_catch_up=self.is_catch_up,
             )
         )
 
@@ -236,6 +238,7 @@ class BackupRun(Aggregate):
                 self.tiers = event.tiers
                 self.due_at = event.due_at
                 self.follow_up = event.follow_up
+                self.is_catch_up = event.execution_type == ExecutionType.CATCH_UP
             case BackupUploading():
                 self.has_copied = True
             case BackupRefused():

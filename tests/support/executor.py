@@ -43,6 +43,7 @@ from contracts.envelope import Envelope, decode_data
 from contracts.event import Event
 from contracts.executor_events import BackupRefused
 from contracts.gateway_events import BackupCancellationRequested, BackupRequested, BackupRetryRequested, Evidence
+from contracts.schedule import Schedule
 from contracts.streams import STOP_WORKERS, WAKE_WORKERS
 from services.executor.adapters.begun import BegunRepositories
 from services.executor.adapters.cleanups import RecordedCleanups
@@ -169,6 +170,7 @@ class ExecutorBench:
         exclude: str | None = None,
         is_wedding_critical: bool = False,
         retention_policy_id: str | None = None,
+        schedule: Schedule | None = None,
         **destinations: Destination,
     ) -> None:
         """Make a configuration known: of a folder, or a bucket's or database's location, at a path or all of it."""
@@ -184,6 +186,7 @@ class ExecutorBench:
             exclude_caches=exclude is not None,
             is_wedding_critical=is_wedding_critical,
             retention_policy_id=retention_policy_id,
+            schedule=schedule,
         )
         fact: ConfigurationFact = ConfigurationCreated(
             request_id="r", configuration_id=configuration_id, version=version, body=body

@@ -206,6 +206,7 @@ def _point(fact: BackupCompleted, at: datetime, body: ConfigurationBody | None, 
         id=fact.execution_id,
         at=at,
         is_proven=bool(fact.verified) and fact.code is None and not fact.totals.unreadable_files,
+        is_catch_up=fact.is_catch_up,
         places=tuple(place for place, _ in verified),
         locks=tuple(
             (place, at + timedelta(days=destinations[tier].lock_days))

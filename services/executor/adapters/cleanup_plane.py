@@ -273,6 +273,7 @@ class _Seen:
             id=known.id,
             at=known.at.astimezone(UTC),
             is_proven=known.is_proven,
+            is_catch_up=known.is_catch_up,
             places=places,
             locks=(*((name, datetime.fromtimestamp(end, UTC)) for name, end in ends if end), *assumed),
             holds=tuple(holding(snapshot, self._holds)),

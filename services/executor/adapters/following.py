@@ -1,11 +1,12 @@
 """Begins the runs that follow others by themselves, when their timers fall due.
 
 Promise: a timer begins a run at most once, whichever replica fires it, and none beside one that is under way, nor of a
-configuration that is paused, retired or unknown.
+configuration that is paused, retired or unknown; none in a blackout of its schedule or outside of its window.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+from chassis.calendar.plan import Plan
 from chassis.claims.port import Queue, QueueLimits
 from chassis.claims.work import CLAIM
 from chassis.context import Context
@@ -18,6 +19,7 @@ from chassis.timers.loop import TimerLoop
 from chassis.timers.table import Timer, TimerTable
 from contracts.configuration import ConfigurationState
 from contracts.executor_events import ExecutionState, ExecutionType
+from contracts.schedule import Schedule
 from services.executor.adapters.follow_ups import FOLLOW_UP, preceding
 from services.executor.adapters.runs import RecordedRuns
 from services.executor.domain import BackupRun
@@ -26,6 +28,8 @@ from services.executor.ports import Configurations
 
 QUEUE_SECONDS = 60.0
 """Where the queue is full what is to follow waits outside of it."""
+WINDOW_SECONDS = 300.0
+"""So often is looked whether the schedule's window is open."""
 
 
 class FollowingRuns:
@@ -58,9 +62,11 @@ class FollowingRuns:
         if not is_wanted or before is None or replica is None:
             await self._store.save(context=context, also=[timer.done()])
             return
+        later = _kept_out_until(replica.body.schedule, timer.now)
         if when_queued(id, standing, self._limits) is not None:
-            later = timer.moved(timer.now + timedelta(seconds=QUEUE_SECONDS))
-            await self._store.save(context=context, also=[later])
+            later = timer.now + timedelta(seconds=QUEUE_SECONDS)
+        if later is not None:
+            await self._store.save(context=context, also=[timer.moved(later)])
             return
         run = BackupRun(id)
         run.accept(
@@ -81,6 +87,18 @@ class FollowingRuns:
                 raise
             # Somebody's run has begun meanwhile, and says at its end what follows.
             await self._store.save(context=context, also=[timer.done()])
+
+
+def _kept_out_until(schedule: Schedule | None, now: datetime) -> datetime | None:
+    """Until when the schedule lets nothing begin by itself: to be looked at again then."""
+    if schedule is None:
+        return None
+    try:
+        plan = Plan(schedule, seed="")
+    except ValueError:
+        return None  # An older build's, which rules of today do not take.
+    until = plan.blackout_end(now)
+    return until if until is not None or plan.is_open(now) else now + timedelta(seconds=WINDOW_SECONDS)
 
 
 def follow_up_loop(pool: Pool, following: FollowingRuns, *, health: Health, telemetry: Telemetry) -> TimerLoop:

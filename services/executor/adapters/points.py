@@ -65,9 +65,13 @@ LATER_SCHEMA: tuple[LiteralString, ...] = (
     )""",
     "CREATE INDEX point_readers_open ON point_readers (organisation) WHERE NOT is_over",
 )
+LATEST_SCHEMA: tuple[LiteralString, ...] = (
+    "ALTER TABLE recovery_points ADD COLUMN is_catch_up boolean NOT NULL DEFAULT false",
+)
 _KEEP: LiteralString = """
-    INSERT INTO recovery_points (recovery_point_id, organisation, configuration_id, snapshot_id, at, is_proven)
-    VALUES (%s, %s, %s, %s, now(), %s) ON CONFLICT DO NOTHING
+    INSERT INTO recovery_points
+        (recovery_point_id, organisation, configuration_id, snapshot_id, at, is_catch_up, is_proven)
+    VALUES (%s, %s, %s, %s, now(), %s, %s) ON CONFLICT DO NOTHING
 """
 _GONE: LiteralString = """
     UPDATE recovery_points SET gone_at = now()
@@ -90,7 +94,7 @@ _READERS = (
     "SELECT recovery_point_id, operation_id FROM point_readers WHERE organisation = %s AND NOT is_over ORDER BY 2"
 )
 _POINTS: LiteralString = """
-    SELECT recovery_point_id, configuration_id, snapshot_id, at, is_proven FROM recovery_points
+    SELECT recovery_point_id, configuration_id, snapshot_id, at, is_proven, is_catch_up FROM recovery_points
     WHERE organisation = %(organisation)s AND gone_at IS NULL
         AND (%(of)s::text[] IS NULL OR configuration_id = ANY(%(of)s))
 """
@@ -116,7 +120,14 @@ def kept_points(events: Iterable[Event], organisation: str) -> list[Statement]:
     return [
         Statement(
             _KEEP,
-            (each.execution_id, organisation, each.configuration_id, each.snapshot_id, _is_proven(each)),
+            (
+                each.execution_id,
+                organisation,
+                each.configuration_id,
+                each.snapshot_id,
+                each.is_catch_up,
+                _is_proven(each),
+            ),
             name="keep-point",
         )
         for each in events
@@ -175,9 +186,10 @@ class KnownToTheRecord:
                     snapshot_id=snapshot,
                     at=at,
                     is_proven=is_proven,
+                    is_catch_up=is_catch_up,
                     readers=tuple(readers.get(each, ())),
                 )
-                for each, of, snapshot, at, is_proven in points
+                for each, of, snapshot, at, is_proven, is_catch_up in points
             ],
             configurations={each: replica.body for each, replica in bodies.items()},
             rules=rules,

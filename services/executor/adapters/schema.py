@@ -12,6 +12,7 @@ from typing import LiteralString
 from chassis.timers import table as timers
 from services.executor.adapters.cleanups import CLEANUPS
 from services.executor.adapters.points import LATER_SCHEMA as READERS
+from services.executor.adapters.points import LATEST_SCHEMA as LATEST
 from services.executor.adapters.points import SCHEMA as POINTS
 from services.executor.adapters.trials import TRIALS
 
@@ -116,4 +117,6 @@ STATEMENTS: tuple[LiteralString, ...] = (
     "CREATE TABLE last_runs (configuration_id text PRIMARY KEY, source_bytes bigint NOT NULL)",
     # When what was not whole is done again, see `adapters/follow_ups.py`.
     *timers.STATEMENTS,
+    # Points that nobody asked for, which no counting rule counts.
+    *LATEST,
 )

@@ -11,7 +11,7 @@ from contracts.retention import RetentionRules
 
 
 class KnownPoint(msgspec.Struct, frozen=True, kw_only=True):
-    """A recovery point of the record that is not gone. `is_proven`: nothing is missing in it, and it was read back.
+    """A recovery point of the record that is not gone. `is_proven`, `is_catch_up`: as of `chassis.retention.Point`.
 
     `readers`: recoveries that were accepted and have not ended.
     """
@@ -21,6 +21,7 @@ class KnownPoint(msgspec.Struct, frozen=True, kw_only=True):
     snapshot_id: str
     at: datetime
     is_proven: bool
+    is_catch_up: bool = False
     readers: tuple[str, ...] = ()
 
 

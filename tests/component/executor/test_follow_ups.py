@@ -1,6 +1,7 @@
 """Runs that follow others by themselves: they catch up and try again, once, and only where that is wanted still."""
 
 import shutil
+from datetime import timedelta
 
 import pytest
 
@@ -11,8 +12,9 @@ from chassis.timers.table import TIMER, Timer, TimerTable
 from contracts.config_events import ConfigurationPaused
 from contracts.configuration import Destination, Tier
 from contracts.executor_events import BackupAccepted, BackupCompleted, BackupFailed, ExecutionType, TierUploaded
+from contracts.schedule import Blackout, Schedule, Window
 from services.executor.adapters.follow_ups import FOLLOW_UP
-from services.executor.adapters.following import FollowingRuns
+from services.executor.adapters.following import WINDOW_SECONDS, FollowingRuns
 from services.executor.adapters.runs import RUNS, RecordedRuns
 from services.executor.adapters.tables import ReplicaTable
 from services.executor.follow_ups import FollowUps
@@ -49,6 +51,27 @@ async def _fail(bench: ExecutorBench) -> None:
     """The first run fails, since its source is away."""
     shutil.move(bench.source, bench.home / "away")
     await perform_next(bench, follow_ups=AT_ONCE)
+
+
+@pytest.mark.parametrize("is_window", [False, True])
+async def test_nothing_follows_while_the_schedule_lets_nothing_begin(
+    configured_bench: ExecutorBench, *, is_window: bool
+) -> None:
+    """In a blackout it waits for its end, outside of the window for the window: nobody asks for it by hand."""
+    bench = configured_bench
+    await bench.request("run-1")
+    await _fail(bench)
+    timer = await _due(bench)
+    assert timer is not None
+    away = Blackout(starts_at=timer.now - timedelta(hours=1), ends_at=timer.now + timedelta(hours=1))
+    closed = Window(start=f"{timer.now + timedelta(hours=2):%H:%M}", end=f"{timer.now + timedelta(hours=3):%H:%M}")
+    schedule = Schedule(cron="0 * * * *", window=closed) if is_window else Schedule(cron="0 * * * *", blackouts=(away,))
+    await bench.configure(version=2, schedule=schedule, local=Destination(location="local"))
+    await _following(bench).begin(timer)
+    assert await bench.claims.take("w1") is None
+    async with bench.pool.connection() as connection:
+        rows = await (await connection.execute("SELECT due_at FROM timers WHERE kind = %s", (FOLLOW_UP,))).fetchall()
+    assert rows == [(timer.now + timedelta(seconds=WINDOW_SECONDS) if is_window else away.ends_at,)]
 
 
 async def test_degraded_run_is_caught_up_by_a_run_of_its_own(configured_bench: ExecutorBench) -> None:

@@ -42,6 +42,12 @@ def test_text_that_no_table_takes_costs_its_own_entry_alone(field: str, text: st
     assert entry_of("config", "log", 7, _body(), None).organisation == "studio-a"
 
 
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"])
+def test_time_that_no_calendar_has_costs_its_own_entry_alone(time: str) -> None:
+    """An envelope takes it, and a row with it could never be read again."""
+    assert entry_of("config", "log", 7, _body(time=time), None).type == UNREADABLE
+
+
 def test_half_a_character_is_no_envelope() -> None:
     """A lone surrogate is valid as an escape, and no text."""
     body = _body().replace(b"user:u1", rb"user:\ud800")

@@ -56,7 +56,7 @@ export interface components {
          *     (`source-emptied`: no recovery point). `verified` names the tiers that were read back.
          *     `report_digest` is the BLAKE3 of the report object with the details that do not belong in an event
          *     (file errors), hex; None where there is nothing to report. `follow_up_at`: when the executor catches up what is
-         *     owed, by another run, unless one comes before.
+         *     owed, by another run, unless one comes before. `is_catch_up`: it is such a run: nobody has asked for its point.
          */
         BackupCompleted: {
             executionId: string;
@@ -70,6 +70,7 @@ export interface components {
             seconds?: number;
             code?: string | null;
             followUpAt?: string | null;
+            isCatchUp?: boolean;
         };
         /**
          * BackupFailed

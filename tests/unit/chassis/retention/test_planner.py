@@ -112,6 +112,22 @@ def test_maximum_beats_what_counts_and_loses_to_what_protects() -> None:
     assert [each.is_overdue for each in judged] == [False, False, True, True, True]
 
 
+def test_what_catches_a_tier_up_pushes_nothing_out() -> None:
+    """Nobody asked for those points: they count for no number, stay within a span, and the newest stays anyway."""
+    caught_up = [_point(0.1 * each, is_catch_up=True) for each in range(1, 7)]
+    asked = [_point(each) for each in range(1, 5)]
+    last_three = _verdicts(judge(_source([*caught_up, *asked], RetentionRules(keep_last=3)), NOW))
+    assert [each for each, verdict in last_three.items() if verdict == "keep"] == [
+        caught_up[0].id,
+        *(each.id for each in asked[:3]),
+    ]
+    within = judge(_source([*caught_up, *asked], RetentionRules(keep_last=1, keep_within="2d")), NOW)
+    assert [each.point.id for each in within if each.verdict == "keep"] == [
+        *(each.id for each in caught_up),
+        *(each.id for each in asked[:2]),
+    ]
+
+
 def test_what_a_lock_alone_keeps_waits_until_the_last_of_them_ends() -> None:
     ends = [NOW + timedelta(days=3), NOW + timedelta(days=9), NOW - timedelta(days=1)]
     locks = tuple(zip(("local", "offsite", "cloudPrimary"), ends, strict=True))
