@@ -90,7 +90,7 @@ async def check_subscriber(command: Sequence[str], folder: Path) -> None:
     except AssertionError as error:
         raise AssertionError(f"{error}\n{_log(folder)}") from error
     finally:
-        server.stop()
+        server.kill()
 
 
 def _log(folder: Path) -> str:

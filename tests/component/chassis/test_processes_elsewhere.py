@@ -123,7 +123,7 @@ def elsewhere(tmp_path: Path) -> Iterator[Elsewhere]:
     with running_postgres() as postgres:
         made = Elsewhere(tmp_path, postgres)
         yield made
-        made.nats.stop()
+        made.nats.kill()
 
 
 def test_processes_become_ready_beside_servers_of_others(elsewhere: Elsewhere) -> None:

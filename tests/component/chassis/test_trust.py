@@ -65,7 +65,7 @@ def encrypted_nats(tmp_path_factory: pytest.TempPathFactory, ours: Authority) ->
     certificate, key = ours.sign(place)
     server = NatsServer(place, tls=(certificate, key)).start()
     yield server
-    server.stop()
+    server.kill()
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,7 @@ async def test_server_keeps_its_store_in_a_folder_of_any_name(tmp_path: Path) ->
         await server.apply()
         assert (folder / "store" / "jetstream").is_dir()
     finally:
-        server.stop()
+        server.kill()
 
 
 def test_configuration_syncs_always_and_holds_no_secret(tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ async def test_relay_without_permission_is_not_ready_and_names_it(
         await relay.stop()
     finally:
         await connection.stop()
-        server.stop()
+        server.kill()
 
 
 def _record(access: SchemaAccess, envelope: Envelope) -> None:
