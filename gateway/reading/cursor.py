@@ -24,9 +24,9 @@ _PROOF_DIGITS = 32
 
 
 class Place(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """The sort key of the last item of a page."""
+    """The sort key of the last item of a page. `time` is its number in a log, of a list that is in the log's order."""
 
-    time: datetime
+    time: datetime | int
     id: str
 
 

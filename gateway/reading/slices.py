@@ -45,8 +45,8 @@ async def page_of(
 ) -> ListPage[T]:
     """A page of a list, the latest first. Raises INVALID_CURSOR.
 
-    `query` takes the organisation; a condition whose value is None does not narrow it. `key`: the columns of time and
-    id that the list is in order of; `place`: the two of an item.
+    `query` takes the organisation; a condition whose value is None does not narrow it. `key`: the columns of time (or
+    number) and id that the list is in order of; `place`: the two of an item.
     """
     values: list[Any] = [organisation]
     for condition, value in conditions:

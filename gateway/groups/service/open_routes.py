@@ -57,9 +57,7 @@ PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'n
 @get("/schema", opt=OPEN, summary="The API as a page", sync_to_thread=False)
 def schema_page(request: Request[Any, Any, Any]) -> Response[str]:
     """Every operation with its parameters, bodies, errors and examples. Needs neither scripts nor a network."""
-    return Response(
-        _page(request.app), media_type="text/html; charset=utf-8", headers={"Content-Security-Policy": PAGE_POLICY}
-    )
+    return Response(_page(request.app), media_type="text/html", headers={"Content-Security-Policy": PAGE_POLICY})
 
 
 @get("/schema/openapi.json", opt=OPEN, summary="The API as OpenAPI", sync_to_thread=False)

@@ -115,4 +115,5 @@ STATEMENTS: tuple[LiteralString, ...] = (
         FOR EACH STATEMENT EXECUTE FUNCTION keep_as_it_is()""",
     """CREATE TRIGGER openings_stay BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_openings
         FOR EACH STATEMENT EXECUTE FUNCTION keep_as_it_is()""",
+    "CREATE INDEX audit_entries_of_accesses ON audit_entries (organisation, place) WHERE access IS NOT NULL",
 )

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import httpx
 import pytest
@@ -30,6 +30,16 @@ PATHS = (
     "audit-log/entries/0/proof",
     "audit-log/consistency?first=1&second=1",
 )
+LATER: LiteralString = """
+    INSERT INTO audit_entries (
+        number, organisation, place, service, log, position, event_id, type, happened_at, actor, access, leaf, body
+    )
+    SELECT 1000000 + later.place, organisation, later.place, service, log, position, event_id || later.place, type,
+        happened_at + later.by, actor, access, leaf, body
+    FROM audit_entries, (VALUES (%s::interval, %s::bigint), (%s::interval, %s::bigint)) AS later (by, place)
+    WHERE organisation = 'others' AND access IS NOT NULL RETURNING number
+"""
+"""Its only access, twice more, at other times."""
 
 
 @pytest.fixture
@@ -116,6 +126,16 @@ async def test_accesses_are_told_and_proven(audited: tuple[RunningGateway, Audit
         entries = (await _get(http, "audit-log/entries"))["items"]
         assert (log["origin"].endswith("/others"), len(entries)) == (True, log["size"])
         assert all(json.loads(base64.b64decode(each["leaf"]))["organisation"] == "others" for each in entries)
+        # The clock was ahead by a year, and was put back: what came afterwards is the latest all the same.
+        audit.rows(LATER, "400 days", log["size"], "0 days", log["size"] + 1)
+        listed = (await _get(http, "access-logs"))["items"]
+        assert [each["index"] for each in listed[:2]] == [log["size"] + 1, log["size"]]
+        paged, cursor = list[Any](), ""
+        while len(paged) < len(listed):
+            page = await _get(http, f"access-logs?limit=1{cursor}")
+            paged += page["items"]
+            cursor = f"&cursor={page['nextCursor']}"
+        assert (paged, page["nextCursor"]) == (listed, None)
     for role in ("viewer", "operator", "owner"):
         async with gateway.http(role) as http:
             for path in PATHS:

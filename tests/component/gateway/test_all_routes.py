@@ -63,6 +63,7 @@ def _dressed(answer: httpx.Response, told: str, *, is_guarded: bool) -> None:
             assert answer.headers[name] == value, told
     assert answer.headers["content-security-policy"].startswith("default-src 'none'"), told
     assert answer.headers["x-trace-id"], told
+    assert answer.headers.get("content-type", "").count("charset") <= 1, told
     if is_guarded:
         assert int(answer.headers["ratelimit-limit"]) >= int(answer.headers["ratelimit-remaining"]) >= 0, told
         assert int(answer.headers["ratelimit-reset"]) >= 0, told
