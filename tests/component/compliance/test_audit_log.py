@@ -1,5 +1,6 @@
 """The audit log: every event once, in the order of its record, provable, whatever is killed or replaced."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,15 @@ from contracts.errors import PlatformError
 from contracts.executor_events import BackupAccepted
 from contracts.gateway_events import AccessDenied, BackupRequested
 from contracts.samples import sample_event
+from services.compliance.adapters.generations import HAVE_IT
 from services.compliance.adapters.log import AuditLogTable, announce_record
 from services.compliance.bootstrap import add_log_checks
 from tests.support.compliance import AuditBench, audit_bench
+from tests.support.eventually import eventually
 from tests.support.nats_server import NatsServer
 from tests.support.postgres_server import PostgresServer
 
+WAITING = "SELECT pid FROM pg_stat_activity WHERE %s = ANY (pg_blocking_pids(pid))"
 LOG = "SELECT service, position, body FROM audit_entries WHERE organisation = %s ORDER BY place"
 EVENTS = [sample_event(each) for each in (BackupRequested, AccessDenied, ConfigurationCreated, BackupAccepted)]
 
@@ -120,17 +124,31 @@ async def test_append_that_breaks_off_in_the_middle_leaves_nothing(audit: AuditB
 
 
 async def test_who_comes_second_does_not_take_the_place_back(audit: AuditBench) -> None:
-    """Another process has appended what this one read: nothing is done, and it reads again."""
+    """Another process has appended what this one read: nothing is done, and it reads again.
+
+    Also at the same moment: it waits for who has the log, and looks where the place is then.
+    """
     await audit.facts.publish(EVENTS[2], organisation="org-a")
     slow = audit.log()
     place, _ = await slow.standing("config")
     follower = audit.follower()
     async with every_stream(follower._nats()) as readers:
         found = await readers["config"].after(place, 10)
-    await audit.facts.publish(EVENTS[2], organisation="org-a")
-    await audit.catch_up()
-    assert not await slow.append("config", place, found.events, found.place)
-    assert audit.rows("SELECT position FROM audit_streams WHERE service = 'config'") == [(2,)]
+        await audit.facts.publish(EVENTS[2], organisation="org-a")
+        await audit.catch_up()
+        assert not await slow.append("config", place, found.events, found.place)
+        assert audit.rows("SELECT position FROM audit_streams WHERE service = 'config'") == [(2,)]
+        assert len(audit.rows(LOG, "org-a")) == 2
+        place, _ = await slow.standing("config")
+        await audit.facts.publish(EVENTS[2], organisation="org-a")
+        found = await readers["config"].after(place, 10)
+    with psycopg.connect(audit.access.admin_dsn) as other:
+        other.execute(SQL("SET search_path TO {}").format(Identifier(audit.access.schema)))
+        other.execute(HAVE_IT)
+        other.execute("UPDATE audit_streams SET position = 3 WHERE service = 'config'")
+        appending = asyncio.create_task(slow.append("config", place, found.events, found.place))
+        await eventually(lambda: asyncio.to_thread(audit.rows, WAITING, other.info.backend_pid))
+    assert not await appending
     assert len(audit.rows(LOG, "org-a")) == 2
 
 
