@@ -113,7 +113,7 @@ class SecurityQueries:
     async def accesses(
         self, organisation: str, wanted: AccessFilter, *, limit: int, cursor: str | None
     ) -> ListPage[Access]:
-        """A page of accesses, the latest first: in the order of the log, whatever a clock said. Raises INVALID_CURSOR."""
+        """A page of accesses, the latest first, in the order of the log. Raises INVALID_CURSOR."""
         return await page_of(
             self._reading,
             organisation,
