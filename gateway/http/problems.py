@@ -23,6 +23,8 @@ from contracts.errors import ErrorCode, PlatformError
 LOG = logging.getLogger(__name__)
 
 _AT = re.compile(r" - at `(?:key in )?\$[^`]*`\Z")
+_SENT = re.compile(r"(enum value) '.*'", re.DOTALL)
+"""Where msgspec quotes what was sent: it may be anything, pasted into the wrong field."""
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = "2"
 """When to come back, where nobody knows better."""
@@ -210,8 +212,8 @@ def _invalid_parameter(request: Request[Any, Any, Any], error: ValidationExcepti
 
 
 def plain(message: str) -> str:
-    """A library's sentence in the form of ours: lower case, no full stop, no path."""
-    own = _AT.sub("", message).rstrip(".")
+    """A library's sentence in the form of ours: lower case, no full stop, no path, and nothing of what was sent."""
+    own = _SENT.sub(r"\1", _AT.sub("", message)).rstrip(".")
     return own[:1].lower() + own[1:]
 
 

@@ -25,6 +25,7 @@ from deploy.stack.child import Launch, spawn
 from deploy.stack.identity_provider import IdentityProvider
 from deploy.stack.layout import Layout
 from deploy.stack.state import PartState, StackState, read_state
+from tests.support.collector import Collector
 from tests.support.eventually import PATIENCE_SECONDS, eventually
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,6 +43,7 @@ class Platform:
     home: Path
     process: "subprocess.Popen[bytes] | None" = None
     environment: dict[str, str] = field(default_factory=lambda: dict(NOTHING_FOLLOWS))
+    collector: Collector = field(default_factory=Collector)
 
     @property
     def layout(self) -> Layout:
@@ -212,7 +214,10 @@ def shared_platform() -> Iterator[Platform]:
     """One running platform for the whole test run, for tests that leave it whole. See `platform`."""
     import asyncio
 
-    with platform_home() as shared:
+    with platform_home() as shared, shared.collector.listening():
+        shared.environment |= {"WEDSYNC_OTEL_ENDPOINT": shared.collector.url, "WEDSYNC_OTEL_SAMPLE_RATIO": "1"}
+        # Receivers of notifications are on this machine.
+        shared.environment |= {"WEDSYNC_NOTIFY_PRIVATE": "true"}
         asyncio.run(shared.start())
         yield shared
 

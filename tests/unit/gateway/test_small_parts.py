@@ -21,7 +21,7 @@ from gateway.auth.rate_limit import Rate, TokenBuckets
 from gateway.groups.configurations.resources import NewConfiguration
 from gateway.http.bodies import TOLD_MAX, UNREADABLE, invalid_body, require_names_once
 from gateway.http.parameters import checked_id, checked_time
-from gateway.http.problems import WrongFields, error_of_code, headers_of, problem_of, public_hint
+from gateway.http.problems import WrongFields, error_of_code, headers_of, plain, problem_of, public_hint
 from gateway.http.texts import kept, unreadable_character
 from gateway.monitoring.frames import Resume, Subscribe, fact_frame
 from gateway.monitoring.status_board import FRESH_SECONDS, StatusBoard
@@ -572,3 +572,8 @@ def test_refusal_on_the_wire_has_a_trace_that_is_in_the_log(caplog: pytest.LogCa
     trace_id = msgspec.json.decode(body)["traceId"]
     assert f"x-trace-id: {trace_id}".encode() in head
     assert [getattr(record, "traceId", None) for record in caplog.records] == [trace_id]
+
+
+def test_sentence_of_a_library_tells_nothing_of_what_was_sent() -> None:
+    """A secret that was pasted into the wrong field does not come back in the answer."""
+    assert plain("Invalid enum value 'pass\nwo'rd' - at `$.kind`") == "invalid enum value"
