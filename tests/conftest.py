@@ -9,6 +9,7 @@ pytest_plugins = (
     "tests.support.postgres_server",
     "tests.support.nats_server",
     "tests.support.s3_server",
+    "tests.support.measured",
     "tests.support.order",
     "tests.support.stack",
 )
