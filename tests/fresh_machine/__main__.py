@@ -1,10 +1,12 @@
 """Makes each kind of machine, runs the commands in it, and says how it went.
 
-    python3 -m tests.fresh_machine [--tests] [KIND ...]
+    python3 -m tests.fresh_machine [--tests] [--beside COMMAND] [KIND ...]
 
 `TOGETHER` kinds at a time: the installer of one uses one core. What fails beside another is run once more, alone, and
-that decides. `--tests`: in the first kind `make coverage` follows the demo, while there is no other. Ends with 0 where
-all went well, with 2 where no mount namespace can be made here. What a failed command said is printed.
+that decides. `--beside`: a command that takes the place of a kind, as the first; where it fails, all ends when the
+others have. `--tests`: when all have ended the first kind's machine is started anew, and `make coverage` runs there,
+alone. Ends with 0 where all went well, with 2 where no mount namespace can be made here. What a failed command said is
+printed.
 """
 
 import argparse
@@ -30,6 +32,7 @@ def main() -> int:
     """All kinds, or those that are named."""
     parser = argparse.ArgumentParser(description="The README's commands on machines that never saw us.")
     parser.add_argument("--tests", action="store_true", help="run make coverage in the first kind")
+    parser.add_argument("--beside", metavar="COMMAND", help="a command of one word that runs beside the kinds")
     parser.add_argument("kinds", nargs="*", metavar="KIND", help=", ".join(kind.name for kind in KINDS))
     arguments = parser.parse_args()
     chosen = [kind for kind in KINDS if kind.name in arguments.kinds or not arguments.kinds]
@@ -45,17 +48,22 @@ def main() -> int:
         _cache(stage, ordinary_user).mkdir()
     _give(_cache(stage, True))
     try:
-        with_tests = [kind for kind in chosen if arguments.tests and kind is KINDS[0]]
-        well = sum(_runs(kind, stage, tests=True) for kind in with_tests)
-        others = [kind for kind in chosen if kind not in with_tests]
+        tested = KINDS[0] if arguments.tests and KINDS[0] in chosen else None
         with ThreadPoolExecutor(TOGETHER) as pool:
-            ended = list(pool.map(lambda kind: _runs(kind, stage, tests=False), others))
-        again = [kind for kind, is_well in zip(others, ended, strict=True) if not is_well]
-        well += sum(ended) + sum(_runs(kind, stage, tests=False) for kind in again)
+            beside = pool.submit(_beside, arguments.beside, stage)
+            ended = list(pool.map(lambda kind: _runs(kind, stage, tests_follow=kind is tested), chosen))
+        if not beside.result():
+            return 1
+        again = [kind for kind, place in zip(chosen, ended, strict=True) if place is None]
+        places = dict(zip(chosen, ended, strict=True))
+        places |= {kind: _runs(kind, stage, tests_follow=kind is tested) for kind in again}
+        well = [kind for kind, place in places.items() if place is not None]
+        if tested in well and _tests(tested, stage, places[tested]) != 0:
+            well.remove(tested)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
-    print(f"fresh machines: {well} of {len(chosen)} well", flush=True)
-    return 0 if well == len(chosen) else 1
+    print(f"fresh machines: {len(well)} of {len(chosen)} well", flush=True)
+    return 0 if len(well) == len(chosen) else 1
 
 
 def _cannot_isolate() -> str:
@@ -74,35 +82,62 @@ def _namespace() -> list[str]:
     return ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc"]
 
 
-def _runs(kind: Kind, stage: Path, *, tests: bool) -> bool:
+def _beside(command: str | None, stage: Path) -> bool:
+    """Whether a command that is no kind ended well. What it says is printed at its end, as of a kind."""
+    if command is None:
+        return True
+    begun, log = time.monotonic(), stage / "beside.log"
+    with log.open("wb") as output:
+        ran = subprocess.run(
+            [command], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False
+        )
+    end = f"\n-- {command}: {'well' if ran.returncode == 0 else 'FAILED'} after {time.monotonic() - begun:.0f} s"
+    print("\n".join([log.read_text(errors="replace").rstrip(), end]), flush=True)
+    return ran.returncode == 0
+
+
+def _runs(kind: Kind, stage: Path, *, tests_follow: bool) -> Path | None:
+    """A new machine on which the commands ended well, or None. It is kept where the tests follow."""
     print(f"\n-- {kind.name}: {kind.words()}", flush=True)
     begun = time.monotonic()
     place = Path(tempfile.mkdtemp(prefix=f"{kind.name}-", dir=stage))
-    clone = place / ("a \"clone\" of 'ours', 100% Süß & $1" if kind.odd_path else "clone")
     git = ["git", "-c", f"safe.directory={ROOT}", "-c", f"safe.directory={ROOT / '.git'}"]
-    subprocess.run([*git, "clone", "-q", "--no-hardlinks", str(ROOT), str(clone)], check=True)
+    subprocess.run([*git, "clone", "-q", "--no-hardlinks", str(ROOT), str(_clone(kind, place))], check=True)
     if kind.ordinary_user:
         _give(place)
-    cache = _cache(stage, kind.ordinary_user)
-    inside = [sys.executable, "-m", "tests.fresh_machine.inside", kind.name, str(clone), str(cache)]
     log = stage / f"{kind.name}.log"
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            [*_namespace(), *inside, *(["--tests"] if tests else [])],
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=output if not tests else None,
-            stderr=subprocess.STDOUT if not tests else None,
-        )
-        code = process.wait()
+        started = [*_started(kind, stage, place), *(["--tests-follow"] if tests_follow else [])]
+        code = subprocess.run(
+            started, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False
+        ).returncode
     lines = log.read_text(errors="replace").splitlines()
     shown = [line for line in lines if line.startswith("==")] if code == 0 else lines[-LAST_LINES:]
     end = f"\n-- {kind.name}: {'well' if code == 0 else 'FAILED'} after {time.monotonic() - begun:.0f} s"
     # In one piece, since another kind may speak as well.
     print("\n".join([end, *shown]), flush=True)
-    # A fresh environment is half a gigabyte.
-    shutil.rmtree(place, ignore_errors=True)
-    return code == 0
+    if code != 0 or not tests_follow:
+        # A fresh environment is half a gigabyte.
+        shutil.rmtree(place, ignore_errors=True)
+    return place if code == 0 else None
+
+
+def _tests(kind: Kind, stage: Path, place: Path) -> int:
+    """All tests, in a machine that has ended well; the exit code."""
+    print(f"\n-- {kind.name}, started anew: all tests", flush=True)
+    words = [*_started(kind, stage, place), "--tests"]
+    return subprocess.run(words, cwd=ROOT, stdin=subprocess.DEVNULL, check=False).returncode
+
+
+def _started(kind: Kind, stage: Path, place: Path) -> list[str]:
+    """What starts a machine, but for what is to be done there."""
+    cache = _cache(stage, kind.ordinary_user)
+    inside = [sys.executable, "-m", "tests.fresh_machine.inside", kind.name, str(_clone(kind, place)), str(cache)]
+    return [*_namespace(), *inside]
+
+
+def _clone(kind: Kind, place: Path) -> Path:
+    return place / ("a \"clone\" of 'ours', 100% Süß & $1" if kind.odd_path else "clone")
 
 
 def _cache(stage: Path, ordinary_user: bool) -> Path:

@@ -49,7 +49,8 @@ class Machine:
         # On the clone's disk, as on a real machine: file systems in memory lack attributes and direct access.
         disk = self._clone.parent / "emptied"
         held = disk / "interpreter"
-        held.mkdir(parents=True)
+        # It is there where the machine is started anew; what its disk holds stays, as on a real one.
+        held.mkdir(parents=True, exist_ok=True)
         disk.chmod(0o711)
         _mount("--bind", str(interpreter), str(held))
         for number, place in enumerate(EMPTIED):
@@ -57,12 +58,12 @@ class Machine:
                 _mount("-t", "tmpfs", "-o", "mode=1777", "tmpfs", place)
                 continue
             below = disk / str(number)
-            below.mkdir()
+            below.mkdir(exist_ok=True)
             below.chmod(0o1777 if place == "/tmp" else 0o755)
             _mount("--bind", str(below), place)
         if any(interpreter.is_relative_to(place) for place in EMPTIED):
             # The Python that `make` takes lies in somebody's home; nothing else of it is there.
-            interpreter.mkdir(parents=True)
+            interpreter.mkdir(parents=True, exist_ok=True)
             for parent in interpreter.parents:
                 if parent not in (Path("/"), Path("/var")):
                     parent.chmod(parent.stat().st_mode | 0o055)
@@ -90,8 +91,8 @@ class Machine:
             _mount("--bind", str(names), "/etc/passwd")
         self._before = self._left()
 
-    def use(self, *, tests: bool) -> None:
-        """The README's commands, and what belongs to the kind."""
+    def use(self, *, tests_follow: bool) -> None:
+        """The README's commands, and what belongs to the kind. Where the tests follow: all that they need as well."""
         kind = self._kind
         dead = {name: DEAD_PROXY for each in PROXIES for name in (each, each.lower())} if kind.dead_proxy else {}
         if kind.dead_proxy or kind.second_platform:
@@ -114,8 +115,15 @@ class Machine:
             self._run(command, "down", *other, more=dead)
         if left := sorted(self._left() - self._before):
             raise SystemExit(f"left outside the clone: {left}")
-        if tests:
-            self._run("make", "coverage")
+        if tests_follow:
+            self._run("make", "setup")
+            # Each process of the suite would compile every module for itself, all at the same time.
+            collect = ("--collect-only", "-qq", "-o", "addopts=", "-m", "not slow")
+            self._run(".venv/bin/python", "-m", "pytest", *collect, "tests")
+
+    def test(self) -> None:
+        """All tests, with coverage."""
+        self._run("make", "coverage")
 
     def _run(self, *command: str, more: Mapping[str, str] | None = None, accepted: Sequence[int] = (0,)) -> bytes:
         """Run a command to its end and pass on what it says. Ends with its words where it fails."""
@@ -197,12 +205,16 @@ def main() -> None:
     parser.add_argument("kind")
     parser.add_argument("clone", type=Path)
     parser.add_argument("cache", type=Path)
+    parser.add_argument("--tests-follow", action="store_true")
     parser.add_argument("--tests", action="store_true")
     arguments = parser.parse_args()
     kind = next(kind for kind in KINDS if kind.name == arguments.kind)
     machine = Machine(kind, arguments.clone, arguments.cache)
     machine.make_empty()
-    machine.use(tests=arguments.tests)
+    if arguments.tests:
+        machine.test()
+    else:
+        machine.use(tests_follow=arguments.tests_follow)
 
 
 if __name__ == "__main__":
