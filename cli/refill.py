@@ -40,8 +40,6 @@ LOOK_SECONDS = 1.0
 """The gateway looks twice as often for what was said to be the record; what it showed before may be of another one."""
 OTHERS_SECONDS = 3.0
 """So long what another service owes must be told: a report may be of a moment before the streams were made."""
-READ_MODELS = "gateway"
-AUDIT_LOG = "compliance"
 BEHIND_METRIC = "wedsync_projector_behind_seconds"
 
 
@@ -78,24 +76,20 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _refill(layout: "Layout", services: tuple[str, ...], new_incarnation: bool, seconds: float) -> int:
-    from chassis.outbox.relay import request_refill
+    from deploy.record_again import announce, permit, require_possible
     from deploy.stack.postgres import admin_dsn
     from deploy.stack.secrets import read_secrets
-    from gateway.projections.record import announce_record
-    from services.compliance.adapters.log import announce_record as announce_to_audit_log
 
     views = await _answered(partial(_streams_made, layout, services), "the streams", seconds)
     dsn = admin_dsn(layout, read_secrets(layout))
     if not new_incarnation:
-        await _answered(partial(_require_possible, layout, dsn, views), "the record", seconds)
+        possible = partial(require_possible, dsn, views, layout.platform_keys, "wedsync-backup refill")
+        await _answered(possible, "the record", seconds)
     permissions: dict[str, RefillPermission] = {}
     for service in services:
-        given = permissions[service] = await request_refill(dsn, service, new_incarnation=new_incarnation)
-        announce = partial(announce_record, dsn, READ_MODELS, service, log=given.incarnation, position=given.last)
-        await _answered(announce, "the read models", seconds)
-        restarts = new_incarnation and service == AUDIT_LOG
-        to_audit_log = partial(announce_to_audit_log, dsn, AUDIT_LOG, service, log=given.incarnation, restarts=restarts)
-        await _answered(to_audit_log, "the audit log", seconds)
+        given = permissions[service] = await permit(dsn, service, new_incarnation=new_incarnation)
+        told = partial(announce, dsn, service, given, new_incarnation=new_incarnation)
+        await _answered(told, "the read models and the audit log", seconds)
         print(f"{service}: permitted to publish its record again", flush=True)
     asked = frozenset((*services, ALL) if set(services) == set(SERVICES) else services)
     permitted_at = time.monotonic() + LOOK_SECONDS
@@ -144,32 +138,6 @@ async def _answered(ask: Callable[[], Awaitable[T]], name: str, seconds: float) 
                 told = now
                 print(f"{name}: still waiting: {error.message}", flush=True)
         await asyncio.sleep(POLL_SECONDS)
-
-
-async def _require_possible(layout: "Layout", dsn: str, views: "Mapping[str, StreamView]") -> None:
-    """Raise what no time helps, naming each stream and its command, before anything is permitted."""
-    from chassis.outbox.tables import refill_refusal
-    from contracts.errors import PlatformError
-    from contracts.streams import stream_of
-    from services.compliance.adapters.log import put_back
-
-    found = {service: await refill_refusal(dsn, service, view) for service, view in views.items()}
-    told = {service: f"the stream {stream_of(service)}: {error.message}" for service, error in found.items() if error}
-    if AUDIT_LOG in views and (unlike := await put_back(dsn, AUDIT_LOG, layout.platform_keys)) is not None:
-        found[AUDIT_LOG] = unlike
-        told[AUDIT_LOG] = "; ".join(filter(None, (told.get(AUDIT_LOG), unlike.message)))
-    refused = {service: error for service, error in found.items() if error is not None}
-    if not refused:
-        return
-    commands = ", ".join(f"wedsync-backup refill {service} --new-incarnation" for service in refused)
-    if set(views) == set(SERVICES):
-        commands += f"; of all at once: wedsync-backup refill {ALL} --new-incarnation"
-    raise PlatformError(
-        next(iter(refused.values())).code,
-        "; ".join(told.values()),
-        hint=f"Nothing was permitted. Look first which of the two was replaced (docs/operations.md, section 3);"
-        f" is the record as it is now to go on: {commands}.",
-    )
 
 
 def _point_to_others(owed: _Owed | None) -> None:

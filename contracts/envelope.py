@@ -83,11 +83,18 @@ def encode_data(event: Event) -> msgspec.Raw:
 def decode(body: bytes) -> Envelope:
     """Read an envelope; attributes that this build does not know are left out. Raises `MalformedEvent`."""
     try:
-        return _DECODER.decode(body)
+        return _in_the_calendar(_DECODER.decode(body))
     except msgspec.ValidationError:
-        return _decode_known(body)
+        return _in_the_calendar(_decode_known(body))
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise MalformedEvent(f"not an envelope: {error}") from error
+
+
+def _in_the_calendar(envelope: Envelope) -> Envelope:
+    """Refuse a time that is none in UTC: whoever has written it down could never read it again."""
+    if not 1 < envelope.time.year < 9999:
+        raise MalformedEvent("its time lies at an end of the calendar")
+    return envelope
 
 
 def _decode_known(body: bytes) -> Envelope:

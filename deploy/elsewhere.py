@@ -7,7 +7,9 @@ letters were lost with their stream, until `--accept-loss`.
 
 `nats-accounts FOLDER FILE` makes the seeds of the NATS identities and writes the accounts for the server's
 configuration, whole or not at all: a server that includes an empty file lets everybody in. `keys FOLDER` prepares the
-folder of the sealing keys, unless the record knows of keys that were made before.
+folder of the sealing keys, unless the record knows of keys that were made before. `refill SERVICE` has a record
+published again into a stream that was lost or replaced, as `wedsync-backup refill` does in the embedded stack: it ends
+with 0 once the stream holds the record, with 4 where that is not so within a minute.
 """
 
 import argparse
@@ -15,6 +17,9 @@ import asyncio
 import os
 import re
 import sys
+import time
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +33,8 @@ from chassis.key_files import read_regular
 from chassis.key_notes import MARK, MARK_TEXT
 from chassis.life import runtime
 from chassis.life.health import Health
+from chassis.outbox.chained import stream_view
+from chassis.outbox.relay import refilled
 from chassis.outbox.tables import has_published
 from chassis.postgres.connection_string import parsed
 from chassis.postgres.database import install_schema
@@ -38,10 +45,13 @@ from chassis.telemetry import logging
 from chassis.telemetry.instruments import Telemetry
 from contracts import errors
 from contracts.errors import PlatformError
+from contracts.streams import stream_of
+from contracts.subjects import SERVICES
 from deploy.misread import misread
 from deploy.nats.permissions import TOPOLOGY, generate_keys, identities
 from deploy.nats.server_config import ACCOUNTS_HEAD, render_accounts
 from deploy.postgres.schemas import SCHEMAS
+from deploy.record_again import ALL, announce, permit, require_possible
 from deploy.stack.files import write_atomically, write_once
 from deploy.stack.nats import public_key
 
@@ -64,7 +74,18 @@ class ElsewhereSettings(RecordSettings, frozen=True, kw_only=True):
     nats_replicas: Annotated[int, Meta(ge=1, le=5, description="Copies of each stream: 3 where NATS is a cluster.")] = 1
 
 
+class RefillSettings(ElsewhereSettings, frozen=True, kw_only=True):
+    """What `python -m deploy.elsewhere refill` reads."""
+
+    keys_dir: Annotated[
+        Path | None,
+        Meta(description="As for the services: there is remembered what was signed last of the audit log."),
+    ] = None
+
+
 _DEGRADED = 4
+_REFILL_SECONDS = 60.0
+_POLL_SECONDS = 0.2
 _PUBLIC_KEY = re.compile(r"\bU[A-Z2-7]{55}\b")
 ADMIN_DSN = "WEDSYNC_POSTGRES_ADMIN_DSN"
 
@@ -79,6 +100,13 @@ async def main() -> int:
     accounts.add_argument("file", type=_path, metavar="FILE", help="what the server's configuration includes")
     keys = verbs.add_parser("keys", help="prepare the folder of the sealing keys, once")
     keys.add_argument("folder", type=_path, metavar="FOLDER", help="what WEDSYNC_KEYS_DIR names")
+    refill = verbs.add_parser("refill", help="publish a record again into a stream that was lost or replaced")
+    refill.add_argument("service", choices=(*SERVICES, ALL), help="whose stream")
+    refill.add_argument(
+        "--new-incarnation",
+        action="store_true",
+        help="begin a new log: only for a record that was restored to an earlier time than the stream",
+    )
     arguments = parser.parse_args()
     logging.configure("elsewhere", level="warning")
     match arguments.verb:
@@ -92,6 +120,9 @@ async def main() -> int:
             return 0
         case "keys":
             return await _keys(arguments.folder)
+        case "refill":
+            services = SERVICES if arguments.service == ALL else (arguments.service,)
+            return await _refill(services, new_incarnation=arguments.new_incarnation)
     return await _servers(arguments.accept_loss)
 
 
@@ -220,9 +251,8 @@ def _require_empty(folder: Path) -> None:
         raise PlatformError(errors.INVALID_FIELD, fault, field="FOLDER", hint=hint)
 
 
-async def _servers(accepted_loss: str | None) -> int:
-    settings = load(ElsewhereSettings, os.environ)
-    connection = Connection(
+def _connection(settings: ElsewhereSettings) -> Connection:
+    return Connection(
         url=settings.nats_url,
         identity=TOPOLOGY,
         telemetry=Telemetry(TOPOLOGY),
@@ -230,6 +260,47 @@ async def _servers(accepted_loss: str | None) -> int:
         seed_file=settings.nats_seed_file,
         ca_file=settings.nats_ca_file,
     )
+
+
+async def _refill(services: Sequence[str], *, new_incarnation: bool) -> int:
+    """Permit it, tell who follows the streams, and wait for the relays."""
+    settings = load(RefillSettings, os.environ)
+    dsn, connection = settings.postgres_admin_dsn, _connection(settings)
+    parsed(dsn, ADMIN_DSN)
+    connection.require_settings()
+    await check_trust(dsn, ADMIN_DSN)
+    try:
+        await connection.start()
+        js = connection.client.jetstream()
+        used = partial(has_published, dsn, [schema.service for schema in SCHEMAS])
+        await apply(js, replicas=settings.nats_replicas, was_used=used)
+        views = {service: await stream_view(js, stream_of(service)) for service in services}
+    finally:
+        await connection.stop()
+    if not new_incarnation:
+        await require_possible(dsn, views, settings.keys_dir, "python3 -m deploy.elsewhere refill")
+    given = {service: await permit(dsn, service, new_incarnation=new_incarnation) for service in services}
+    for service, permission in given.items():
+        await announce(dsn, service, permission, new_incarnation=new_incarnation)
+        sys.stdout.write(f"{service}: permitted to publish its record again\n")
+    until = time.monotonic() + _REFILL_SECONDS
+    waiting = dict(given)
+    while waiting and time.monotonic() < until:
+        for service, permission in list(waiting.items()):
+            filled = await refilled(dsn, service, permission)
+            if filled is not None and filled >= permission.last:
+                sys.stdout.write(f"{service}: its stream holds the record\n")
+                del waiting[service]
+        await asyncio.sleep(_POLL_SECONDS)
+    for service in waiting:
+        sys.stdout.write(f"{service}: not yet: its relay goes on by itself once its process is there\n")
+    sys.stdout.write("That read models and audit log have caught up, the processes' /health/ready say.\n")
+    return _DEGRADED if waiting else 0
+
+
+async def _servers(accepted_loss: str | None) -> int:
+    settings = load(ElsewhereSettings, os.environ)
+    connection = _connection(settings)
     parsed(settings.postgres_admin_dsn, ADMIN_DSN)
     connection.require_settings()
     await check_trust(settings.postgres_admin_dsn, ADMIN_DSN)

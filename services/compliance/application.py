@@ -33,8 +33,7 @@ def entry_of(service: str, log: str, position: int, body: bytes, arrived: dateti
         envelope = decode(body)
         if not all(_is_short(text) for text in (envelope.organisation, envelope.id, envelope.type, envelope.actor)):
             raise MalformedEvent("a text is too long, or has what no table takes")
-        happened_at = envelope.time.astimezone(UTC)
-    except (MalformedEvent, OverflowError):
+    except MalformedEvent:
         return Entry(
             service=service,
             log=log,
@@ -55,7 +54,7 @@ def entry_of(service: str, log: str, position: int, body: bytes, arrived: dateti
         organisation=envelope.organisation,
         event_id=envelope.id,
         type=envelope.type,
-        happened_at=happened_at,
+        happened_at=envelope.time,
         actor=envelope.actor,
         access=access_of(envelope.type, envelope.data),
         leaf=leaf,

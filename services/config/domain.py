@@ -107,6 +107,9 @@ class Configuration(Aggregate):
         # Near the wedding there are more runs than the schedule says, of which no measure sees what a window takes.
         if before.is_wedding_critical and was and becomes and is_open_less(was.window, becomes.window):
             fields.append("schedule.window")
+        if before.is_wedding_critical and was and becomes and was.time_zone != becomes.time_zone:
+            # By it go the window, and the days on which there are more runs.
+            fields.append("schedule.timeZone")
         yield from dict.fromkeys(fields)
 
     @property

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -116,6 +117,14 @@ class Elsewhere:
                     process.kill()
                     process.wait()
 
+    def until_ready(self, ports: dict[str, int]) -> None:
+        """Wait until the processes are ready, else fail with the logs of those that are not."""
+        waiting, until = dict(ports), time.monotonic() + READY_SECONDS
+        while waiting and time.monotonic() < until:
+            waiting = {name: port for name, port in waiting.items() if not _is_ready(port)}
+            time.sleep(0.2)
+        assert not waiting, {name: (self.folder / f"{name}.log").read_text()[-2000:] for name in waiting}
+
 
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Iterator[Elsewhere]:
@@ -147,10 +156,10 @@ def test_processes_become_ready_beside_servers_of_others(elsewhere: Elsewhere) -
     own = f"jetstream {{ store_dir: {quoted(str(elsewhere.nats.store))} }}\nlisten: {quoted('127.0.0.1:-1')}\n"
     elsewhere.nats.own = own + accounts.read_text()
     elsewhere.nats.start()
-    done = elsewhere.types(
+    settings = (
         f"export WEDSYNC_NATS_URL={elsewhere.nats.url} WEDSYNC_NATS_SEED_FILE=/etc/wedsync/seeds/{TOPOLOGY}.seed\n"
-        "python3 -m deploy.elsewhere"
     )
+    done = elsewhere.types(f"{settings}python3 -m deploy.elsewhere")
     assert done.returncode == 0, done.stderr
     for place, fault in ((accounts, "is no folder"), (elsewhere.seeds, "other files"), (seed / "keys", "is not there")):
         refused = elsewhere.types(f"python3 -m deploy.elsewhere keys {place}")
@@ -167,11 +176,17 @@ def test_processes_become_ready_beside_servers_of_others(elsewhere: Elsewhere) -
         for role in {row["role"] for row in rows}:
             connection.execute(f"ALTER ROLE {role} PASSWORD 'secret'")  # type: ignore[arg-type]  # of the guide
         with elsewhere.running(rows) as ports:
-            waiting, until = dict(ports), time.monotonic() + READY_SECONDS
-            while waiting and time.monotonic() < until:
-                waiting = {name: port for name, port in waiting.items() if not _is_ready(port)}
-                time.sleep(0.2)
-            assert not waiting, {name: (elsewhere.folder / f"{name}.log").read_text()[-2000:] for name in waiting}
+            elsewhere.until_ready(ports)
+            # A store that is lost has an operator there say that the record is published again.
+            elsewhere.nats.kill()
+            shutil.rmtree(elsewhere.nats.store)
+            elsewhere.nats.own = elsewhere.nats.own.replace("127.0.0.1:-1", elsewhere.nats.url.rpartition("//")[2])
+            elsewhere.nats.start()
+            settings = f"{settings}export WEDSYNC_KEYS_DIR=/var/lib/wedsync/keys\n"
+            done = elsewhere.types(f"{settings}python3 -m deploy.elsewhere\n{block('run', 'refill-elsewhere')}")
+            assert done.returncode == 0, done.stdout + done.stderr
+            assert done.stdout.count("its stream holds the record") == len({each.service for each in SERVICES})
+            elsewhere.until_ready(ports)
 
         # The record knows of what was sealed, and the folder is another, empty one: nothing is made in it.
         connection.execute("UPDATE gateway.outbox_state SET high_water = 7")

@@ -92,6 +92,28 @@ def test_window_of_a_critical_wedding_is_not_narrowed_unproven(
     assert refused.value.field == "schedule.window"
 
 
+@pytest.mark.parametrize("is_critical", [True, False])
+def test_zone_of_a_critical_wedding_is_not_changed_unproven(is_critical: bool) -> None:
+    """By another zone the same window keeps out other hours, and the days with more runs are others."""
+    window = Window(start="08:00", end="20:00")
+    configuration = Configuration("configuration-1")
+    before, after = (Schedule(cron="0 9 * * *", window=window, time_zone=zone) for zone in ("UTC", "Etc/GMT-12"))
+    configuration.create(request_id="request-1", body=body(schedule=before, is_wedding_critical=is_critical))
+    request = ConfigurationChangeSubmitted(
+        request_id="request",
+        configuration_id=configuration.id,
+        expected_version=1,
+        body=body(schedule=after, is_wedding_critical=is_critical),
+        evidence=Evidence(assurance="aal1"),
+    )
+    if not is_critical:
+        configuration.change(request, None)
+        return
+    with pytest.raises(SecondFactorNeeded) as refused:
+        configuration.change(request, None)
+    assert refused.value.field == "schedule.timeZone"
+
+
 def _change(configuration: Configuration, cron: str, *, second_factor: bool = False, is_later: bool = False) -> None:
     request = ConfigurationChangeSubmitted(
         request_id="request",
