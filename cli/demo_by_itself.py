@@ -33,6 +33,8 @@ MARGINS = (4.0, 10.0, 25.0)
 """How far ahead an instant is chosen, in seconds; further, where the platform is busy and has missed one."""
 CANCELLATIONS = 3
 """So many runs are begun at most to cancel one: a small one may be over before it is told."""
+LETS_GO_SECONDS = 2.0
+"""So long the worker of a cancelled run may write on, into a tier that the demo deletes next."""
 CONFIGURATIONS = "/api/backup/configurations"
 
 
@@ -228,6 +230,7 @@ class Scenes:
                     raise
             run = await self._ended(client, run_id)
             if run["state"] == "cancelled":
+                await asyncio.sleep(LETS_GO_SECONDS)
                 return run
         raise PlatformError(errors.RUN_FINISHED, "each run was over before it could be cancelled")
 

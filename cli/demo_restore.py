@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -26,6 +27,7 @@ from deploy.stack.s3_regions import REGIONS, Region
 from deploy.stack.secrets import S3Credentials
 
 COMMAND_SECONDS = 3600.0
+_WRITERS_SECONDS = 10.0
 _CREDENTIALS = msgspec.json.Decoder(S3Credentials)
 
 
@@ -56,8 +58,15 @@ def tier_address(layout: Layout, region: Region, organisation: str) -> str:
 def delete_local_tier(layout: Layout, organisation: str) -> int:
     """Delete an organisation's repository on the local tier; the bytes that are gone."""
     folder = local_tier(layout, organisation)
-    gone = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    shutil.rmtree(folder)
+    gone = 0
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):
+            gone += path.stat().st_size if path.is_file() else 0
+    until = time.monotonic() + _WRITERS_SECONDS
+    while folder.exists():
+        # A run that was cancelled a moment ago may have written one object more.
+        shutil.rmtree(folder, ignore_errors=time.monotonic() < until)
+        time.sleep(0.05)
     return gone
 
 
