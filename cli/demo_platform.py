@@ -134,8 +134,8 @@ def _stop(process: "subprocess.Popen[bytes]", seconds: float) -> None:
             process.wait(seconds)
     except (subprocess.TimeoutExpired, KeyboardInterrupt):
         say("The platform is killed; its database recovers by itself at the next start.")
-        # A second request kills its parts; and they die with it.
-        process.terminate()
+        # An interrupt after a request kills its parts; and they die with it.
+        process.send_signal(signal.SIGINT)
         try:
             process.wait(KILL_SECONDS)
         except (subprocess.TimeoutExpired, KeyboardInterrupt):

@@ -105,7 +105,8 @@ async def test_what_was_lost_comes_back_through_the_api_with_a_tier_gone(platfor
         shown = (await http.get(f"{API}/recovery-points/{point}")).json()
         assert (shown["tiers"], shown["sourceLocation"]) == (["local", "cloudPrimary"], studio.names[0])
         shutil.rmtree(studio.source)
-        shutil.rmtree(platform.platform.layout.local_tier / platform.organisation)
+        tier = platform.platform.layout.local_tier / platform.organisation
+        tier.rename(tmp_path / "tier")
 
         recovery = await studio.recovered(http, await studio.initiate(http, point, "all"))
         assert (recovery["state"], recovery["error"]) == ("completed", None), recovery
@@ -130,6 +131,9 @@ async def test_what_was_lost_comes_back_through_the_api_with_a_tier_gone(platfor
         assert (again.json()["code"], again.json()["field"]) == (errors.TARGET_NOT_EMPTY.code, "targetPath")
         listed = (await http.get(f"{API}/recovery/operations?recoveryPointId={point}")).json()["items"]
         assert [each["id"] for each in listed] == [part["id"], recovery["id"]]
+    # A tier that shows nothing of what was begun there is a disk that is not there, for all who come after.
+    (tmp_path / "tier").rename(tier)
+    async with studio.platform.client("auditor", organisation=studio.organisation) as http:
         await _is_audited(http, tmp_path)
 
 
