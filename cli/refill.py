@@ -83,7 +83,7 @@ async def _refill(layout: "Layout", services: tuple[str, ...], new_incarnation: 
     views = await _answered(partial(_streams_made, layout, services), "the streams", seconds)
     dsn = admin_dsn(layout, read_secrets(layout))
     if not new_incarnation:
-        possible = partial(require_possible, dsn, views, layout.platform_keys, "wedsync-backup refill")
+        possible = partial(require_possible, dsn, views, layout.platform_keys, _anew)
         await _answered(possible, "the record", seconds)
     permissions: dict[str, RefillPermission] = {}
     for service in services:
@@ -103,6 +103,10 @@ async def _refill(layout: "Layout", services: tuple[str, ...], new_incarnation: 
     print(f"read models: {'caught up' if owed is None else owed.reason}")
     _point_to_others(owed)
     return ExitCode.OK if done and owed is None else ExitCode.DEGRADED
+
+
+def _anew(service: str) -> str:
+    return f"wedsync-backup refill {service} --new-incarnation"
 
 
 async def _streams_made(layout: "Layout", services: tuple[str, ...]) -> "Mapping[str, StreamView]":

@@ -262,6 +262,10 @@ def _connection(settings: ElsewhereSettings) -> Connection:
     )
 
 
+def _anew(service: str) -> str:
+    return f"python3 -m deploy.elsewhere refill {service} --new-incarnation"
+
+
 async def _refill(services: Sequence[str], *, new_incarnation: bool) -> int:
     """Permit it, tell who follows the streams, and wait for the relays."""
     settings = load(RefillSettings, os.environ)
@@ -278,7 +282,7 @@ async def _refill(services: Sequence[str], *, new_incarnation: bool) -> int:
     finally:
         await connection.stop()
     if not new_incarnation:
-        await require_possible(dsn, views, settings.keys_dir, "python3 -m deploy.elsewhere refill")
+        await require_possible(dsn, views, settings.keys_dir, _anew)
     given = {service: await permit(dsn, service, new_incarnation=new_incarnation) for service in services}
     for service, permission in given.items():
         await announce(dsn, service, permission, new_incarnation=new_incarnation)

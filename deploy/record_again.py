@@ -1,6 +1,6 @@
 """Has the record of a service published again into a stream that was lost or replaced, because an operator says so."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from chassis.outbox.continuity import StreamView
@@ -18,11 +18,13 @@ READ_MODELS = "gateway"
 AUDIT_LOG = "compliance"
 
 
-async def require_possible(dsn: str, views: Mapping[str, StreamView], keys_dir: Path | None, command: str) -> None:
+async def require_possible(
+    dsn: str, views: Mapping[str, StreamView], keys_dir: Path | None, command: Callable[[str], str]
+) -> None:
     """Raise what no time helps, naming each stream and its command, before anything is permitted.
 
-    `keys_dir`: where what was signed last of the audit log is remembered; None: its service alone looks there, and
-    refuses by itself. Raises UNAVAILABLE.
+    `command`: what begins a new incarnation of a service's log, or of all. `keys_dir`: where what was signed last of
+    the audit log is remembered; None: its service alone looks there, and refuses by itself. Raises UNAVAILABLE.
     """
     found = {service: await refill_refusal(dsn, service, view) for service, view in views.items()}
     told = {service: f"the stream {stream_of(service)}: {error.message}" for service, error in found.items() if error}
@@ -34,9 +36,9 @@ async def require_possible(dsn: str, views: Mapping[str, StreamView], keys_dir: 
     refused = {service: error for service, error in found.items() if error is not None}
     if not refused:
         return
-    commands = ", ".join(f"{command} {service} --new-incarnation" for service in refused)
+    commands = ", ".join(command(service) for service in refused)
     if set(views) == set(SERVICES):
-        commands += f"; of all at once: {command} {ALL} --new-incarnation"
+        commands += f"; of all at once: {command(ALL)}"
     raise PlatformError(
         next(iter(refused.values())).code,
         "; ".join(told.values()),
