@@ -5,6 +5,7 @@ import errno
 import os
 import secrets
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -27,21 +28,21 @@ def make_folders(folder: Path, top: Path) -> None:
 
 def write_new(path: Path, content: bytes) -> None:
     """Make a file, whole and on disk, mode 0600. Raises FileExistsError where there is one."""
-    scratch = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(scratch, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+    with _beside(path, content) as scratch:
         os.link(scratch, path)
-    finally:
-        scratch.unlink()
     sync_folder(path.parent)
 
 
 def write_over(path: Path, content: bytes) -> None:
     """Make a file or replace it, whole and on disk, mode 0600: a reader sees what was there, or what is now."""
+    with _beside(path, content) as scratch:
+        scratch.replace(path)
+    sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def _beside(path: Path, content: bytes) -> Iterator[Path]:
+    """The content in a file of another name beside a path, whole and on disk; it is gone afterwards."""
     scratch = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(scratch, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600)
     try:
@@ -49,11 +50,9 @@ def write_over(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        scratch.replace(path)
-    except OSError:
+        yield scratch
+    finally:
         scratch.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
 
 
 def append(path: Path, line: bytes) -> None:
