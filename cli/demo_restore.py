@@ -66,7 +66,7 @@ def delete_local_tier(layout: Layout, organisation: str) -> int:
     while folder.exists():
         # A run that was cancelled a moment ago may have written one object more.
         shutil.rmtree(folder, ignore_errors=time.monotonic() < until)
-        time.sleep(0.05)
+        time.sleep(0.05)  # A disk tells nobody when the last writer has let go.
     return gone
 
 

@@ -76,7 +76,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _refill(layout: "Layout", services: tuple[str, ...], new_incarnation: bool, seconds: float) -> int:
-    from deploy.record_again import announce, permit, require_possible
+    from chassis.outbox.relay import request_refill
+    from deploy.record_again import announce, require_possible
     from deploy.stack.postgres import admin_dsn
     from deploy.stack.secrets import read_secrets
 
@@ -87,7 +88,7 @@ async def _refill(layout: "Layout", services: tuple[str, ...], new_incarnation: 
         await _answered(possible, "the record", seconds)
     permissions: dict[str, RefillPermission] = {}
     for service in services:
-        given = permissions[service] = await permit(dsn, service, new_incarnation=new_incarnation)
+        given = permissions[service] = await request_refill(dsn, service, new_incarnation=new_incarnation)
         told = partial(announce, dsn, service, given, new_incarnation=new_incarnation)
         await _answered(told, "the read models and the audit log", seconds)
         print(f"{service}: permitted to publish its record again", flush=True)

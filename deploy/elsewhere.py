@@ -34,7 +34,7 @@ from chassis.key_notes import MARK, MARK_TEXT
 from chassis.life import runtime
 from chassis.life.health import Health
 from chassis.outbox.chained import stream_view
-from chassis.outbox.relay import refilled
+from chassis.outbox.relay import refilled, request_refill
 from chassis.outbox.tables import has_published
 from chassis.postgres.connection_string import parsed
 from chassis.postgres.database import install_schema
@@ -51,7 +51,7 @@ from deploy.misread import misread
 from deploy.nats.permissions import TOPOLOGY, generate_keys, identities
 from deploy.nats.server_config import ACCOUNTS_HEAD, render_accounts
 from deploy.postgres.schemas import SCHEMAS
-from deploy.record_again import ALL, announce, permit, require_possible
+from deploy.record_again import ALL, announce, require_possible
 from deploy.stack.files import write_atomically, write_once
 from deploy.stack.nats import public_key
 
@@ -283,7 +283,7 @@ async def _refill(services: Sequence[str], *, new_incarnation: bool) -> int:
         await connection.stop()
     if not new_incarnation:
         await require_possible(dsn, views, settings.keys_dir, _anew)
-    given = {service: await permit(dsn, service, new_incarnation=new_incarnation) for service in services}
+    given = {service: await request_refill(dsn, service, new_incarnation=new_incarnation) for service in services}
     for service, permission in given.items():
         await announce(dsn, service, permission, new_incarnation=new_incarnation)
         sys.stdout.write(f"{service}: permitted to publish its record again\n")

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from chassis.outbox.continuity import StreamView
-from chassis.outbox.relay import request_refill
 from chassis.outbox.tables import RefillPermission, refill_refusal
 from contracts.errors import PlatformError
 from contracts.streams import stream_of
@@ -45,11 +44,6 @@ async def require_possible(
         hint=f"Nothing was permitted. Look first which of the two was replaced (docs/operations.md, section 3);"
         f" is the record as it is now to go on: {commands}.",
     )
-
-
-async def permit(dsn: str, service: str, *, new_incarnation: bool) -> RefillPermission:
-    """Let the relay of a service fill its stream. Raises UNAVAILABLE."""
-    return await request_refill(dsn, service, new_incarnation=new_incarnation)
 
 
 async def announce(dsn: str, service: str, given: RefillPermission, *, new_incarnation: bool) -> None:
