@@ -37,6 +37,10 @@ _COLLECT_AFTER = 20_000
 """Objects that are made before the garbage collector looks for circles among them. A command's start makes more than
 that, and all stay: looked at every 700, as Python does, they take a tenth of the start.
 """
+_LEAST_PRIORITY = 19
+"""How much is added to the niceness of a command that gives way (`gives_way`): backups and restores beside it keep the
+processors. There is no way back, so that it is done to a process of the command's own alone.
+"""
 
 
 class Command(NamedTuple):
@@ -88,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with interruptions():
         try:
             secure_streams()
-            code = _run(list(sys.argv[1:] if argv is None else argv))
+            code = _run(list(sys.argv[1:] if argv is None else argv), is_own_process=argv is None)
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             return exit_code()
@@ -96,12 +100,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return exit_code() if code == ExitCode.INTERRUPTED else code
 
 
-def _run(words: list[str]) -> int:
+def _run(words: list[str], *, is_own_process: bool) -> int:
     chosen = next((word for word in words if not word.startswith("-")), None)
     module = _load(chosen) if chosen in COMMANDS else None
     arguments = _parser(chosen, module).parse_args(words)
     if module is None:
         raise AssertionError("the parser refuses a command line without a command")
+    if is_own_process and getattr(arguments, "gives_way", False):
+        os.nice(_LEAST_PRIORITY)
     try:
         code = module.run(arguments)
     except Exception as raised:

@@ -296,6 +296,7 @@ def _configure_retention(parsers: dict[str, argparse.ArgumentParser]) -> None:
     )
     prune.add_argument("--max-repack", type=positive, metavar="MIB", help="write so much again, at most")
     prune.add_argument("--dry-run", "-n", action="store_true", help="say what would go, do nothing")
+    prune.set_defaults(gives_way=True)
     parsers["locks"].add_argument(
         "--only", action="append", default=[], metavar="TIER", help="this tier alone", type=given
     )

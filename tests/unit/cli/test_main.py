@@ -55,6 +55,19 @@ def test_main_returns_what_the_command_returns(command: ModuleType) -> None:
     assert cli_main.main(["probe"]) == 7
 
 
+@pytest.mark.parametrize(("words", "niceness"), [(None, [19]), (["probe"], [])])
+def test_command_that_gives_way_does_so_in_a_process_of_its_own(
+    words: list[str] | None, niceness: list[int], command: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no way back, and whoever calls `main` with words goes on after it."""
+    given: list[int] = []
+    monkeypatch.setattr("os.nice", given.append)
+    monkeypatch.setattr("sys.argv", ["wedsync-backup", "probe"])
+    command.configure = lambda parser: parser.set_defaults(gives_way=True)  # type: ignore[attr-defined]
+    command.run = lambda arguments: list(given) != niceness  # type: ignore[attr-defined]
+    assert cli_main.main(words) == 0
+
+
 @pytest.mark.parametrize("words", [[], ["no-such-command"], ["probe", "--no-such-option"], ["--js", "probe"]])
 def test_main_exits_with_2_when_the_command_line_is_not_understood(words: list[str], command: ModuleType) -> None:
     """A typing error is told apart from a failure."""

@@ -73,6 +73,12 @@ def test_no_waste_at_all_may_be_asked_for_and_no_sample_of_nothing() -> None:
             parsed(*words)
 
 
+def test_prune_gives_way_and_a_backup_does_not() -> None:
+    """Backups, restores and checks go on at full speed beside a prune."""
+    assert parsed("prune").gives_way
+    assert not hasattr(parsed("backup", "/etc"), "gives_way")
+
+
 def test_lock_days_are_for_one_tier_or_for_each() -> None:
     """A folder beside a locked bucket is not asked for what it cannot do."""
     assert parsed("backup", "--lock-days", "vault=30", "--lock-days", "1", "p").lock_days == [("vault", 30), ("", 1)]
