@@ -83,6 +83,7 @@ class RefillSettings(ElsewhereSettings, frozen=True, kw_only=True):
     ] = None
 
 
+_REFUSED = 1
 _DEGRADED = 4
 _REFILL_SECONDS = 60.0
 _POLL_SECONDS = 0.2
@@ -282,7 +283,14 @@ async def _refill(services: Sequence[str], *, new_incarnation: bool) -> int:
     finally:
         await connection.stop()
     if not new_incarnation:
-        await require_possible(dsn, views, settings.keys_dir, _anew)
+        try:
+            await require_possible(dsn, views, settings.keys_dir, _anew)
+        except PlatformError as error:
+            if error.code is errors.UNAVAILABLE:
+                raise
+            # Each service with its command, whole: a line of a log has no room for them.
+            sys.stderr.write(f"{error.message} [{error.code.code}]\n{error.hint}\n")
+            return _REFUSED
     given = {service: await request_refill(dsn, service, new_incarnation=new_incarnation) for service in services}
     for service, permission in given.items():
         await announce(dsn, service, permission, new_incarnation=new_incarnation)

@@ -372,7 +372,8 @@ def _unfit(envelope: Envelope, notification_id: int, size: int, limit: int) -> P
         EVENT_TOO_LARGE,
         f"event {envelope.id}, number {notification_id} of the record, makes a message of {size} bytes;"
         f" nats takes {limit}, and what is behind it waits",
-        hint=f"Raise max_payload of the NATS servers above {size} (64 MiB at most); publishing goes on by itself.",
+        hint=f"Raise max_payload of the NATS servers above {size} (64 MiB at most) and start them anew: a reload is"
+        " told to new connections alone. Publishing goes on by itself.",
         event_id=envelope.id,
         size_bytes=size,
         limit_bytes=limit,

@@ -4,10 +4,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 
-from contracts.errors import PlatformError
+from contracts.errors import STREAM_OF_ANOTHER_LOG, PlatformError
 from deploy import elsewhere
 from deploy.nats.permissions import generate_keys
 from tests.support.stack import ROOT
@@ -138,3 +139,24 @@ async def test_folder_of_keys_with_another_mark_is_not_called_prepared(
     monkeypatch.setenv("WEDSYNC_POSTGRES_ADMIN_DSN", "host=127.0.0.1 port=1")
     with pytest.raises(PlatformError, match="SEALING-KEYS is not what was written there"):
         await elsewhere._keys(tmp_path)
+
+
+async def test_refill_that_time_does_not_help_ends_with_1_and_each_command_whole(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As in the embedded stack: nothing is permitted, and a line of a log would have no room for the ways on."""
+    hint = "Look first. " + ", ".join(
+        f"python3 -m deploy.elsewhere refill {name} --new-incarnation" for name in "abcdefg"
+    )
+    refusal = PlatformError(STREAM_OF_ANOTHER_LOG, "the stream is of another log", hint=hint)
+    for name, value in {"POSTGRES_ADMIN_DSN": "host=h", "NATS_URL": "nats://h:1", "NATS_SEED_FILE": "/nowhere"}.items():
+        monkeypatch.setenv(f"WEDSYNC_{name}", value)
+    for name in ("check_trust", "apply", "stream_view"):
+        monkeypatch.setattr(elsewhere, name, AsyncMock())
+    monkeypatch.setattr(elsewhere, "_connection", lambda settings: Mock(start=AsyncMock(), stop=AsyncMock()))
+    monkeypatch.setattr(elsewhere, "require_possible", AsyncMock(side_effect=refusal))
+    permitted = AsyncMock()
+    monkeypatch.setattr(elsewhere, "request_refill", permitted)
+    assert await elsewhere._refill(("config",), new_incarnation=False) == 1
+    assert hint in capsys.readouterr().err
+    permitted.assert_not_awaited()
