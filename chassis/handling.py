@@ -24,11 +24,15 @@ class Handled:
 
 
 class Handling(msgspec.Struct, frozen=True, kw_only=True):
-    """One delivery. `context`: of what follows from it; `deliveries` counts from 1, this one included."""
+    """One delivery. `context`: of what follows from it; `deliveries` counts from 1, this one included.
+
+    `actor`: who is answerable for what is dealt with, of whoever asked for something such as `user:<subject>`.
+    """
 
     context: Context
     handled: Handled
     deliveries: int = 1
+    actor: str = ""
 
 
 UseCase = Callable[[Any, Handling], Awaitable[None]]

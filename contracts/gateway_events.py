@@ -8,6 +8,7 @@ from msgspec import Meta
 from contracts.configuration import BulkMode, ConfigurationBody, LocationName
 from contracts.controls import Framework
 from contracts.event import Event, Value, pinned
+from contracts.holds import HoldBody
 from contracts.notifications import ChannelBody
 from contracts.recovery_events import ConflictPolicy
 from contracts.refusal import Refusal
@@ -230,6 +231,43 @@ class RetentionCleanupRequested(Event, frozen=True, kw_only=True):
     dry_run: bool = False
     configuration_ids: tuple[str, ...] = ()
     seen: tuple[SeenVersion, ...] = ()
+
+
+@pinned("gateway.hold-placement-requested.v1", taken_by=("executor--place-hold",))
+class HoldPlacementRequested(Event, frozen=True, kw_only=True):
+    """An owner asked for recovery points to be kept, whatever a policy says. The hold's id comes with the request."""
+
+    request_id: str
+    hold_id: str
+    body: HoldBody
+    evidence: Evidence
+
+
+@pinned("gateway.hold-release-requested.v1", taken_by=("executor--await-hold-release",))
+class HoldReleaseRequested(Event, frozen=True, kw_only=True):
+    """An owner asked for a hold to be released, which takes a second person."""
+
+    request_id: str
+    hold_id: str
+    evidence: Evidence
+
+
+class ApprovalRequest(Event, frozen=True, kw_only=True):
+    """The base of what is said to an approval that is open."""
+
+    request_id: str
+    approval_id: str
+    evidence: Evidence
+
+
+@pinned("gateway.approval-grant-requested.v1", taken_by=("executor--grant-approval",))
+class ApprovalGrantRequested(ApprovalRequest, frozen=True, kw_only=True):
+    """An owner approves what another person has asked for."""
+
+
+@pinned("gateway.approval-denial-requested.v1", taken_by=("executor--deny-approval",))
+class ApprovalDenialRequested(ApprovalRequest, frozen=True, kw_only=True):
+    """An owner says no to what somebody has asked for, or takes it back."""
 
 
 @pinned("gateway.recovery-requested.v1", taken_by=("recovery--accept-recovery",))

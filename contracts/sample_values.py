@@ -5,9 +5,11 @@ from datetime import UTC, datetime, timedelta
 from contracts import cleanup_events as cleanup
 from contracts import errors
 from contracts import gateway_events as gateway
+from contracts.approval_events import ApprovedOperation
 from contracts.compliance_events import ControlFinding
 from contracts.configuration import BackupType, ConfigurationBody, Destination, SourceType, StorageDestinations
 from contracts.controls import ControlVerdict, Framework
+from contracts.holds import HoldBody, HoldScope
 from contracts.notifications import ChannelBody, ChannelKind, NotificationEvent
 from contracts.retention import LegalBasis, RetentionPolicyBody
 from contracts.sealed import Sealed
@@ -90,6 +92,26 @@ CLEANED_UP: dict[str, object] = {
     ),
 }
 """What the fields of cleanups' events hold, by their names."""
+HOLD = "0199a0f2-0000-7000-8000-0000000000f5"
+APPROVAL = "0199a0f2-0000-7000-8000-0000000000f6"
+HOLD_BODY = HoldBody(
+    scope=HoldScope(configuration_ids=(CONFIGURATION,), made_before=BEGIN),
+    reason=sealed(0x88),
+    matter=sealed(0x99),
+    review_at=BEGIN + timedelta(days=365),
+)
+HELD: dict[str, object] = {
+    "hold_id": HOLD,
+    "approval_id": APPROVAL,
+    "operation": ApprovedOperation.RELEASE_HOLD,
+    "subject_id": HOLD,
+    "asked_by": "user:0199a0f2-0000-7000-8000-0000000000b1",
+    "granted_by": "user:0199a0f2-0000-7000-8000-0000000000b2",
+    "denied_by": "user:0199a0f2-0000-7000-8000-0000000000b2",
+    "too_late": 1,
+    "too_late_points": (EXECUTION,),
+}
+"""What the fields of events of holds and approvals hold, by their names."""
 AUDITED: dict[str, object] = {
     "audit_id": "0199a0f2-0000-7000-8000-0000000000f4",
     "frameworks": (Framework.HIPAA,),

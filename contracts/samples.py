@@ -23,10 +23,12 @@ from contracts.configuration import (
 )
 from contracts.envelope import SOURCE_PREFIX, Envelope, encode_data
 from contracts.event import Event, pinned_events
+from contracts.holds import HoldBody
 from contracts.notifications import ChannelBody, NotificationEvent
 from contracts.progress import Progress, TierProgress
 from contracts.retention import RetentionPolicyBody
 from contracts.sample_values import (
+    APPROVAL,
     AUDIT_FINDINGS,
     AUDITED,
     BACKUP_REQUEST,
@@ -40,6 +42,9 @@ from contracts.sample_values import (
     CONFIGURATION_REQUEST,
     EVIDENCE,
     EXECUTION,
+    HELD,
+    HOLD,
+    HOLD_BODY,
     NOTIFICATION,
     OPERATION,
     ORGANISATION,
@@ -265,6 +270,7 @@ _USUAL: dict[str, object] = {
     **AUDITED,
     "attempts": 1,
     **CLEANED_UP,
+    **HELD,
     "fence": 1,
     "totals": recovery.RecoveryTotals(
         files=48_211,
@@ -284,6 +290,7 @@ _BY_TYPE: dict[object, object] = {  # And what one that is not named here holds,
 _OF_KIND: dict[object, object] = {
     RetentionPolicyBody: POLICY,
     ChannelBody: CHANNEL_BODY,
+    HoldBody: HOLD_BODY,
     tuple[ControlFinding, ...]: AUDIT_FINDINGS,
 }
 
@@ -319,7 +326,18 @@ def _usual(cls: type[Any]) -> tuple[str, str, int, Event]:
         "recovery": f"recovery-operation/{OPERATION}",
         "compliance": f"compliance-audit/{AUDITED['audit_id']}",
     }
-    of_executor = f"retention-cleanup/{CLEANUP}" if "cleanup_id" in needed | usual else _RUN
+    of_executor = next(
+        (
+            f"{noun}/{identity}"
+            for field, noun, identity in (
+                ("cleanup_id", "retention-cleanup", CLEANUP),
+                ("hold_id", "hold", HOLD),
+                ("approval_id", "approval", APPROVAL),
+            )
+            if field in needed | usual
+        ),
+        _RUN,
+    )
     return request, subjects.get(event.NAME.partition(".")[0], of_executor), 2, event
 
 

@@ -8,11 +8,13 @@ the last value per run and may lose the latest when the server crashes. A dead l
 import msgspec
 
 from contracts import (  # noqa: F401  # they declare who takes them
+    approval_events,
     cleanup_events,
     compliance_events,
     config_events,
     executor_events,
     gateway_events,
+    hold_events,
     recovery_events,
 )
 from contracts.event import pinned_events

@@ -55,4 +55,25 @@ STATEMENTS: tuple[LiteralString, ...] = (
                 ON compliance_audits{suffix} (organisation, audited_at DESC, audit_id DESC)""",
         )
     ),
+    # Holds, and what waits for a second person.
+    *(
+        statement
+        for suffix in ("", "_shadow")
+        for statement in (
+            f"""CREATE TABLE retention_holds{suffix} (
+                hold_id text PRIMARY KEY, organisation text NOT NULL, version bigint NOT NULL DEFAULT 1,
+                request_id text NOT NULL, placed_by text NOT NULL, placed_at timestamptz NOT NULL, state text NOT NULL,
+                configuration_ids text[] NOT NULL, recovery_point_ids text[] NOT NULL, tags text[] NOT NULL,
+                tagged text[] NOT NULL, made_from timestamptz, made_before timestamptz, approval_id text,
+                released_at timestamptz, fact json NOT NULL)""",
+            f"""CREATE INDEX retention_holds{suffix}_latest
+                ON retention_holds{suffix} (organisation, placed_at DESC, hold_id DESC)""",
+            f"""CREATE TABLE approvals{suffix} (
+                approval_id text PRIMARY KEY, organisation text NOT NULL, state text NOT NULL, operation text NOT NULL,
+                subject_id text NOT NULL, asked_by text NOT NULL, asked_at timestamptz NOT NULL,
+                expires_at timestamptz NOT NULL, decided_by text, decided_at timestamptz)""",
+            f"""CREATE INDEX approvals{suffix}_latest
+                ON approvals{suffix} (organisation, asked_at DESC, approval_id DESC)""",
+        )
+    ),
 )

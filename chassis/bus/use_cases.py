@@ -42,5 +42,6 @@ async def _call(service: str, event: type[Event], use_case: UseCase, received: R
         context=Context.caused_by(envelope, actor=f"service:{service}", traceparent=received.traceparent),
         handled=Handled(received.consumer, envelope.id),
         deliveries=received.deliveries,
+        actor=envelope.actor,
     )
     await deal_with(use_case, received.event, handling)

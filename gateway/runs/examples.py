@@ -29,6 +29,12 @@ EXECUTION_ID = "019ab4d3-0f2a-7c44-8e21-6a7b8c9d0e1f"
 CLEANUP_ID = "019ab4d5-3c8d-7e66-8a21-6d7e8f9a0b1c"
 
 
+HOLD_ID = "019ab4d7-7ab1-7caa-8e63-0b1c2d3e4f50"
+
+
+APPROVAL_ID = "019ab4d8-8bc2-7dbb-9f74-1c2d3e4f5061"
+
+
 AUDIT_ID = "019ab4d6-6fa0-7b99-9d52-9a0b1c2d3e4f"
 
 

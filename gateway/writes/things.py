@@ -7,11 +7,13 @@ from contracts import errors
 from contracts.errors import ErrorCode, PlatformError
 from gateway.projections.applied import Database
 from gateway.runs.examples import (
+    APPROVAL_ID,
     AUDIT_ID,
     CHANNEL_ID,
     CLEANUP_ID,
     CONFIGURATION_ID,
     EXECUTION_ID,
+    HOLD_ID,
     OPERATION_ID,
     REQUEST_ID,
     RETENTION_POLICY_ID,
@@ -54,4 +56,6 @@ RETENTION_POLICY = Thing(
     RETENTION_POLICY_ID,
 )
 CHANNEL = Thing("channel_id", "notification_channels", "/notifications/channels/{}", errors.CHANNEL_UNKNOWN, CHANNEL_ID)
+HOLD = Thing("hold_id", "retention_holds", "/retention/holds/{}", errors.HOLD_UNKNOWN, HOLD_ID)
+APPROVAL = Thing("approval_id", "approvals", "/approvals/{}", errors.APPROVAL_UNKNOWN, APPROVAL_ID)
 AUDIT = Thing("audit_id", "compliance_audits", "/compliance/reports/{}", errors.NOT_FOUND, AUDIT_ID)

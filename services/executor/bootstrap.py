@@ -38,7 +38,6 @@ from chassis.settings import ServiceSettings, variable_of
 from chassis.telemetry.certificates import add_certificate_figures
 from chassis.telemetry.figures import DiskSpace
 from chassis.telemetry.instruments import Telemetry
-from contracts.cleanup_events import RetentionCleanupRefused
 from contracts.config_events import BackupFellDue, ConfigurationFact
 from contracts.errors import INVALID_SETTING, PlatformError
 from contracts.event import Event, pinned_kinds
@@ -48,15 +47,16 @@ from contracts.gateway_events import (
     BackupRequested,
     BackupRetryRequested,
     ConfigurationTestRequested,
-    RetentionCleanupRequested,
 )
 from contracts.streams import STOP_WORKERS, WAKE_WORKERS
 from repository.tiers.local_cache import LocalCache
+from services.executor import cleaning
 from services.executor.adapters.begun import BegunRepositories
 from services.executor.adapters.cleanup_plane import RepositoryCleanups
 from services.executor.adapters.cleanups import RecordedCleanups
 from services.executor.adapters.data_plane import RepositoryDataPlane
-from services.executor.adapters.following import FollowingRuns, follow_up_loop
+from services.executor.adapters.following import FollowingRuns, timer_loop
+from services.executor.adapters.holds import RecordedApprovals, RecordedHolds
 from services.executor.adapters.looking.places import LookedAt
 from services.executor.adapters.points import KnownToTheRecord
 from services.executor.adapters.registry import RegisteredLocations
@@ -66,13 +66,12 @@ from services.executor.adapters.tables import ReplicaTable, SealedReports
 from services.executor.adapters.tier_watch import TierWatch, tier_folders
 from services.executor.adapters.trials import TRIALS, RecordedTrials, TrialTeller
 from services.executor.application import BackupDecisions, ConfigurationCopies, TestDecisions
-from services.executor.cleaning import cleanup_cases, cleanup_loop, unclaimed_cleanups
 from services.executor.domain import BackupRun, ConfigurationTest
 from services.executor.failures import told_code
 from services.executor.follow_ups import FollowUps
+from services.executor.holding.ports import Approvals, Holds
 from services.executor.performance import RunPerformance
 from services.executor.ports import Configurations, Registry, Runs, Trials
-from services.executor.retention.domain import RetentionCleanup
 from services.executor.retention.ports import Cleanups, Knowing
 from services.executor.settings import ExecutorSettings, WorkerSettings
 from services.executor.trials import TrialPerformance
@@ -88,7 +87,7 @@ REFUSED: dict[type[Event], RefusedAs] = {
     BackupFellDue: RefusedAs(BackupRefused, "execution_id"),
     BackupCancellationRequested: RefusedAs(BackupCancellationRefused),
     ConfigurationTestRequested: RefusedAs(ConfigurationTestRefused, kind=ConfigurationTest),
-    RetentionCleanupRequested: RefusedAs(RetentionCleanupRefused, "cleanup_id", kind=RetentionCleanup),
+    **cleaning.REFUSED,
 }
 """What each request is refused with where its message is given up; a run of a schedule is missed by that."""
 
@@ -126,6 +125,8 @@ def use_cases(
     tests: Queue,
     cleanups: Cleanups,
     knowing: Knowing,
+    holds: Holds,
+    approvals: Approvals,
 ) -> dict[type[Event], UseCase]:
     """What deals with each event that the executor takes."""
     decisions = BackupDecisions(runs, configurations, registry, queue, limits, SystemClock())
@@ -138,7 +139,7 @@ def use_cases(
         ConfigurationTestRequested: TestDecisions(trials, configurations, tests).decide,
         BackupCancellationRequested: of_runs.by(BackupRun.cancel, BackupCancellationRefused),
         **dict.fromkeys(pinned_kinds(ConfigurationFact), copies.remember),
-        **cleanup_cases(cleanups, knowing),
+        **cleaning.cleanup_cases(cleanups, knowing, holds, approvals),
     }
 
 
@@ -163,7 +164,7 @@ async def run(settings: ExecutorSettings) -> int:
     queue = ClaimQueue(RUNS, pool)
     telemetry.figures.add("queue", queue.read)
     Gauge("wedsync_queue_limit_runs", "Runs that may wait in all.", registry=telemetry.registry).set(limits.in_all)
-    trials = RecordedTrials(store)
+    trials, approvals = RecordedTrials(store), RecordedApprovals(store)
     answering = use_cases(
         RecordedRuns(store),
         replicas,
@@ -174,6 +175,8 @@ async def run(settings: ExecutorSettings) -> int:
         ClaimQueue(TRIALS, pool),
         RecordedCleanups(store),
         KnownToTheRecord(pool, store),
+        RecordedHolds(store, pool),
+        approvals,
     )
     for each in handlers_of(SERVICE, answering, Unanswered(store, SERVICE, BackupRun, REFUSED)):
         bus.handle(*each)
@@ -194,10 +197,12 @@ async def run(settings: ExecutorSettings) -> int:
     )
     untested.name = "unclaimed-tests"
     following = FollowingRuns(store, RecordedRuns(store), replicas, queue, limits)
-    follow_ups = follow_up_loop(pool, following, health=health, telemetry=telemetry)
-    forlorn = unclaimed_cleanups(store, pool, bound_seconds=settings.run_unclaimed_seconds, telemetry=telemetry)
+    timers = timer_loop(pool, following, approvals, health=health, telemetry=telemetry)
+    forlorn = cleaning.unclaimed_cleanups(
+        store, pool, bound_seconds=settings.run_unclaimed_seconds, telemetry=telemetry
+    )
     server = HealthServer(health, telemetry, port=settings.health_port)
-    own: list[Part] = [unclaimed, untested, forlorn, follow_ups]
+    own: list[Part] = [unclaimed, untested, forlorn, timers]
     parts: list[Part] = [server, store, PoolPart(pool), connection, topology, relay, *own, bus]
     return await run_service(parts, health=health)
 
@@ -365,7 +370,7 @@ async def run_worker(settings: WorkerSettings) -> int:
         telemetry=telemetry,
     )
     tests.name = "test-loop"
-    cleaning = cleanup_loop(
+    cleanups = cleaning.cleanup_loop(
         worker=settings.worker_name or f"{socket.gethostname()}:{os.getpid()}",
         store=store,
         pool=pool,
@@ -388,6 +393,6 @@ async def run_worker(settings: WorkerSettings) -> int:
         watch,
         loop,
         tests,
-        cleaning,
+        cleanups,
     ]
     return await run_service(parts, health=health)

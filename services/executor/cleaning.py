@@ -1,4 +1,4 @@
-"""Where cleanups are put together: what decides about them, and a worker's loop of them."""
+"""Where cleanups, holds and approvals are put together: what decides about them, and a worker's loop of cleanups."""
 
 from collections.abc import Awaitable, Callable
 
@@ -15,29 +15,61 @@ from chassis.life.health import Health
 from chassis.life.standstills import Standstills
 from chassis.postgres.pool import Pool
 from chassis.record.eventstore import EventStore
+from chassis.record.unanswered import RefusedAs
 from chassis.telemetry.instruments import Telemetry
+from contracts.approval_events import ApprovalDenialRefused, ApprovalGrantRefused
+from contracts.cleanup_events import RetentionCleanupRefused
 from contracts.config_events import RetentionPolicyFact
 from contracts.event import Event, pinned_kinds
-from contracts.gateway_events import RetentionCleanupRequested
+from contracts.gateway_events import (
+    ApprovalDenialRequested,
+    ApprovalGrantRequested,
+    HoldPlacementRequested,
+    HoldReleaseRequested,
+    RetentionCleanupRequested,
+)
+from contracts.hold_events import HoldPlacementRefused, HoldReleaseRefused
 from contracts.recovery_events import RecoveryAccepted, RecoveryCancelled, RecoveryCompleted, RecoveryFailed
 from contracts.streams import STOP_WORKERS, WAKE_CLEANUPS
 from services.executor.adapters.cleanup_plane import RepositoryCleanups
 from services.executor.adapters.cleanups import CLEANUPS, RecordedCleanups
 from services.executor.adapters.points import KnownToTheRecord
 from services.executor.failures import told_code
+from services.executor.holding.approval import Approval
+from services.executor.holding.approvals import ApprovalDecisions
+from services.executor.holding.decisions import HoldDecisions
+from services.executor.holding.domain import Hold
+from services.executor.holding.ports import Approvals, Holds
 from services.executor.retention.decisions import CleanupDecisions
+from services.executor.retention.domain import RetentionCleanup
 from services.executor.retention.performance import CleanupPerformance
 from services.executor.retention.ports import Cleanups, Knowing
 
 OVER = (RecoveryCompleted, RecoveryFailed, RecoveryCancelled)
 """After which nothing of a recovery reads its point any more."""
 
+REFUSED: dict[type[Event], RefusedAs] = {
+    RetentionCleanupRequested: RefusedAs(RetentionCleanupRefused, "cleanup_id", kind=RetentionCleanup),
+    HoldPlacementRequested: RefusedAs(HoldPlacementRefused, "hold_id", kind=Hold),
+    HoldReleaseRequested: RefusedAs(HoldReleaseRefused, kind=Hold),
+    ApprovalGrantRequested: RefusedAs(ApprovalGrantRefused, kind=Approval),
+    ApprovalDenialRequested: RefusedAs(ApprovalDenialRefused, kind=Approval),
+}
+"""What each of these is refused with where its message is given up."""
 
-def cleanup_cases(cleanups: Cleanups, knowing: Knowing) -> dict[type[Event], UseCase]:
-    """What deals with the events that cleanups are about."""
-    cleaning = CleanupDecisions(cleanups, knowing)
+
+def cleanup_cases(
+    cleanups: Cleanups, knowing: Knowing, holds: Holds, approvals: Approvals
+) -> dict[type[Event], UseCase]:
+    """What deals with the events that cleanups, and holds against them, are about."""
+    cleaning, clock = CleanupDecisions(cleanups, knowing), SystemClock()
+    holding, approving = HoldDecisions(holds, approvals, clock), ApprovalDecisions(approvals, holds, clock)
     return {
         RetentionCleanupRequested: cleaning.decide,
+        HoldPlacementRequested: holding.place,
+        HoldReleaseRequested: holding.await_release,
+        ApprovalGrantRequested: approving.grant,
+        ApprovalDenialRequested: approving.deny,
         **dict.fromkeys(pinned_kinds(RetentionPolicyFact), cleaning.remember_policy),
         RecoveryAccepted: cleaning.remember_reader,
         **dict.fromkeys(OVER, cleaning.remember_reader),

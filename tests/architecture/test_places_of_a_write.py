@@ -60,7 +60,13 @@ def test_what_the_recipe_shows_lies_where_it_says() -> None:
     assert seen > 12
 
 
-OF_A_SUBJECT = {"clean-up-retention": Path("contracts/cleanup_events.py")}
+OF_A_SUBJECT = {
+    "clean-up-retention": Path("contracts/cleanup_events.py"),
+    "place-hold": Path("contracts/hold_events.py"),
+    "release-hold": Path("contracts/hold_events.py"),
+    "grant-approval": Path("contracts/approval_events.py"),
+    "deny-approval": Path("contracts/approval_events.py"),
+}
 """Whose answers are of a subject that has a module of its own, since its owner has several."""
 
 
@@ -73,7 +79,9 @@ def test_declared_write_has_its_lines_where_the_recipe_says(name: str) -> None:
     (answers,) = {_source_of(answer) for answer in (write.ACCEPTED, write.REFUSED)}
     assert answers in {Path(f"contracts/{owner}_events.py"), OF_A_SUBJECT.get(name)}
     assert {taker.partition("--")[0] for taker in write.REQUEST.TAKEN_BY} == {owner}
-    assert re.search(rf"\b{write.REQUEST.__name__}: ", (ROOT / f"services/{owner}/bootstrap.py").read_text())
+    together = [(ROOT / f"services/{owner}/{each}.py") for each in ("bootstrap", "cleaning")]
+    parts = "".join(each.read_text() for each in together if each.exists())
+    assert re.search(rf"\b{write.REQUEST.__name__}: ", parts)
     assert re.fullmatch(r"gateway/groups/\w+/writes\.py", str(_source_of(type(write))))
 
     called = write.PATH.replace(f"{{{write.OF.about}:str}}", "<id>")

@@ -48,6 +48,7 @@ from contracts.streams import STOP_WORKERS, WAKE_WORKERS
 from services.executor.adapters.begun import BegunRepositories
 from services.executor.adapters.cleanups import RecordedCleanups
 from services.executor.adapters.data_plane import RepositoryDataPlane
+from services.executor.adapters.holds import RecordedApprovals, RecordedHolds
 from services.executor.adapters.points import KnownToTheRecord
 from services.executor.adapters.registry import RegisteredLocations
 from services.executor.adapters.runs import RUNS, RecordedRuns
@@ -171,6 +172,7 @@ class ExecutorBench:
         is_wedding_critical: bool = False,
         retention_policy_id: str | None = None,
         schedule: Schedule | None = None,
+        tags: tuple[str, ...] = (),
         **destinations: Destination,
     ) -> None:
         """Make a configuration known: of a folder, or a bucket's or database's location, at a path or all of it."""
@@ -187,6 +189,7 @@ class ExecutorBench:
             is_wedding_critical=is_wedding_critical,
             retention_policy_id=retention_policy_id,
             schedule=schedule,
+            tags=tags,
         )
         fact: ConfigurationFact = ConfigurationCreated(
             request_id="r", configuration_id=configuration_id, version=version, body=body
@@ -231,18 +234,22 @@ class ExecutorBench:
         event_id: str | None = None,
         deliveries: int = 1,
         limits: QueueLimits = PLENTY,
+        actor: str = "user:owner",
     ) -> None:
         """Deal with an event that the executor takes, as its handler does."""
         replicas, queue = ReplicaTable(self.pool, self.store), ClaimQueue(RUNS, self.pool)
         registry = RegisteredLocations(self.locations)
         trials, tests = RecordedTrials(self.store), ClaimQueue(TRIALS, self.pool)
         cleanups, knowing = RecordedCleanups(self.store), KnownToTheRecord(self.pool, self.store)
-        cases = use_cases(RecordedRuns(self.store), replicas, registry, queue, limits, trials, tests, cleanups, knowing)
+        of_runs = (RecordedRuns(self.store), replicas, registry, queue, limits, trials, tests)
+        holds, approvals = RecordedHolds(self.store, self.pool), RecordedApprovals(self.store)
+        cases = use_cases(*of_runs, cleanups, knowing, holds, approvals)
         use_case = cases[type(event)]
         handling = Handling(
             context=msgspec.structs.replace(self.context(), organisation=organisation),
             handled=Handled(event.TAKEN_BY[0], event_id or new_id()),
             deliveries=deliveries,
+            actor=actor,
         )
         await deal_with(use_case, event, handling)
 

@@ -32,13 +32,17 @@ from gateway.projections.applied import Database
 from gateway.reading.cursor import Cursors, Place
 from gateway.reading.opened import OpenedFields
 from gateway.reading.slices import Reading, made_of, page_of
+from gateway.runs.held import HELD_BY
 from gateway.runs.queries import hint_told, title_of, waiting_told
 from gateway.runs.resources import VerificationStatus
 
-_SHOWN: LiteralString = """
+_SHOWN: LiteralString = (
+    """
     SELECT p.fact::text, p.completed_at, coalesce(c.is_wedding_critical, false), c.body ->> 'sourceType',
-        c.body ->> 'sourceLocation', p.gone_at, p.gone::text
+        c.body ->> 'sourceLocation', p.gone_at, p.gone::text,
 """
+    + HELD_BY
+)
 _POINTS: LiteralString = (
     _SHOWN + " FROM recovery_points p LEFT JOIN configurations c USING (configuration_id) WHERE p.organisation = %s"
 )
@@ -128,7 +132,7 @@ async def point(database: Database, organisation: str, recovery_point_id: str) -
 
 
 def _point(row: tuple[Any, ...]) -> RecoveryPoint:
-    stored, completed_at, is_critical, source_type, source_location, gone_at, how = row
+    stored, completed_at, is_critical, source_type, source_location, gone_at, how, held_by = row
     fact = point_fact(stored)
     gone = None if how is None else gone_view(how)
     return RecoveryPoint(
@@ -147,6 +151,7 @@ def _point(row: tuple[Any, ...]) -> RecoveryPoint:
         gone_at=gone_at,
         gone_by=None if gone is None else gone.cleanup_id,
         gone_because=[] if gone is None else list(gone.rules),
+        held_by=held_by,
     )
 
 

@@ -37,7 +37,7 @@ class RecoveryPoint(Resource, frozen=True, kw_only=True):
     `sourceType`, `sourceLocation`: of the configuration as it is now. `tiers`: hold all of it, and a sample was read
     back from each when it was made; `lacking`: did not take it then. `unreadableFiles`: entries of the source that are
     missing in it. `goneAt`: since when it cannot be restored any more; `goneBy`: the cleanup that let it go, by the
-    rules in `goneBecause`.
+    rules in `goneBecause`. `heldBy`: the holds that keep it (GET /api/backup/retention/holds/ID).
     """
 
     id: str
@@ -55,6 +55,7 @@ class RecoveryPoint(Resource, frozen=True, kw_only=True):
     gone_at: Timestamp | None = None
     gone_by: str | None = None
     gone_because: list[str] = msgspec.field(default_factory=list)
+    held_by: list[str] = msgspec.field(default_factory=list)
 
 
 class RecoveryPhase(Resource, frozen=True, kw_only=True):

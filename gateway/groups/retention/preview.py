@@ -28,6 +28,7 @@ from gateway.groups.retention.resources import JudgedPoint, JudgedReason, NewPre
 from gateway.projections.applied import Database, read_view
 from gateway.reading.cursor import Cursors, Place
 from gateway.reading.slices import SLICE, Reading
+from gateway.runs.held import HoldInForce, holds_in_force
 
 POINTS_MAX = 20_000
 """So many points are judged at once."""
@@ -73,6 +74,7 @@ class _Found(msgspec.Struct, kw_only=True):
     policies: dict[str, RetentionRules]
     rows: list[tuple[Any, ...]]
     readers: list[tuple[Any, ...]]
+    holds: list[HoldInForce]
 
 
 async def preview(
@@ -161,8 +163,9 @@ async def _found(database: Database, organisation: str, wanted: NewPreview) -> _
         raise PlatformError(errors.RETENTION_PREVIEW_TOO_LARGE, f"more than {POINTS_MAX} recovery points are meant")
     ended = [each.value for each in RECOVERY_ENDED]
     readers = await (await database.execute(_READERS, (organisation, ended))).fetchall()
+    holds = await holds_in_force(database, organisation)
     ((now,),) = await (await database.execute("SELECT now()", ())).fetchall()
-    return _Found(now=now, configurations=configurations, policies=policies, rows=points, readers=readers)
+    return _Found(now=now, configurations=configurations, policies=policies, rows=points, readers=readers, holds=holds)
 
 
 async def _policies(
@@ -190,7 +193,14 @@ async def _points(found: _Found) -> tuple[dict[str, list[Point]], dict[str, int]
         fact = read_view(stored, _FACT, "recovery-points")
         if body is not None and body not in versions:
             versions[body] = read_view(body, _CONFIGURATION, "configuration-history")
-        point = _point(fact, completed_at.astimezone(UTC), versions.get(body), readers.get(fact.execution_id, ()))
+        at = completed_at.astimezone(UTC)
+        tags = found.configurations[configuration_id].tags
+        holds = [
+            f"the hold {each.fact.hold_id}"
+            for each in found.holds
+            if each.covers(fact.execution_id, configuration_id, at, tags)
+        ]
+        point = _point(fact, at, versions.get(body), readers.get(fact.execution_id, ()), holds)
         points.setdefault(configuration_id, []).append(point)
         stored_bytes[point.id] = fact.totals.stored_bytes
         if place % SLICE == 0:
@@ -198,7 +208,13 @@ async def _points(found: _Found) -> tuple[dict[str, list[Point]], dict[str, int]
     return points, stored_bytes
 
 
-def _point(fact: BackupCompleted, at: datetime, body: ConfigurationBody | None, readers: Sequence[str]) -> Point:
+def _point(
+    fact: BackupCompleted,
+    at: datetime,
+    body: ConfigurationBody | None,
+    readers: Sequence[str],
+    holds: Sequence[str],
+) -> Point:
     """`body`: of the version that the run was accepted with: where its tiers lay, and how long they were to lock."""
     destinations = {} if body is None else body.storage_destinations.by_tier()
     verified = [(destinations[tier].location if tier in destinations else str(tier), tier) for tier in fact.verified]
@@ -214,6 +230,7 @@ def _point(fact: BackupCompleted, at: datetime, body: ConfigurationBody | None, 
             if tier in destinations and destinations[tier].lock_days
         ),
         readers=tuple(readers),
+        holds=tuple(holds),
     )
 
 

@@ -276,7 +276,7 @@ class _Seen:
             is_catch_up=known.is_catch_up,
             places=places,
             locks=(*((name, datetime.fromtimestamp(end, UTC)) for name, end in ends if end), *assumed),
-            holds=tuple(holding(snapshot, self._holds)),
+            holds=(*known.holds, *holding(snapshot, self._holds)),
             readers=(*known.readers, *sorted(self._readers.get(snapshot, ()))),
         )
 

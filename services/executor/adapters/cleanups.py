@@ -9,6 +9,7 @@ from chassis.context import Context
 from chassis.handling import Handling
 from chassis.record.eventstore import StatementRefused
 from contracts.cleanup_events import GoingPoint
+from services.executor.adapters.holds import going_points, turned
 from services.executor.adapters.points import gone_points
 from services.executor.errors import CleanupBusy
 from services.executor.retention.domain import RetentionCleanup
@@ -30,6 +31,15 @@ class RecordedCleanups(RecordedWork[RetentionCleanup]):
             await self._store.save(cleanup, context=handling.context, handled=handling.handled, also=[claim])
         except StatementRefused as error:
             raise CleanupBusy from error
+
+    async def record_going(
+        self, thing: RetentionCleanup, points: Sequence[GoingPoint], turn: int, *, context: Context
+    ) -> None:
+        """Record that points were decided to go, unless a hold was placed since they were looked at."""
+        organisation = context.organisation
+        ids = [each.recovery_point_id for each in points]
+        also = [turned(organisation, turn), going_points(ids, thing.id, organisation)]
+        await self._store.save(thing, context=context, also=also)
 
     async def record_gone(self, thing: RetentionCleanup, points: Sequence[GoingPoint], *, context: Context) -> None:
         """Record that points are gone, and mark them, in one transaction."""

@@ -21,6 +21,7 @@ from contracts.configuration import ConfigurationState
 from contracts.executor_events import ExecutionState, ExecutionType
 from contracts.schedule import Schedule
 from services.executor.adapters.follow_ups import FOLLOW_UP, preceding
+from services.executor.adapters.holds import APPROVAL, RecordedApprovals
 from services.executor.adapters.runs import RecordedRuns
 from services.executor.domain import BackupRun
 from services.executor.policies import when_queued
@@ -101,6 +102,9 @@ def _kept_out_until(schedule: Schedule | None, now: datetime) -> datetime | None
     return until if until is not None or plan.is_open(now) else now + timedelta(seconds=WINDOW_SECONDS)
 
 
-def follow_up_loop(pool: Pool, following: FollowingRuns, *, health: Health, telemetry: Telemetry) -> TimerLoop:
-    """What fires the timers."""
-    return TimerLoop(TimerTable(pool), {FOLLOW_UP: following.begin}, health=health, telemetry=telemetry)
+def timer_loop(
+    pool: Pool, following: FollowingRuns, approvals: RecordedApprovals, *, health: Health, telemetry: Telemetry
+) -> TimerLoop:
+    """What fires the executor's timers: of the runs that follow, and of approvals that are over."""
+    handlers = {FOLLOW_UP: following.begin, APPROVAL: approvals.expire}
+    return TimerLoop(TimerTable(pool), handlers, health=health, telemetry=telemetry)

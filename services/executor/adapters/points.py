@@ -22,6 +22,7 @@ from contracts.executor_events import BackupCompleted
 from contracts.gateway_events import SeenVersion
 from contracts.recovery_events import RecoveryAccepted, RecoveryFact
 from contracts.retention import RetentionPolicyBody, RetentionRules
+from services.executor.adapters.holds import holding, holds_in_force, turn_of
 from services.executor.kept import KeptConfiguration
 from services.executor.retention.plans import Knowledge, KnownPoint
 
@@ -157,22 +158,25 @@ class KnownToTheRecord:
         with translated():
             async with self._pool.connection() as connection:
                 # In this order: what is known of a policy is never older than the configuration that names it.
+                turn = await turn_of(connection, organisation)
+                holds = await holds_in_force(connection, organisation)
                 reading = await (await connection.execute(_READERS, (organisation,))).fetchall()
                 points = await (await connection.execute(_POINTS, asked)).fetchall()
                 configurations = await (await connection.execute(_CONFIGURATIONS, asked)).fetchall()
                 policies = await (await connection.execute(_POLICIES, (organisation,))).fetchall()
                 ((now, newest),) = await (await connection.execute(_NOW, (organisation,))).fetchall()
-        bodies = {
+        replicas = {
             each: KeptConfiguration(
                 configuration_id=each, organisation=organisation, version=version, body=bytes(body)
             ).read()
             for each, version, body in configurations
         }
         rules: dict[str, RetentionRules] = {each: _BODY.decode(body) for each, body in policies}
-        for replica in bodies.values():
+        for replica in replicas.values():
             if (named := replica.body.retention_policy_id) is not None and named not in rules:
                 message = f"the retention policy {named} has not arrived here yet"
                 raise PlatformError(errors.CONCURRENT_CHANGE, message, retention_policy_id=named)
+        bodies = {each: replica.body for each, replica in replicas.items()}
         readers: dict[str, list[str]] = {}
         for point, operation in reading:
             readers.setdefault(point, []).append(f"the recovery {operation}")
@@ -188,11 +192,13 @@ class KnownToTheRecord:
                     is_proven=is_proven,
                     is_catch_up=is_catch_up,
                     readers=tuple(readers.get(each, ())),
+                    holds=holding(holds, each, of, at, bodies),
                 )
                 for each, of, snapshot, at, is_proven, is_catch_up in points
             ],
-            configurations={each: replica.body for each, replica in bodies.items()},
+            configurations=bodies,
             rules=rules,
+            turn=turn,
         )
 
     async def lacking(self, organisation: str, configuration_ids: Sequence[str]) -> str | None:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
+import msgspec
+
 from chassis.claims.performance import Attempt, Performance
 from chassis.claims.port import Claim, Claims, ProgressFeed
 from chassis.clock import Clock
@@ -112,7 +114,8 @@ class CleanupPerformance(Performance[RetentionCleanup, _Attempt]):
         cleanup, organisation = attempt.work, attempt.claim.organisation
         known = await patiently(lambda: self._knowing.of(organisation, cleanup.configuration_ids), attempt.is_cancelled)
         call = partial(opened.assess, known, cleanup.decided, self._clock.now())
-        return await self._in_thread(attempt, "looking at what there is", call)
+        assessed = await self._in_thread(attempt, "looking at what there is", call)
+        return msgspec.structs.replace(assessed, turn=known.turn)
 
     async def _let_go(self, attempt: _Attempt, opened: OpenCleanup, assessed: Assessment) -> Assessment:
         """Until nothing is left to go; what is left then."""
@@ -125,7 +128,7 @@ class CleanupPerformance(Performance[RetentionCleanup, _Attempt]):
                     await self._tell_gone(attempt, assessed.gone[start : start + self._portion], ())
             if portion := assessed.going[: self._portion]:
                 cleanup.decide(portion, fence=fence)
-                await self.note(attempt)
+                await self._record_going(attempt, portion, assessed.turn)
                 locations = await self._in_thread(attempt, "forgetting", partial(opened.forget, portion))
                 if locations:
                     await self._tell_gone(attempt, portion, locations)
@@ -134,6 +137,12 @@ class CleanupPerformance(Performance[RetentionCleanup, _Attempt]):
                     raise PlatformError(errors.CONCURRENT_CHANGE, "holds came for what was to go, again and again")
             assessed = await self._assess(attempt, opened)
         return assessed
+
+    async def _record_going(self, attempt: _Attempt, points: Sequence[GoingPoint], turn: int) -> None:
+        await patiently(
+            lambda: self._cleanups.record_going(attempt.work, points, turn, context=attempt.context),
+            attempt.is_cancelled,
+        )
 
     async def _tell_gone(self, attempt: _Attempt, points: Sequence[GoingPoint], locations: Sequence[str]) -> None:
         attempt.work.forgotten(points, locations, fence=attempt.claim.fence)

@@ -13,7 +13,7 @@ from contracts.retention import RetentionRules
 class KnownPoint(msgspec.Struct, frozen=True, kw_only=True):
     """A recovery point of the record that is not gone. `is_proven`, `is_catch_up`: as of `chassis.retention.Point`.
 
-    `readers`: recoveries that were accepted and have not ended.
+    `readers`: recoveries that were accepted and have not ended. `holds`: the names of those that keep it.
     """
 
     id: str
@@ -23,11 +23,13 @@ class KnownPoint(msgspec.Struct, frozen=True, kw_only=True):
     is_proven: bool
     is_catch_up: bool = False
     readers: tuple[str, ...] = ()
+    holds: tuple[str, ...] = ()
 
 
 class Knowledge(msgspec.Struct, frozen=True, kw_only=True):
     """What the record has, at one moment. `now`: by the database's clock; `newest`: the newest instant it knows.
 
+    `turn`: what is compared when points are decided to go: a hold that came since has to be looked at.
     `configurations`: of the points, each as it says now; `rules`: by policy.
     """
 
@@ -36,12 +38,14 @@ class Knowledge(msgspec.Struct, frozen=True, kw_only=True):
     points: Sequence[KnownPoint]
     configurations: Mapping[str, ConfigurationBody]
     rules: Mapping[str, RetentionRules]
+    turn: int = 0
 
 
 class Assessment(msgspec.Struct, frozen=True, kw_only=True):
     """What a plan says over what the tiers have. `gone`: points that some tier's log calls forgotten already.
 
     `unseen`: points that no tier that answers has: nothing is known against them, and they count for no rule.
+    `turn`: of what was known.
     """
 
     going: Sequence[GoingPoint] = ()
@@ -50,3 +54,4 @@ class Assessment(msgspec.Struct, frozen=True, kw_only=True):
     kept: int = 0
     overdue: int = 0
     unseen: int = 0
+    turn: int = 0

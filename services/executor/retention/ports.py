@@ -58,6 +58,15 @@ class Cleanups(WorkRecord[RetentionCleanup], Protocol):
         """Record that one is taken on, the message as handled, and open its claim: all or none. Raises CleanupBusy."""
         ...
 
+    async def record_going(
+        self, thing: RetentionCleanup, points: Sequence[GoingPoint], turn: int, *, context: Context
+    ) -> None:
+        """Record that points were decided to go, by what was known at this turn.
+
+        Raises CONCURRENT_CHANGE where a hold was placed since: what was decided is to be judged again.
+        """
+        ...
+
     async def record_gone(self, thing: RetentionCleanup, points: Sequence[GoingPoint], *, context: Context) -> None:
         """Record that points are gone, and let no plan see them again: both or none."""
         ...

@@ -43,6 +43,10 @@ OWNER = {
     "create_retention_policy",
     "update_retention_policy",
     "clean_up_retention",
+    "place_hold",
+    "release_hold",
+    "grant_approval",
+    "deny_approval",
     "initiate_recovery",
     "cancel_recovery",
     "create_notification_channel",
@@ -59,7 +63,14 @@ AUDITOR = {
 }
 READ_BY_POST = {"give_ticket", "preview_retention"}
 """What is read by all, as what is asked by GET."""
-SECOND_FACTOR = {"retire_configuration", "pause_configuration", "initiate_recovery", "clean_up_retention"}
+SECOND_FACTOR = {
+    "retire_configuration",
+    "pause_configuration",
+    "initiate_recovery",
+    "clean_up_retention",
+    "release_hold",
+    "grant_approval",
+}
 MAY = {
     (): set[str](),
     ("viewer",): set[str](),

@@ -14,11 +14,14 @@ from litestar.middleware import DefineMiddleware
 
 from chassis.ids import new_id
 from contracts import errors
+from contracts.approval_events import ApprovalAsked
 from contracts.config_events import NotificationChannelCreated, RetentionPolicyCreated
 from contracts.envelope import decode_data
 from contracts.errors import PlatformError
+from contracts.event import Event
 from contracts.executor_events import BackupAccepted, BackupRefused
 from contracts.gateway_events import ADDRESS_FIELD, AGENT_FIELD, BackupRequested
+from contracts.hold_events import HoldPlaced
 from contracts.samples import sample_event
 from gateway.auth.guards import Authentication
 from gateway.auth.rights import Right, Role, roles_with
@@ -30,7 +33,7 @@ from gateway.http.web import StrictRequest
 from gateway.writes.declaration import API_PREFIX, Asked, Draft, Write, declared
 from gateway.writes.queries import resource_path
 from gateway.writes.resources import RequestState
-from gateway.writes.things import CHANNEL, CONFIGURATION, RECOVERY, RETENTION_POLICY, RUN
+from gateway.writes.things import APPROVAL, CHANNEL, CONFIGURATION, HOLD, RECOVERY, RETENTION_POLICY, RUN
 from tests.support.gateway import NEW_CONFIGURATION, ORGANISATION, RunningGateway, problem_code
 
 pytestmark = pytest.mark.stack
@@ -88,6 +91,23 @@ async def _channel(gateway: RunningGateway) -> str:
     return made.channel_id
 
 
+async def _hold(gateway: RunningGateway) -> str:
+    placed = msgspec.structs.replace(sample_event(HoldPlaced), hold_id=new_id())
+    return await _shown(gateway, placed, f"/api/backup/retention/holds/{placed.hold_id}")
+
+
+async def _approval(gateway: RunningGateway) -> str:
+    asked = msgspec.structs.replace(sample_event(ApprovalAsked), approval_id=new_id())
+    return await _shown(gateway, asked, f"/api/backup/approvals/{asked.approval_id}")
+
+
+async def _shown(gateway: RunningGateway, made: Event, path: str) -> str:
+    """The id of what a fact has made, once it is shown."""
+    await gateway.facts.publish(made, organisation=ORGANISATION, actor="service:owner", correlation_id=new_id())
+    await gateway.shows(path, lambda _: True)
+    return path.rpartition("/")[2]
+
+
 async def _recovery(gateway: RunningGateway, configuration: str) -> str:
     recovery = await gateway.facts.recovering(configuration_id=configuration)
     await gateway.shows(f"/api/backup/recovery/operations/{recovery}", lambda _: True)
@@ -120,6 +140,10 @@ async def test_declared_write_keeps_what_every_write_keeps(gateway: RunningGatew
         targets = [await _policy(gateway), await _policy(gateway)]
     elif write.OF is CHANNEL:
         targets = [await _channel(gateway), await _channel(gateway)]
+    elif write.OF is HOLD:
+        targets = [await _hold(gateway), await _hold(gateway)]
+    elif write.OF is APPROVAL:
+        targets = [await _approval(gateway), await _approval(gateway)]
     elif write.OF is RECOVERY:
         targets = [await _recovery(gateway, configuration), await _recovery(gateway, configuration)]
     else:

@@ -4,6 +4,48 @@ export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         /**
+         * ApprovalDenialRefused
+         * @description An approval was not denied: it is over, or there is none of this id.
+         */
+        ApprovalDenialRefused: {
+            requestId: string;
+            code: string;
+            field?: string | null;
+            hint?: string;
+            wrong?: components["schemas"]["WrongField"][];
+            approvalId: string;
+        };
+        /**
+         * ApprovalDenied
+         * @description Somebody said no, or whoever had asked took it back: what was asked for is not done.
+         */
+        ApprovalDenied: {
+            approvalId: string;
+            requestId: string;
+            deniedBy: string;
+        };
+        /**
+         * ApprovalGrantRefused
+         * @description An approval was not granted: nothing was done by it.
+         */
+        ApprovalGrantRefused: {
+            requestId: string;
+            code: string;
+            field?: string | null;
+            hint?: string;
+            wrong?: components["schemas"]["WrongField"][];
+            approvalId: string;
+        };
+        /**
+         * ApprovalGranted
+         * @description A second person has approved, and what was asked for is done.
+         */
+        ApprovalGranted: {
+            approvalId: string;
+            requestId: string;
+            grantedBy: string;
+        };
+        /**
          * BackupAccepted
          * @description A run is in the record and waits for a worker (`initializing`). `retry_of`: the run in whose place it is.
          *
@@ -240,6 +282,12 @@ export interface components {
         /** @description The codes of the API's problems. */
         Codes: {
             /** @constant */
+            "approval-outdated": true;
+            /** @constant */
+            "approval-over": true;
+            /** @constant */
+            "approval-unknown": true;
+            /** @constant */
             "body-too-large": true;
             /** @constant */
             "bulk-refused": true;
@@ -269,6 +317,16 @@ export interface components {
             forbidden: true;
             /** @constant */
             "head-too-large": true;
+            /** @constant */
+            "hold-of-everything": true;
+            /** @constant */
+            "hold-release-open": true;
+            /** @constant */
+            "hold-released": true;
+            /** @constant */
+            "hold-too-wide": true;
+            /** @constant */
+            "hold-unknown": true;
             /** @constant */
             "idempotency-key-missing": true;
             /** @constant */
@@ -353,6 +411,8 @@ export interface components {
             "schedule-never-due": true;
             /** @constant */
             "second-factor-needed": true;
+            /** @constant */
+            "second-person-needed": true;
             /** @constant */
             "secret-unknown": true;
             /** @constant */
@@ -819,12 +879,20 @@ export interface components {
             "config.notification-channel-refused.v1": components["schemas"]["NotificationChannelRefused"];
             "config.retention-policy-created.v1": components["schemas"]["RetentionPolicyCreated"];
             "config.retention-policy-refused.v1": components["schemas"]["RetentionPolicyRefused"];
+            "executor.approval-denied.v1": components["schemas"]["ApprovalDenied"];
+            "executor.approval-denial-refused.v1": components["schemas"]["ApprovalDenialRefused"];
             "executor.backup-accepted.v1": components["schemas"]["BackupAccepted"];
             "executor.backup-refused.v1": components["schemas"]["BackupRefused"];
+            "executor.approval-granted.v1": components["schemas"]["ApprovalGranted"];
+            "executor.approval-grant-refused.v1": components["schemas"]["ApprovalGrantRefused"];
             "recovery.recovery-accepted.v1": components["schemas"]["RecoveryAccepted"];
             "recovery.recovery-refused.v1": components["schemas"]["RecoveryRefused"];
             "config.configuration-paused.v1": components["schemas"]["ConfigurationPaused"];
             "config.configuration-pause-refused.v1": components["schemas"]["ConfigurationPauseRefused"];
+            "executor.hold-placed.v1": components["schemas"]["HoldPlaced"];
+            "executor.hold-placement-refused.v1": components["schemas"]["HoldPlacementRefused"];
+            "executor.hold-release-awaited.v1": components["schemas"]["HoldReleaseAwaited"];
+            "executor.hold-release-refused.v1": components["schemas"]["HoldReleaseRefused"];
             "config.configuration-resumed.v1": components["schemas"]["ConfigurationResumed"];
             "config.configuration-resumption-refused.v1": components["schemas"]["ConfigurationResumptionRefused"];
             "config.configuration-retired.v1": components["schemas"]["ConfigurationRetired"];
@@ -901,6 +969,82 @@ export interface components {
          * @enum {unknown}
          */
         Frequency: "daily" | "hourly" | "monthly" | "weekly";
+        /**
+         * HoldBody
+         * @description What a hold says. Reason and matter may carry personal data, so they are sealed.
+         *
+         *     `review_at`: when somebody is to look whether it is still needed; nothing ends by it.
+         */
+        HoldBody: {
+            scope: components["schemas"]["HoldScope"];
+            reason: components["schemas"]["Sealed"];
+            matter: components["schemas"]["Sealed"];
+            reviewAt: string;
+        };
+        /**
+         * HoldPlaced
+         * @description From now on no cleanup lets go what the hold keeps.
+         *
+         *     `tagged`: the configurations that have one of its tags, if it is of tags. `kept`: how many points it keeps now.
+         *     `too_late`: how many of those a cleanup had decided to let go before, which may be gone for that, and in
+         *     `too_late_points` the first thousand of them.
+         */
+        HoldPlaced: {
+            holdId: string;
+            requestId: string;
+            body: components["schemas"]["HoldBody"];
+            tagged?: string[];
+            kept?: number;
+            tooLate?: number;
+            tooLatePoints?: string[];
+        };
+        /**
+         * HoldPlacementRefused
+         * @description A hold was not placed: it keeps nothing.
+         */
+        HoldPlacementRefused: {
+            requestId: string;
+            code: string;
+            field?: string | null;
+            hint?: string;
+            wrong?: components["schemas"]["WrongField"][];
+            holdId: string;
+        };
+        /**
+         * HoldReleaseAwaited
+         * @description Somebody asked for the hold to be released: it goes on until a second person approves, by `approval_id`.
+         */
+        HoldReleaseAwaited: {
+            holdId: string;
+            requestId: string;
+            approvalId: string;
+        };
+        /**
+         * HoldReleaseRefused
+         * @description A hold is not released: it goes on, or is over, or there is none of this id.
+         */
+        HoldReleaseRefused: {
+            requestId: string;
+            code: string;
+            field?: string | null;
+            hint?: string;
+            wrong?: components["schemas"]["WrongField"][];
+            holdId: string;
+        };
+        /**
+         * HoldScope
+         * @description Which recovery points a hold keeps: those to which all applies that is said, also those to come.
+         *
+         *     `configuration_ids`, `recovery_point_ids`: one of these; `tags`: their configuration has one of these, or had one
+         *     when the hold was placed; `made_from`, `made_before`: their run had completed within these.
+         */
+        HoldScope: {
+            configurationIds?: string[];
+            recoveryPointIds?: string[];
+            tags?: string[];
+            madeFrom?: string | null;
+            madeBefore?: string | null;
+        };
         /**
          * LegalBasis
          * @description Why data may be kept: the six of Article 6(1) of the GDPR.

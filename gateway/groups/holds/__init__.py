@@ -1,0 +1,1 @@
+"""Holds: recovery points that stay, whatever a policy says."""
