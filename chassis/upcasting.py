@@ -20,7 +20,7 @@ import msgspec
 
 from contracts.envelope import Envelope, MalformedEvent, UnknownEventType, decode_data
 from contracts.event import Event, event_class
-from contracts.reading import read_plain
+from contracts.reading import read_plain, require_in_calendar
 
 Fields = dict[str, Any]
 _FIELDS = msgspec.json.Decoder(Fields)
@@ -67,9 +67,11 @@ class Upcasters:
             while name in self._steps:
                 name, upcaster = self._steps[name]
                 fields = upcaster(fields)
-            return read_plain(fields, cls)
+            event = read_plain(fields, cls)
+            require_in_calendar(event, cls)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise MalformedEvent(f"{envelope.type} read as {name}: {error}") from error
+        return event
 
 
 UPCASTERS = Upcasters()

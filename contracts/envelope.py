@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from contracts.event import Event, event_class
-from contracts.reading import UNKNOWN, decoder_of, read_json
+from contracts.reading import UNKNOWN, decoder_of, is_in_calendar, read_json, require_in_calendar
 
 CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
 SOURCE_PREFIX = "/wedsync-backup/"
@@ -92,7 +92,7 @@ def decode(body: bytes) -> Envelope:
 
 def _in_the_calendar(envelope: Envelope) -> Envelope:
     """Refuse a time that is none in UTC: whoever has written it down could never read it again."""
-    if not 1 < envelope.time.year < 9999:
+    if not is_in_calendar(envelope.time):
         raise MalformedEvent("its time lies at an end of the calendar")
     return envelope
 
@@ -114,9 +114,11 @@ def decode_data(envelope: Envelope) -> Event:
     if cls is None:
         raise UnknownEventType(envelope.type)
     try:
-        return read_json(envelope.data, decoder_of(cls))
+        event = read_json(envelope.data, decoder_of(cls))
+        require_in_calendar(event, cls)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise MalformedEvent(f"{envelope.type}: {error}") from error
+    return event
 
 
 def headers_of(envelope: Envelope) -> dict[str, str]:

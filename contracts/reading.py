@@ -7,11 +7,12 @@ does not fit (a missing field, a wrong type) still raises `msgspec.ValidationErr
 Only readers of messages and of what was stored use this. What people send, and what is published, fits exactly.
 """
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import datetime
 from enum import StrEnum
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from threading import Lock
 from typing import Any, Self, TypeVar, cast
 
@@ -19,6 +20,7 @@ import msgspec
 from msgspec import inspect
 
 T = TypeVar("T")
+Look = Callable[[Any], None]
 
 UNKNOWN = "unknown"
 _MAKING = Lock()
@@ -149,3 +151,69 @@ def _known(value: Any, shape: inspect.Type) -> Any:
             return _known(value, others[0]) if len(others) == 1 else value
         case _:
             return value
+
+
+def require_in_calendar(value: Any, cls: Hashable) -> None:
+    """Raise msgspec.ValidationError where a moment in a value of this type is none in UTC.
+
+    A database takes it, and whoever asks for it gets an error ever after: one such value would cost all that are read
+    with it.
+    """
+    look = _look_for_moments(cls)
+    if look is not None:
+        look(value)
+
+
+def is_in_calendar(moment: datetime) -> bool:
+    """Whether a moment is one in every time zone."""
+    return 1 < moment.year < 9999
+
+
+@cache
+def _look_for_moments(cls: Hashable) -> Look | None:
+    return _look_of(_shape_of(cls))
+
+
+def _look_of(shape: inspect.Type) -> Look | None:
+    """What looks at each moment of values of this shape; None where they have none."""
+    look: Look | None = None
+    match shape:
+        case inspect.DateTimeType():
+            look = _require_moment
+        case inspect.StructType():
+            looks = [(field.name, found) for field in shape.fields if (found := _look_of(field.type)) is not None]
+            look = partial(_of_fields, looks) if looks else None
+        case inspect.ListType() | inspect.VarTupleType() if (found := _look_of(shape.item_type)) is not None:
+            look = partial(_of_items, found)
+        case inspect.DictType() if (found := _look_of(shape.value_type)) is not None:
+            look = partial(_of_values, found)
+        case inspect.UnionType():
+            # Contracts know one kind of union: something or None.
+            for each in shape.types:
+                if (found := _look_of(each)) is not None:
+                    look = partial(_where_given, found)
+    return look
+
+
+def _require_moment(moment: datetime) -> None:
+    if not is_in_calendar(moment):
+        raise msgspec.ValidationError("a moment lies at an end of the calendar")
+
+
+def _of_fields(looks: Sequence[tuple[str, Look]], value: Any) -> None:
+    for name, look in looks:
+        look(getattr(value, name))
+
+
+def _of_items(look: Look, value: Any) -> None:
+    for item in value:
+        look(item)
+
+
+def _of_values(look: Look, value: Any) -> None:
+    _of_items(look, value.values())
+
+
+def _where_given(look: Look, value: Any) -> None:
+    if value is not None:
+        look(value)

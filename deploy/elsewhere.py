@@ -36,6 +36,7 @@ from chassis.life.health import Health
 from chassis.outbox.chained import stream_view
 from chassis.outbox.relay import refilled, request_refill
 from chassis.outbox.tables import has_published
+from chassis.own_folders import require_folder
 from chassis.postgres.connection_string import parsed
 from chassis.postgres.database import install_schema
 from chassis.postgres.trust import check_trust
@@ -263,6 +264,18 @@ def _connection(settings: ElsewhereSettings) -> Connection:
     )
 
 
+def _refuse_identity(connection: Connection, error: PlatformError) -> None:
+    """Raise INVALID_SETTING where what failed was denied to the identity: no time helps."""
+    if connection.denied is not None:
+        raise PlatformError(
+            errors.INVALID_SETTING,
+            "nats does not let the identity of WEDSYNC_NATS_SEED_FILE make streams and consumers",
+            field="WEDSYNC_NATS_SEED_FILE",
+            hint=f"Name the seed of the identity `{TOPOLOGY}`, and give the server the accounts of this build "
+            "(`python3 -m deploy.elsewhere nats-accounts FOLDER FILE`).",
+        ) from error
+
+
 def _anew(service: str) -> str:
     return f"python3 -m deploy.elsewhere refill {service} --new-incarnation"
 
@@ -274,12 +287,17 @@ async def _refill(services: Sequence[str], *, new_incarnation: bool) -> int:
     parsed(dsn, ADMIN_DSN)
     connection.require_settings()
     await check_trust(dsn, ADMIN_DSN)
+    if settings.keys_dir is not None:
+        require_folder("keys_dir", settings.keys_dir)
     try:
         await connection.start()
         js = connection.client.jetstream()
         used = partial(has_published, dsn, [schema.service for schema in SCHEMAS])
         await apply(js, replicas=settings.nats_replicas, was_used=used)
         views = {service: await stream_view(js, stream_of(service)) for service in services}
+    except PlatformError as error:
+        _refuse_identity(connection, error)
+        raise
     finally:
         await connection.stop()
     if not new_incarnation:
@@ -339,15 +357,8 @@ async def _servers(accepted_loss: str | None) -> int:
             await accept_loss(js, reason=accepted_loss, time=SystemClock().now())
         loss = loss_of(await letters_info(js))
     except PlatformError as error:
-        if connection.denied is None:
-            raise
-        raise PlatformError(
-            errors.INVALID_SETTING,
-            "nats does not let the identity of WEDSYNC_NATS_SEED_FILE make streams and consumers",
-            field="WEDSYNC_NATS_SEED_FILE",
-            hint=f"Name the seed of the identity `{TOPOLOGY}`, and give the server the accounts of this build "
-            "(`python3 -m deploy.elsewhere nats-accounts FOLDER FILE`).",
-        ) from error
+        _refuse_identity(connection, error)
+        raise
     finally:
         await connection.stop()
     sys.stdout.write(f"nats: streams and consumers as declared, {len(changes)} changed\n")

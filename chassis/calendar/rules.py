@@ -13,6 +13,7 @@ from contracts.schedule import MissedRuns, Schedule, Window
 
 SHORTEST_MINUTES = 5
 """Runs of one configuration are this far apart at least: one that has not ended keeps the next from beginning."""
+_EARLIEST_YEAR = 1970
 _LATEST_YEAR = 2200
 WEDDING_YEARS = 100
 """A wedding is no further away than this, either way."""
@@ -93,5 +94,7 @@ def _wrong_blackouts(schedule: Schedule) -> Iterator[tuple[str, str]]:
     for place, blackout in enumerate(schedule.blackouts):
         if blackout.ends_at <= blackout.starts_at:
             yield f"blackouts[{place}].endsAt", "Let it end after it starts."
+        elif blackout.starts_at < datetime(_EARLIEST_YEAR, 1, 1, tzinfo=UTC):
+            yield f"blackouts[{place}].startsAt", f"Let it start in {_EARLIEST_YEAR} or later."
         elif blackout.ends_at > datetime(_LATEST_YEAR, 1, 1, tzinfo=UTC):
             yield f"blackouts[{place}].endsAt", f"Let it end before the year {_LATEST_YEAR}; to have no runs, pause."

@@ -107,12 +107,14 @@ async def begin_another(database: AsyncConnection[Any], signing: SigningKey, see
     """Begin a new generation where that was said, in a transaction of its own; the opening note of the platform's log.
 
     None where nothing is to be begun: another process has done it, or the key is the former one after all.
-    Raises SignerUnknown, and what the disk of the keys says.
+    Raises AuditLogPutBack where another key alone was asked for, SignerUnknown, and what the disk of the keys says.
     """
     async with database.transaction():
         await database.execute(HAVE_IT)
         now = await current(database)
         restart = await restart_of(database, now)
+        if restart is None:
+            await require_same(database, now, seen)  # who begins another key has said nothing of the record
         key = await signing.open(None if now is None else now.public, seen)
         public = public_bytes(key.public_key())
         if restart is None and (now is None or now.public == public):

@@ -247,7 +247,8 @@ async def announce_record(dsn: str, schema: str, service: str, *, log: str, rest
     """Have the audit log follow a log of a service, because an operator says that it is the record.
 
     What is in the audit log already stays there. `restarts`: the audit log itself, too, is the record as it is now, and
-    goes on as a new generation. `dsn` is the administrator's. Raises UNAVAILABLE.
+    goes on as a new generation; one, however often that is said before it begins. `dsn` is the administrator's.
+    Raises UNAVAILABLE.
     """
     with translated():
         async with (
@@ -259,7 +260,7 @@ async def announce_record(dsn: str, schema: str, service: str, *, log: str, rest
                 " ON CONFLICT (service) DO UPDATE SET record_log = excluded.record_log",
                 (service, log),
             )
-            if restarts:
+            if restarts and await restart_of(database, await current(database)) is None:
                 await database.execute("INSERT INTO audit_restarts DEFAULT VALUES")
 
 

@@ -216,6 +216,28 @@ async def test_key_that_was_begun_anew_begins_a_generation(audit: AuditBench) ->
     assert public_bytes((await audit.log()._signing.open(bytes(rows[1][1]))).public_key()) == bytes(rows[1][1])
 
 
+async def test_key_that_is_begun_anew_does_not_say_that_the_record_is_the_record(audit: AuditBench) -> None:
+    """Of a record that was put back meanwhile nothing was said; said twice before it begins, it is one generation."""
+    follower = audit.follower()
+    await _append(audit, follower, "org-a", 2)
+    older = audit.copy()
+    await _append(audit, follower, "org-a", 3)
+    audit.put_back(older)
+    (audit.keys_dir / KEY).unlink()
+    (audit.keys_dir / ANEW).touch()
+    begun = audit.log()
+    assert (await _refused(audit.follower(begun))).code is errors.AUDIT_LOG_PUT_BACK
+    assert not (audit.keys_dir / KEY).exists()
+    assert audit.rows("SELECT count(*) FROM audit_generations") == [(1,)]
+    assert [each[2] for each in _told(await _checked(begun).report())] == ["audit-log-put-back"]
+    await _say(audit)
+    await _say(audit)
+    await audit.follower(begun).catch_up()
+    await _append(audit, audit.follower(), "org-a")
+    assert audit.rows("SELECT count(*), count(DISTINCT public_key) FROM audit_generations") == [(2, 2)]
+    assert _told(await _checked(audit.log()).report()) == []
+
+
 def test_log_of_an_older_build_is_its_first_generation(postgres: PostgresServer) -> None:
     """What it has signed, and by which key, is known by the tables of this one."""
     old = STATEMENTS[: next(at for at, each in enumerate(STATEMENTS) if "TABLE audit_generations" in each)]

@@ -138,6 +138,10 @@ def test_critical_wedding_is_backed_up_each_hour_around_its_date() -> None:
     assert not any(plan.is_raised(at) for at in (*before, *after))
 
 
+FIRST_MOMENT = datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14)))
+"""In UTC there is no such moment."""
+
+
 @pytest.mark.parametrize(
     ("schedule", "fields"),
     [
@@ -159,6 +163,10 @@ def test_critical_wedding_is_backed_up_each_hour_around_its_date() -> None:
                 blackouts=(Blackout(starts_at=NOW, ends_at=NOW),),
             ),
             ["timeZone", "window.start", "window.end", "cron", "blackouts[0].endsAt"],
+        ),
+        (
+            Schedule(frequency=Frequency.DAILY, blackouts=(Blackout(starts_at=FIRST_MOMENT, ends_at=NOW),)),
+            ["blackouts[0].startsAt"],
         ),
         (Schedule(frequency=Frequency.DAILY, missed_runs=MissedRuns.WITHIN_WINDOW), ["missedRuns"]),
         *((Schedule(cron="0 0 * * *", time_zone=name), ["timeZone"]) for name in ("localtime", "Factory", "", "cet")),
