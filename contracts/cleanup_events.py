@@ -26,6 +26,13 @@ class CleanupState(Growing):
     FAILED = "failed"
 
 
+class CleanupPurpose(Growing):
+    """What a cleanup is for: to let points go, or to have each tier's own log and store hold what holds keep."""
+
+    LET_GO = "let-go"
+    HOLDS = "holds"
+
+
 CLEANUP_ENDED = (CleanupState.COMPLETED, CleanupState.FAILED)
 
 
@@ -63,6 +70,19 @@ class PlaceCleaned(Value, frozen=True, kw_only=True):
     pinned_bytes: Annotated[int, Meta(ge=0)] = 0
 
 
+class PlaceHeld(Value, frozen=True, kw_only=True):
+    """How a location follows the holds. `points`: how many recovery points its log holds for them.
+
+    `on_objects`: whether its store holds the objects as well; None where it cannot. `code`: why not all is held there.
+    """
+
+    location: str
+    points: Annotated[int, Meta(ge=0)] = 0
+    on_objects: bool | None = None
+    code: str | None = None
+    hint: str = ""
+
+
 class CleanupFact(Event, frozen=True, kw_only=True):
     """The base of what is said of a cleanup that was taken on."""
 
@@ -73,12 +93,14 @@ class CleanupFact(Event, frozen=True, kw_only=True):
 class RetentionCleanupAccepted(CleanupFact, frozen=True, kw_only=True):
     """A cleanup is in the record and waits for a worker. `configuration_ids`: of these alone; none: of all.
 
-    `dry_run`: it tells what it would do, and does nothing.
+    `dry_run`: it tells what it would do, and does nothing. `purpose`: with `holds` it lets nothing go, and the executor
+    asked for it by itself.
     """
 
     request_id: str
     dry_run: bool
     configuration_ids: tuple[str, ...] = ()
+    purpose: CleanupPurpose = CleanupPurpose.LET_GO
 
 
 @pinned("executor.retention-cleanup-refused.v1")
@@ -130,7 +152,8 @@ class RetentionCleanedUp(CleanupFact, frozen=True, kw_only=True):
 
     `gone`, `kept`, `waiting`, `overdue`: how many points; `waits`, `going`: the first thousand of those that wait, and
     of those that would go. `unseen`: points that no tier that answers has: they were left alone. `degraded`: some place
-    was left out, as `places` say. `is_partial_measure`: a worker died over it, which may have freed more.
+    was left out, as `places` say. `is_partial_measure`: a worker died over it, which may have freed more. `held`: of
+    one for the holds, how each location follows them.
     """
 
     dry_run: bool
@@ -145,6 +168,7 @@ class RetentionCleanedUp(CleanupFact, frozen=True, kw_only=True):
     places: tuple[PlaceCleaned, ...] = ()
     is_partial_measure: bool = False
     seconds: float = 0.0
+    held: tuple[PlaceHeld, ...] = ()
 
 
 @pinned("executor.retention-cleanup-failed.v1")

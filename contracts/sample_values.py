@@ -85,6 +85,8 @@ CLEANED_UP: dict[str, object] = {
     "going": (_GOING,),
     "waits": (cleanup.WaitingPoint(recovery_point_id=EXECUTION, configuration_id=CONFIGURATION, until=_LATER),),
     "locations": ("local", "offsite"),
+    "purpose": cleanup.CleanupPurpose.LET_GO,
+    "held": (cleanup.PlaceHeld(location="local", points=52), cleanup.PlaceHeld(location="offsite", on_objects=True)),
     "places": (
         cleanup.PlaceCleaned(location="local", freed_bytes=9_663_676_416),
         cleanup.PlaceCleaned(location="offsite", locked_bytes=4_294_967_296, locked_until=_LATER),

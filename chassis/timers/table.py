@@ -55,6 +55,15 @@ _SET: LiteralString = """
 """
 _SET_AT: LiteralString = _SET.replace("{due}", "%(due)s")
 _SET_IN: LiteralString = _SET.replace("{due}", "clock_timestamp() + make_interval(secs => %(seconds)s)")
+# One that is due earlier stays that early; who handles it at this moment does not end it.
+_SET_WITHIN: LiteralString = """
+    INSERT INTO timers (kind, name, due_at, body, fence)
+    SELECT %(kind)s, %(name)s, clock_timestamp() + make_interval(secs => %(seconds)s), %(body)s,
+        pg_current_xact_id()::text::bigint WHERE {condition}
+    ON CONFLICT (kind, name) DO UPDATE
+    SET due_at = least(timers.due_at, excluded.due_at), body = excluded.body, fence = excluded.fence, tries = 0,
+        held_until = NULL, set_at = clock_timestamp()
+"""
 _CANCEL: LiteralString = "DELETE FROM timers WHERE kind = %(kind)s AND name = %(name)s"
 _DONE: LiteralString = "DELETE FROM timers WHERE kind = %(kind)s AND name = %(name)s AND fence = %(fence)s"
 _MOVED: LiteralString = """
@@ -142,6 +151,17 @@ def set_at(kind: str, name: str, due_at: datetime, body: bytes = b"") -> Stateme
 def set_in(kind: str, name: str, seconds: float, body: bytes = b"") -> Statement:
     """The same, so many seconds from now by the database's clock."""
     return Statement(_SET_IN, {"kind": kind, "name": name, "seconds": seconds, "body": body}, rows=1)
+
+
+def set_within(
+    kind: str, name: str, seconds: float, body: bytes = b"", *, condition: LiteralString = "true"
+) -> Statement:
+    """Lets a timer be due in so many seconds at the latest, where a condition (on `%(name)s`) is true.
+
+    One that is due before stays so: it is set again and again without being put off.
+    """
+    query = _SET_WITHIN.replace("{condition}", condition)
+    return Statement(query, {"kind": kind, "name": name, "seconds": seconds, "body": body})
 
 
 def cancelled(kind: str, name: str) -> Statement:

@@ -34,7 +34,7 @@ class PlaceHold(Write[NewHold]):
     """Have recovery points stay, whatever a retention policy says, until two people release the hold.
 
     It binds each cleanup from the moment of the answer. What a cleanup had decided to let go before may be gone for
-    that: `tooLate` says how many points. What is to be kept in spite of the command line takes a hold there, too.
+    that: `tooLate` says how many points. The tiers follow by themselves (cleanups with `purpose: holds`).
     """
 
     NAME = "place-hold"

@@ -7,7 +7,7 @@ import msgspec
 
 from chassis.sealing import Sealer
 from contracts import errors
-from contracts.cleanup_events import CleanupState
+from contracts.cleanup_events import CleanupPurpose, CleanupState
 from contracts.errors import PlatformError
 from contracts.reading import read_plain
 from gateway.groups.retention.projection import CleanupView, cleanup_view
@@ -64,6 +64,7 @@ def _told(row: tuple[Any, ...]) -> RetentionCleanup:
         request_id=view.request_id,
         initiated_by=actor or view.initiated_by,
         dry_run=view.dry_run,
+        purpose=read_plain(view.purpose, CleanupPurpose),
         configuration_ids=list(view.configuration_ids),
         state=read_plain(view.state, CleanupState),
         degraded=view.end is not None and view.end.degraded,
@@ -98,6 +99,7 @@ def _result(view: CleanupView) -> CleanupResult | None:
         waits=list(end.waits),
         going=list(end.going),
         places=list(end.places),
+        held=list(end.held),
         freed_bytes=sum(place.freed_bytes for place in end.places),
         is_partial_measure=end.is_partial_measure,
         seconds=end.seconds,

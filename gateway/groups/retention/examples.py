@@ -2,7 +2,7 @@
 
 from chassis.retention.points import Reason, Rule, Verdict
 from contracts import errors
-from contracts.cleanup_events import CleanupState, GoingPoint, PlaceCleaned, WaitingPoint
+from contracts.cleanup_events import CleanupPurpose, CleanupState, GoingPoint, PlaceCleaned, WaitingPoint
 from contracts.retention import LegalBasis
 from gateway.groups.retention.preview import UNKNOWN
 from gateway.groups.retention.resources import (
@@ -99,6 +99,7 @@ CLEANUP = RetentionCleanup(
     request_id=REQUEST_ID,
     initiated_by=ACTOR,
     dry_run=False,
+    purpose=CleanupPurpose.LET_GO,
     configuration_ids=[CONFIGURATION_ID],
     state=CleanupState.COMPLETED,
     degraded=True,
@@ -128,6 +129,7 @@ CLEANUP = RetentionCleanup(
                 location="cloud-primary", code=errors.TIER_UNREACHABLE.code, hint=errors.TIER_UNREACHABLE.hint
             ),
         ],
+        held=[],
         freed_bytes=61_403_136,
         is_partial_measure=False,
         seconds=11.4,

@@ -12,6 +12,7 @@ from contracts.cleanup_events import (
     CLEANUP_ENDED,
     CLEANUP_STATE_AFTER,
     CleanupFact,
+    CleanupPurpose,
     CleanupState,
     GoingPoint,
     RecoveryPointsForgotten,
@@ -24,6 +25,7 @@ from contracts.cleanup_events import (
 from contracts.config_events import RetentionPolicyFact
 from contracts.envelope import Envelope
 from contracts.event import Event, pinned_kinds
+from contracts.reading import written_as
 from contracts.retention import RetentionPolicyBody
 from gateway.projections.applied import Applied, Database, Row, load_views, read_view, upsert
 from gateway.projections.projection import Batch, Projection, Side
@@ -97,6 +99,7 @@ class CleanupView(msgspec.Struct, kw_only=True, omit_defaults=True):
     initiated_by: str
     accepted_at: datetime
     dry_run: bool
+    purpose: str = CleanupPurpose.LET_GO.value
     configuration_ids: tuple[str, ...] = ()
     state: str = CleanupState.INITIALIZING.value
     version: int = 1
@@ -181,6 +184,7 @@ def _accepted(envelope: Envelope, event: RetentionCleanupAccepted) -> CleanupVie
         initiated_by=envelope.actor,
         accepted_at=envelope.time,
         dry_run=event.dry_run,
+        purpose=written_as(event.purpose),
         configuration_ids=event.configuration_ids,
     )
 

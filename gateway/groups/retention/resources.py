@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from chassis.retention.points import Rule, Verdict
-from contracts.cleanup_events import CleanupState, GoingPoint, PlaceCleaned, WaitingPoint
+from contracts.cleanup_events import CleanupPurpose, CleanupState, GoingPoint, PlaceCleaned, PlaceHeld, WaitingPoint
 from contracts.retention import CategoryName, Count, Days, LegalBasis, SpanText
 from gateway.http.fields import Printable, TagText, Timestamp, Uuid
 from gateway.http.resources import Body, Resource
@@ -141,7 +141,8 @@ class CleanupResult(Resource, frozen=True, kw_only=True):
 
     `waits`: those that a lock keeps, and until when; `going`: with `dryRun`, those that would go; a thousand of each
     at most. `unseen`: points that no tier that answers has. `places`: what each location gave back, as measured; `code`
-    says why not all was done there. `isPartialMeasure`: a worker died over it, and may have freed more.
+    says why not all was done there. `isPartialMeasure`: a worker died over it, and may have freed more. `held`: of one
+    for the holds, at each location how many points its log holds, and whether its objects are held (`onObjects`).
     """
 
     gone: int
@@ -152,6 +153,7 @@ class CleanupResult(Resource, frozen=True, kw_only=True):
     waits: list[WaitingPoint]
     going: list[GoingPoint]
     places: list[PlaceCleaned]
+    held: list[PlaceHeld]
     freed_bytes: int
     is_partial_measure: bool
     seconds: float
@@ -168,7 +170,8 @@ class CleanupError(Resource, frozen=True, kw_only=True):
 class RetentionCleanup(Resource, frozen=True, kw_only=True):
     """One cleanup. `degraded`: some place was not cleaned. `gone`: points that have gone so far, also of a failed one.
 
-    `went`: the first thousand of them, each with the rules by which it was allowed to.
+    `went`: the first thousand of them, each with the rules by which it was allowed to. `purpose`: `holds` where it lets
+    nothing go, and has the tiers follow the holds, which the executor does by itself.
     """
 
     id: str
@@ -176,6 +179,7 @@ class RetentionCleanup(Resource, frozen=True, kw_only=True):
     request_id: str
     initiated_by: str
     dry_run: bool
+    purpose: CleanupPurpose
     configuration_ids: list[str]
     state: CleanupState
     degraded: bool

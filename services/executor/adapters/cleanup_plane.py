@@ -20,7 +20,7 @@ from chassis.retention.points import Point, Source, Verdict
 from chassis.retention.sources import source_of, wedding_of
 from chassis.sealing import Sealer
 from contracts import errors
-from contracts.cleanup_events import GoingPoint, PlaceCleaned, WaitingPoint
+from contracts.cleanup_events import GoingPoint, PlaceCleaned, PlaceHeld, WaitingPoint
 from contracts.configuration import WEDDING_DATE_FIELD, ConfigurationBody
 from repository.errors import RepositoryError, SnapshotHeld
 from repository.log.state import holding
@@ -30,6 +30,7 @@ from repository.prune.prune import PruneOptions, TierPlan, prune
 from repository.retention import orders
 from repository.retention.pin_watch import look
 from services.executor.adapters.begun import BegunRepositories
+from services.executor.adapters.tier_holds import TierHolds, follow_holds, hold_of
 from services.executor.retention.plans import Assessment, Knowledge, KnownPoint
 from services.executor.retention.ports import OpenCleanup
 from vault.places import Place
@@ -160,6 +161,29 @@ class RepositoryCleanup:
         self._untold |= done.failed
         return list(done.tiers)
 
+    def hold(self, known: Knowledge) -> Sequence[PlaceHeld]:
+        """See `OpenCleanup.hold`."""
+        with translated(self._places):
+            for tier in self._repository.ready_tiers():
+                self._attempt(tier, lambda tier=tier: tier.refresh())  # type: ignore[misc]  # mypy infers no default
+            found = follow_holds(self._repository, known, self._check)
+        self._note()
+        return [self._held(location, found) for location in sorted(self._places)]
+
+    def _held(self, location: str, found: TierHolds) -> PlaceHeld:
+        tier = self._repository.tier(location)
+        error = found.failed.get(location) if tier.is_ready else tier.error
+        if tier.is_ready and error is None:
+            return PlaceHeld(
+                location=location, points=found.points.get(location, 0), on_objects=found.on_objects.get(location)
+            )
+        code = code_of(error)
+        code = errors.TIER_UNUSABLE if code is errors.INTERNAL else code
+        points = found.points.get(location, 0)
+        return PlaceHeld(
+            location=location, points=points, code=code.code, hint=hint_of(code, error, self._places[location])
+        )
+
     def left_out(self) -> Sequence[PlaceCleaned]:
         """See `OpenCleanup.left_out`."""
         away = [tier.name for tier in self._repository.tiers if not tier.is_ready]
@@ -269,6 +293,8 @@ class _Seen:
             for each in asked
             if each.lock_days and each.location in self._away
         )
+        # A hold of the record that is over goes on where the tiers have not followed yet.
+        others = [each for each in holding(snapshot, self._holds) if hold_of(each) not in known.holds]
         return Point(
             id=known.id,
             at=known.at.astimezone(UTC),
@@ -276,7 +302,7 @@ class _Seen:
             is_catch_up=known.is_catch_up,
             places=places,
             locks=(*((name, datetime.fromtimestamp(end, UTC)) for name, end in ends if end), *assumed),
-            holds=(*known.holds, *holding(snapshot, self._holds)),
+            holds=(*(f"the hold {each}" for each in known.holds), *others),
             readers=(*known.readers, *sorted(self._readers.get(snapshot, ()))),
         )
 

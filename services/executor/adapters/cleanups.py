@@ -1,21 +1,27 @@
 """The record of cleanups, in the executor's event store."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 from chassis.claims.port import Claim
 from chassis.claims.record import RecordedWork
-from chassis.claims.work import Work
+from chassis.claims.work import CLAIM, Work
 from chassis.context import Context
 from chassis.handling import Handling
+from chassis.ids import new_id
 from chassis.record.eventstore import StatementRefused
-from contracts.cleanup_events import GoingPoint
-from services.executor.adapters.holds import going_points, turned
+from chassis.timers.table import Timer, set_within
+from contracts.cleanup_events import CleanupPurpose, GoingPoint
+from services.executor.adapters.holds import TIER_HOLDS, going_points, turned
 from services.executor.adapters.points import gone_points
 from services.executor.errors import CleanupBusy
 from services.executor.retention.domain import RetentionCleanup
 
 CLEANUPS = Work(noun="cleanup", claims="cleanup_claims", turns="cleanup_turns", workers="cleanup_workers")
 """The claims of cleanups: of an organisation at most one is open."""
+BESIDE_SECONDS = 30.0
+AGAIN_SECONDS = 3600.0
+"""So long after tiers did not all follow the holds it is tried again; a tier that is caught up gets them by that."""
 
 
 class RecordedCleanups(RecordedWork[RetentionCleanup]):
@@ -32,6 +38,20 @@ class RecordedCleanups(RecordedWork[RetentionCleanup]):
         except StatementRefused as error:
             raise CleanupBusy from error
 
+    async def bring_holds(self, timer: Timer) -> None:
+        """Have the tiers of an organisation follow its holds: a cleanup for that; a little later beside another one."""
+        cleanup = RetentionCleanup(new_id())
+        cleanup.accept_holds()
+        context = Context(timer.name, "service:executor", correlation_id=cleanup.id)
+        claim = CLEANUPS.asked(cleanup.id, context=context, subject=timer.name)
+        try:
+            await self._store.save(cleanup, context=context, also=[timer.done(), claim])
+        except StatementRefused as error:
+            if error.name != CLAIM:
+                raise
+            later = timer.now + timedelta(seconds=BESIDE_SECONDS)
+            await self._store.save(context=context, also=[timer.moved(later)])
+
     async def record_going(
         self, thing: RetentionCleanup, points: Sequence[GoingPoint], turn: int, *, context: Context
     ) -> None:
@@ -47,4 +67,8 @@ class RecordedCleanups(RecordedWork[RetentionCleanup]):
 
     async def record_end(self, thing: RetentionCleanup, *, claim: Claim, context: Context) -> None:
         """Record the end and close the claim in one transaction."""
-        await self.save_of(thing, claim, context, [CLEANUPS.closed(claim)])
+        also = [CLEANUPS.closed(claim)]
+        if thing.purpose is CleanupPurpose.HOLDS and not thing.is_whole:
+            # It is tried again by itself: a tier was away, or something kept the worker from it.
+            also.append(set_within(TIER_HOLDS, context.organisation, AGAIN_SECONDS))
+        await self.save_of(thing, claim, context, also)

@@ -17,7 +17,7 @@ from chassis.postgres.database import translated
 from chassis.postgres.pool import Pool
 from chassis.record.answers import Answers
 from chassis.record.eventstore import EventStore, Statement
-from chassis.timers.table import Timer, cancelled, set_at
+from chassis.timers.table import Timer, cancelled, set_at, set_within
 from contracts.approval_events import ApprovalAsked, ApprovalState
 from contracts.configuration import ConfigurationBody
 from contracts.hold_events import HoldReleased
@@ -40,8 +40,17 @@ SCHEMA: tuple[LiteralString, ...] = (
     # The cleanup that has decided to let a point go; it may stay all the same, until it is gone.
     "ALTER TABLE recovery_points ADD COLUMN going_by text",
 )
+LATER_SCHEMA: tuple[LiteralString, ...] = (
+    # A hold that is over: the tiers let go of it as well, and of no other one that is not in force.
+    "ALTER TABLE retention_holds ADD COLUMN is_released boolean NOT NULL DEFAULT false",
+)
 APPROVAL = "approval"
 """The kind of the timers: one for each open approval, named by its id; its body is the organisation."""
+
+TIER_HOLDS = "tier-holds"
+"""Of the timers of organisations whose tiers are to follow their holds, by their ids."""
+NEW_POINT_SECONDS = 600.0
+"""So long after a run its point is held on the tiers, together with those of the runs meanwhile."""
 
 _TURN: LiteralString = """
     INSERT INTO retention_turns AS kept (organisation, turn) VALUES (%(organisation)s, 1)
@@ -50,12 +59,16 @@ _TURN: LiteralString = """
 _PLACE: LiteralString = """
     INSERT INTO retention_holds (hold_id, organisation, scope, tagged) VALUES (%s, %s, %s, %s)
 """
-_RELEASE: LiteralString = "DELETE FROM retention_holds WHERE hold_id = %s AND organisation = %s"
+_RELEASE: LiteralString = "UPDATE retention_holds SET is_released = true WHERE hold_id = %s AND organisation = %s"
+_IS_HOLDING: LiteralString = "EXISTS (SELECT 1 FROM retention_holds WHERE organisation = %(name)s AND NOT is_released)"
 _GOING: LiteralString = """
     UPDATE recovery_points SET going_by = %s WHERE organisation = %s AND recovery_point_id = ANY(%s)
 """
 _TURN_OF: LiteralString = "SELECT turn FROM retention_turns WHERE organisation = %s"
-_HOLDS: LiteralString = "SELECT hold_id, scope, tagged FROM retention_holds WHERE organisation = %s ORDER BY hold_id"
+_HOLDS: LiteralString = """
+    SELECT hold_id, scope, tagged FROM retention_holds WHERE organisation = %s AND NOT is_released ORDER BY hold_id
+"""
+_RELEASED: LiteralString = "SELECT hold_id FROM retention_holds WHERE organisation = %s AND is_released"
 _BODIES: LiteralString = "SELECT configuration_id, body FROM configuration_replicas WHERE organisation = %s"
 _POINTS: LiteralString = """
     SELECT p.recovery_point_id, p.configuration_id, p.at, p.gone_at IS NOT NULL, c.run_id IS NOT NULL
@@ -105,6 +118,22 @@ async def holds_in_force(connection: Any, organisation: str) -> list[HoldInForce
     return [HoldInForce(each, _SCOPE.decode(bytes(scope)), frozenset(tagged)) for each, scope, tagged in rows]
 
 
+async def released_holds(connection: Any, organisation: str) -> frozenset[str]:
+    """The ids of the organisation's holds that are over."""
+    rows = await (await connection.execute(_RELEASED, (organisation,))).fetchall()
+    return frozenset(each for (each,) in rows)
+
+
+def held_on_tiers(organisation: str) -> Statement:
+    """Has the organisation's tiers follow its holds, as soon as a worker can."""
+    return set_within(TIER_HOLDS, organisation, 0.0)
+
+
+def new_points_held(organisation: str) -> Statement:
+    """The same of the points that runs have made, where the organisation has holds."""
+    return set_within(TIER_HOLDS, organisation, NEW_POINT_SECONDS, condition=_IS_HOLDING)
+
+
 def holding(
     holds: Sequence[HoldInForce],
     point_id: str,
@@ -112,14 +141,12 @@ def holding(
     at: datetime,
     bodies: Mapping[str, ConfigurationBody],
 ) -> tuple[str, ...]:
-    """The names of the holds that keep a point. `bodies`: of configurations, as they are now."""
+    """The ids of the holds that keep a point. `bodies`: of configurations, as they are now."""
     if not holds:
         return ()
     body = bodies.get(configuration_id)
     tags = () if body is None else body.tags
-    return tuple(
-        f"the hold {each.id}" for each in holds if each.scope.covers(point_id, configuration_id, at, tags, each.tagged)
-    )
+    return tuple(each.id for each in holds if each.scope.covers(point_id, configuration_id, at, tags, each.tagged))
 
 
 class RecordedHolds(Answers[Hold]):
@@ -164,7 +191,8 @@ class RecordedHolds(Answers[Hold]):
         """See `Holds.record_placed`."""
         organisation = handling.context.organisation
         row = (hold.id, organisation, msgspec.json.encode(scope), list(reach.tagged))
-        also = [turned(organisation, reach.turn), Statement(_PLACE, row, rows=1, name="place-hold")]
+        placing = Statement(_PLACE, row, rows=1, name="place-hold")
+        also = [turned(organisation, reach.turn), placing, held_on_tiers(organisation)]
         await self._store.save(hold, context=handling.context, handled=handling.handled, also=also)
 
     async def record_awaited(self, hold: Hold, approval: Approval, handling: Handling) -> None:
@@ -190,6 +218,7 @@ class RecordedApprovals(Answers[Approval]):
             if isinstance(event, HoldReleased):
                 released = (event.hold_id, handling.context.organisation)
                 also.append(Statement(_RELEASE, released, rows=1, name="release-hold"))
+                also.append(held_on_tiers(handling.context.organisation))
         saved = (thing,) if other is None else (thing, other)
         await self._store.save(*saved, context=handling.context, handled=handling.handled, also=also)
 

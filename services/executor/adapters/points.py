@@ -22,7 +22,7 @@ from contracts.executor_events import BackupCompleted
 from contracts.gateway_events import SeenVersion
 from contracts.recovery_events import RecoveryAccepted, RecoveryFact
 from contracts.retention import RetentionPolicyBody, RetentionRules
-from services.executor.adapters.holds import holding, holds_in_force, turn_of
+from services.executor.adapters.holds import holding, holds_in_force, released_holds, turn_of
 from services.executor.kept import KeptConfiguration
 from services.executor.retention.plans import Knowledge, KnownPoint
 
@@ -160,6 +160,7 @@ class KnownToTheRecord:
                 # In this order: what is known of a policy is never older than the configuration that names it.
                 turn = await turn_of(connection, organisation)
                 holds = await holds_in_force(connection, organisation)
+                released = await released_holds(connection, organisation)
                 reading = await (await connection.execute(_READERS, (organisation,))).fetchall()
                 points = await (await connection.execute(_POINTS, asked)).fetchall()
                 configurations = await (await connection.execute(_CONFIGURATIONS, asked)).fetchall()
@@ -199,6 +200,7 @@ class KnownToTheRecord:
             configurations=bodies,
             rules=rules,
             turn=turn,
+            released_holds=released,
         )
 
     async def lacking(self, organisation: str, configuration_ids: Sequence[str]) -> str | None:

@@ -13,6 +13,7 @@ from chassis.record.eventstore import Statement, StatementRefused
 from contracts.configuration import SourceType
 from contracts.executor_events import BackupCancelled, BackupCompleted
 from services.executor.adapters.follow_ups import followed_by, not_followed
+from services.executor.adapters.holds import new_points_held
 from services.executor.adapters.points import kept_points
 from services.executor.domain import BackupRun
 from services.executor.errors import ConfigurationBusy
@@ -91,7 +92,9 @@ class RecordedRuns(RecordedWork[BackupRun]):
         self, run: BackupRun, *, claim: Claim, context: Context, report: SealedReport | None = None
     ) -> None:
         """Record the end of a run, keep its report and its recovery point, and close its claim in one transaction."""
-        also = [RUNS.closed(claim), *kept_points(run.pending, context.organisation), *followed_by(run, context)]
+        points = kept_points(run.pending, context.organisation)
+        also = [RUNS.closed(claim), *points, *followed_by(run, context)]
+        also += [new_points_held(context.organisation)] if points else []
         also += [
             Statement(_REMEMBER, (event.configuration_id, event.totals.source_bytes), name="last-run")
             for event in run.pending

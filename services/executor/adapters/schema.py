@@ -4,13 +4,15 @@
 stream, the second follows from the runs (a run that has not ended has an open claim). `run_claims.configuration` is
 the body that the run was accepted with, until it ends; `opening`: its worker opens the repository, or creates it. The
 table is that of `chassis.claims.work`, under names of its own; `configuration_version` is of older builds. `timers` are
-those of `chassis.timers`: when a configuration's run is followed by another, and when an approval is over.
+those of `chassis.timers`: when a configuration's run is followed by another, when an approval is over, and when
+tiers are to follow holds.
 """
 
 from typing import LiteralString
 
 from chassis.timers import table as timers
 from services.executor.adapters.cleanups import CLEANUPS
+from services.executor.adapters.holds import LATER_SCHEMA as RELEASED_HOLDS
 from services.executor.adapters.holds import SCHEMA as HOLDS
 from services.executor.adapters.points import LATER_SCHEMA as READERS
 from services.executor.adapters.points import LATEST_SCHEMA as LATEST
@@ -122,4 +124,5 @@ STATEMENTS: tuple[LiteralString, ...] = (
     *LATEST,
     # Holds, which no cleanup passes.
     *HOLDS,
+    *RELEASED_HOLDS,
 )

@@ -14,9 +14,11 @@ from contracts import errors
 from contracts.cleanup_events import (
     CLEANUP_ENDED,
     CLEANUP_STATE_AFTER,
+    CleanupPurpose,
     CleanupState,
     GoingPoint,
     PlaceCleaned,
+    PlaceHeld,
     RecoveryPointsForgotten,
     RecoveryPointsGoing,
     RetentionCleanedUp,
@@ -45,6 +47,8 @@ class RetentionCleanup(Aggregate):
         super().__init__(id)
         self.state: CleanupState | str | None = None
         self.dry_run = False
+        self.purpose = CleanupPurpose.LET_GO
+        self.is_whole = False
         self.configuration_ids: tuple[str, ...] = ()
         self.fence = 0
         self.attempts = 0
@@ -64,6 +68,14 @@ class RetentionCleanup(Aggregate):
                 cleanup_id=self.id,
                 dry_run=request.dry_run,
                 configuration_ids=request.configuration_ids,
+            )
+        )
+
+    def accept_holds(self) -> None:
+        """Take on that the tiers follow the holds, which nobody has asked for by itself."""
+        self.record(
+            RetentionCleanupAccepted(
+                request_id=self.id, cleanup_id=self.id, dry_run=False, purpose=CleanupPurpose.HOLDS
             )
         )
 
@@ -97,14 +109,22 @@ class RetentionCleanup(Aggregate):
             RecoveryPointsForgotten(cleanup_id=self.id, points=tuple(points), locations=tuple(sorted(locations)))
         )
 
-    def complete(self, assessed: Assessment, places: Sequence[PlaceCleaned], *, fence: int, seconds: float) -> None:
-        """All that was to go is gone, or would be with `dry_run`. `assessed`: what is left."""
+    def complete(
+        self,
+        assessed: Assessment,
+        places: Sequence[PlaceCleaned],
+        held: Sequence[PlaceHeld] = (),
+        *,
+        fence: int,
+        seconds: float,
+    ) -> None:
+        """All that was to go is gone, or would be with `dry_run`. `assessed`: what is left; `held`: who holds what."""
         self._refuse_when_not_mine(fence)
         self.record(
             RetentionCleanedUp(
                 cleanup_id=self.id,
                 dry_run=self.dry_run,
-                degraded=any(place.code is not None for place in places),
+                degraded=any(place.code is not None for place in places) or any(each.code is not None for each in held),
                 gone=len(assessed.going) if self.dry_run else len(self.gone),
                 kept=assessed.kept,
                 waiting=len(assessed.waiting),
@@ -113,6 +133,7 @@ class RetentionCleanup(Aggregate):
                 waits=tuple(assessed.waiting[:NAMED_MAX]),
                 going=tuple(assessed.going[:NAMED_MAX]) if self.dry_run else (),
                 places=tuple(places),
+                held=tuple(held),
                 is_partial_measure=not self.dry_run and self.attempts > 1,
                 seconds=seconds,
             )
@@ -129,6 +150,9 @@ class RetentionCleanup(Aggregate):
         match event:
             case RetentionCleanupAccepted():
                 self.dry_run, self.configuration_ids = event.dry_run, event.configuration_ids
+                self.purpose = event.purpose
+            case RetentionCleanedUp(degraded=degraded):
+                self.is_whole = not degraded
             case RetentionCleanupRefused():
                 self.state = REFUSED
             case RetentionCleanupPreparing(fence=fence):

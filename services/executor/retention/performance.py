@@ -21,7 +21,7 @@ from chassis.life.patience import patiently
 from chassis.life.standstills import Standstills
 from chassis.telemetry.logging import describe
 from contracts import errors
-from contracts.cleanup_events import GoingPoint, PlaceCleaned
+from contracts.cleanup_events import CleanupPurpose, GoingPoint, PlaceCleaned, PlaceHeld
 from contracts.errors import ErrorCode, PlatformError
 from services.executor.failures import told_code, told_hint, waiting_hint
 from services.executor.retention.domain import RetentionCleanup
@@ -90,15 +90,18 @@ class CleanupPerformance(Performance[RetentionCleanup, _Attempt]):
         opened = await self._open(attempt)
         attempt.opened = opened
         places: Sequence[PlaceCleaned] = ()
+        held: Sequence[PlaceHeld] = ()
         assessed = Assessment()
-        if opened is not None:
+        if opened is not None and cleanup.purpose is CleanupPurpose.HOLDS:
+            held = await self._hold(attempt, opened)
+        elif opened is not None:
             assessed = await self._assess(attempt, opened)
             if cleanup.dry_run:
                 places = opened.left_out()
             else:
                 assessed = await self._let_go(attempt, opened, assessed)
                 places = await self._in_thread(attempt, "deleting what nothing needs", opened.prune)
-        cleanup.complete(assessed, places, fence=claim.fence, seconds=time.monotonic() - started)
+        cleanup.complete(assessed, places, held, fence=claim.fence, seconds=time.monotonic() - started)
         await self._record_end(attempt)
 
     async def _open(self, attempt: _Attempt) -> OpenCleanup | None:
@@ -109,6 +112,11 @@ class CleanupPerformance(Performance[RetentionCleanup, _Attempt]):
         attempt.signs.at("opening", "the organisation's tiers", errors.TIER_UNREACHABLE)
         call = partial(self._plane.open, attempt.claim, attempt.signs, is_cancelled)
         return await self.in_time(attempt, call, OPEN_SECONDS, discard=_close)
+
+    async def _hold(self, attempt: _Attempt, opened: OpenCleanup) -> Sequence[PlaceHeld]:
+        organisation = attempt.claim.organisation
+        known = await patiently(lambda: self._knowing.of(organisation, ()), attempt.is_cancelled)
+        return await self._in_thread(attempt, "holding what holds keep", partial(opened.hold, known))
 
     async def _assess(self, attempt: _Attempt, opened: OpenCleanup) -> Assessment:
         cleanup, organisation = attempt.work, attempt.claim.organisation

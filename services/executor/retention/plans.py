@@ -1,6 +1,6 @@
 """What a cleanup knows, and what it finds that is to be done. Plain values."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -13,7 +13,7 @@ from contracts.retention import RetentionRules
 class KnownPoint(msgspec.Struct, frozen=True, kw_only=True):
     """A recovery point of the record that is not gone. `is_proven`, `is_catch_up`: as of `chassis.retention.Point`.
 
-    `readers`: recoveries that were accepted and have not ended. `holds`: the names of those that keep it.
+    `readers`: recoveries that were accepted and have not ended. `holds`: the ids of those that keep it.
     """
 
     id: str
@@ -30,7 +30,7 @@ class Knowledge(msgspec.Struct, frozen=True, kw_only=True):
     """What the record has, at one moment. `now`: by the database's clock; `newest`: the newest instant it knows.
 
     `turn`: what is compared when points are decided to go: a hold that came since has to be looked at.
-    `configurations`: of the points, each as it says now; `rules`: by policy.
+    `configurations`: of the points, each as it says now; `rules`: by policy. `released_holds`: ids of those over.
     """
 
     now: datetime
@@ -39,6 +39,7 @@ class Knowledge(msgspec.Struct, frozen=True, kw_only=True):
     configurations: Mapping[str, ConfigurationBody]
     rules: Mapping[str, RetentionRules]
     turn: int = 0
+    released_holds: Collection[str] = ()
 
 
 class Assessment(msgspec.Struct, frozen=True, kw_only=True):

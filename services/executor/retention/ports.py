@@ -11,7 +11,7 @@ from chassis.claims.port import Claim, WorkRecord
 from chassis.context import Context
 from chassis.handling import Handling
 from chassis.life.signs import Signs
-from contracts.cleanup_events import GoingPoint, PlaceCleaned
+from contracts.cleanup_events import GoingPoint, PlaceCleaned, PlaceHeld
 from contracts.config_events import RetentionPolicyFact
 from contracts.gateway_events import SeenVersion
 from contracts.recovery_events import RecoveryFact
@@ -85,6 +85,10 @@ class OpenCleanup(Protocol):
 
     def forget(self, points: Sequence[GoingPoint]) -> Sequence[str]:
         """Have each tier that answers forget them; at which locations. None: a hold came for one of them."""
+        ...
+
+    def hold(self, known: Knowledge) -> Sequence[PlaceHeld]:
+        """Have each tier's log and store follow the holds, and say of every location what it holds."""
         ...
 
     def left_out(self) -> Sequence[PlaceCleaned]:

@@ -1,6 +1,7 @@
 """Holds against cleanups, and the second person whom their release takes."""
 
 import asyncio
+import shutil
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,10 @@ from contracts.gateway_events import (
 from contracts.hold_events import HoldPlaced, HoldPlacementRefused, HoldReleaseRefused
 from contracts.holds import HoldBody, HoldScope
 from contracts.sample_values import HOLD_BODY
-from services.executor.adapters.holds import APPROVAL, RecordedApprovals
+from repository.errors import SnapshotHeld
+from repository.retention.orders import forget
+from services.executor.adapters.cleanups import RecordedCleanups
+from services.executor.adapters.holds import APPROVAL, TIER_HOLDS, RecordedApprovals
 from services.executor.adapters.points import KnownToTheRecord
 from services.executor.errors import ConfigurationNotSeenYet
 from tests.component.executor import test_cleanups as cleaning
@@ -119,6 +123,71 @@ async def test_hold_beats_the_policy_until_a_second_person_releases_it_once(benc
         assert await (await connection.execute("SELECT * FROM timers WHERE kind = %s", (APPROVAL,))).fetchall() == []
 
 
+async def _follow(bench: ExecutorBench) -> RetentionCleanedUp:
+    """What becomes of the timer that has the tiers follow."""
+    timer = await TimerTable(bench.pool).take([TIER_HOLDS])
+    assert timer is not None
+    await RecordedCleanups(bench.store).bring_holds(timer)
+    async with bench.pool.connection() as connection:
+        found = await connection.execute("SELECT id FROM cleanup_claims WHERE state <> 'done'")
+        ((cleanup,),) = await found.fetchall()
+    await cleaning._perform(bench)
+    ended = (await bench.told(cleanup))[-1]
+    assert isinstance(ended, RetentionCleanedUp)
+    return ended
+
+
+async def _is_due(bench: ExecutorBench) -> tuple[bool, ...]:
+    """Of each timer that has tiers follow whether it is due."""
+    async with bench.pool.connection() as connection:
+        found = await connection.execute("SELECT due_at <= now() FROM timers WHERE kind = %s", (TIER_HOLDS,))
+        return tuple(each for (each,) in await found.fetchall())
+
+
+async def test_tiers_follow_a_hold_and_its_release_and_one_that_is_away_is_told(bench: ExecutorBench) -> None:
+    """Their logs refuse to forget it; a new point follows in a while, a tier that is away later; nothing is let go."""
+    assert await _is_due(bench) == ()  # Of an organisation without holds nobody looks after a run.
+    await _place(bench, "hold", configuration_ids=(CONFIGURATION,))
+    await cleaning._ask(bench, "before")
+    timer = await TimerTable(bench.pool).take([TIER_HOLDS])
+    assert timer is not None
+    await RecordedCleanups(bench.store).bring_holds(timer)  # Beside another cleanup it waits for its end.
+    assert await _is_due(bench) == (False,)
+    await cleaning._perform(bench)
+    async with bench.pool.connection() as connection:
+        await connection.execute("UPDATE timers SET due_at = now(), held_until = NULL")
+    shutil.move(bench.tier("second"), bench.home / "away")
+    told = await _follow(bench)
+    assert (told.degraded, told.gone, told.places) == (True, 0, ())
+    assert [(each.location, each.points, each.on_objects, each.code) for each in told.held] == [
+        ("local", 3, None, None),
+        ("second", 0, None, errors.TIER_VANISHED.code),
+    ]
+    assert await _is_due(bench) == (False,)  # In an hour it is tried again.
+    shutil.move(bench.home / "away", bench.tier("second"))
+    await cleaning._back_up(bench, "run-4")
+    assert await _is_due(bench) == (False,)
+    async with bench.pool.connection() as connection:
+        ((soon,),) = await (
+            await connection.execute("SELECT due_at < now() + interval '11 minutes' FROM timers")
+        ).fetchall()
+        assert soon
+        await connection.execute("UPDATE timers SET due_at = now()")
+    told = await _follow(bench)
+    assert (told.degraded, [each.points for each in told.held]) == (False, [4, 4])
+    assert await _is_due(bench) == ()
+    with cleaning._opened(bench, "second") as repository, pytest.raises(SnapshotHeld):
+        forget(repository, [each.id for each in repository.snapshots(CONFIGURATION)][:1])
+
+    await _ask(bench, "hold", "r-1", actor="user:first")
+    assert await _grant(bench, "r-1") == "approval-granted"
+    # Until the tiers have followed nothing of it goes.
+    assert (await cleaning._clean(bench, "between")).gone == 0
+    told = await _follow(bench)
+    assert (told.degraded, [each.points for each in told.held]) == (False, [0, 0])
+    assert (await cleaning._clean(bench, "after")).gone == 3
+
+
 async def test_hold_that_comes_between_a_look_and_its_decision_is_looked_at(bench: ExecutorBench) -> None:
     """Whoever was told that it is placed finds its points there, whichever step the cleanup was at."""
     await cleaning._ask(bench, "racing")
@@ -196,9 +265,9 @@ async def test_hold_by_tag_time_and_what_is_not_there_and_an_approval_whose_time
         assert isinstance(placed, HoldPlaced)
         assert (placed.kept, placed.tagged) == (1, (CONFIGURATION,))
         await bench.configure(version=2, local=local)
-        assert await held() == {"p-1": (), "p-2": ("the hold tagged",), "o-1": ()}
+        assert await held() == {"p-1": (), "p-2": ("tagged",), "o-1": ()}
         await bench.configure(configuration_id="other", version=2, tags=("disputed",), local=local)
-        assert (await held())["o-1"] == ("the hold tagged",)
+        assert (await held())["o-1"] == ("tagged",)
 
         for scope, code in (
             ({}, errors.HOLD_OF_EVERYTHING),
@@ -228,4 +297,4 @@ async def test_hold_by_tag_time_and_what_is_not_there_and_an_approval_whose_time
         assert await _grant(bench, "r-2") == errors.APPROVAL_OVER.code
         with pytest.raises(StatementRefused):  # Another replica that held it for dead does it no second time.
             await RecordedApprovals(bench.store).expire(timer)
-        assert (await held())["p-2"] == ("the hold tagged",)
+        assert (await held())["p-2"] == ("tagged",)

@@ -12,6 +12,7 @@ from chassis.clock import SystemClock
 from chassis.ids import new_id
 from contracts import errors
 from contracts.approval_events import ApprovalAsked, ApprovalDenied, ApprovalExpired, ApprovalFact, ApprovalGranted
+from contracts.cleanup_events import CleanupPurpose, RetentionCleanedUp, RetentionCleanupAccepted
 from contracts.event import Event
 from contracts.hold_events import HoldPlaced, HoldReleaseAwaited, HoldReleased
 from contracts.holds import HoldScope
@@ -161,6 +162,17 @@ async def test_approval_is_shown_as_it_stands_and_a_released_hold_keeps_nothing(
         assert {each["id"] for each in some} == {ids["denied"], ids["expired"]}
         assert (await stranger.get(APPROVALS)).json()["items"] == []
         assert problem_code(await stranger.get(f"{APPROVALS}/{ids['denied']}")) == errors.APPROVAL_UNKNOWN.code
+
+        cleanup = msgspec.structs.replace(
+            sample_event(RetentionCleanupAccepted), cleanup_id=new_id(), purpose=CleanupPurpose.HOLDS
+        )
+        await _tell(gateway, cleanup)
+        done = msgspec.structs.replace(sample_event(RetentionCleanedUp), cleanup_id=cleanup.cleanup_id)
+        await _tell(gateway, done)
+        path = f"/api/backup/retention/cleanups/{cleanup.cleanup_id}"
+        shown = await gateway.shows(path, lambda shown: shown["state"] == "completed")
+        assert (shown["purpose"], shown["initiatedBy"]) == ("holds", "service:executor")
+        assert [(each["points"], each["onObjects"]) for each in shown["result"]["held"]] == [(52, None), (0, True)]
 
         about = {"hold_id": hold.hold_id, "approval_id": ids["granted"]}
         await _tell(gateway, msgspec.structs.replace(sample_event(HoldReleaseAwaited), **about))

@@ -1000,7 +1000,7 @@ export interface paths {
          * @description Have recovery points stay, whatever a retention policy says, until two people release the hold.
          *
          *     It binds each cleanup from the moment of the answer. What a cleanup had decided to let go before may be gone for
-         *     that: `tooLate` says how many points. What is to be kept in spite of the command line takes a hold there, too.
+         *     that: `tooLate` says how many points. The tiers follow by themselves (cleanups with `purpose: holds`).
          *
          *     Roles: owner.
          */
@@ -1603,12 +1603,19 @@ export interface components {
             hint: string;
         };
         /**
+         * CleanupPurpose
+         * @description What a cleanup is for: to let points go, or to have each tier's own log and store hold what holds keep.
+         * @enum {unknown}
+         */
+        CleanupPurpose: "holds" | "let-go";
+        /**
          * CleanupResult
          * @description What a cleanup has done, or with `dryRun` would. `gone`, `kept`, `waiting`, `overdue`: how many points.
          *
          *     `waits`: those that a lock keeps, and until when; `going`: with `dryRun`, those that would go; a thousand of each
          *     at most. `unseen`: points that no tier that answers has. `places`: what each location gave back, as measured; `code`
-         *     says why not all was done there. `isPartialMeasure`: a worker died over it, and may have freed more.
+         *     says why not all was done there. `isPartialMeasure`: a worker died over it, and may have freed more. `held`: of one
+         *     for the holds, at each location how many points its log holds, and whether its objects are held (`onObjects`).
          */
         CleanupResult: {
             gone: number;
@@ -1619,6 +1626,7 @@ export interface components {
             waits: components["schemas"]["WaitingPoint"][];
             going: components["schemas"]["GoingPoint"][];
             places: components["schemas"]["PlaceCleaned"][];
+            held: components["schemas"]["PlaceHeld"][];
             freedBytes: number;
             isPartialMeasure: boolean;
             seconds: number;
@@ -2609,6 +2617,23 @@ export interface components {
             pinnedBytes: number;
         };
         /**
+         * PlaceHeld
+         * @description How a location follows the holds. `points`: how many recovery points its log holds for them.
+         *
+         *     `on_objects`: whether its store holds the objects as well; None where it cannot. `code`: why not all is held there.
+         */
+        PlaceHeld: {
+            location: string;
+            /** @default 0 */
+            points: number;
+            /** @default null */
+            onObjects: boolean | null;
+            /** @default null */
+            code: string | null;
+            /** @default  */
+            hint: string;
+        };
+        /**
          * Problem
          * @description What went wrong with a request.
          *
@@ -2885,7 +2910,8 @@ export interface components {
          * RetentionCleanup
          * @description One cleanup. `degraded`: some place was not cleaned. `gone`: points that have gone so far, also of a failed one.
          *
-         *     `went`: the first thousand of them, each with the rules by which it was allowed to.
+         *     `went`: the first thousand of them, each with the rules by which it was allowed to. `purpose`: `holds` where it lets
+         *     nothing go, and has the tiers follow the holds, which the executor does by itself.
          */
         RetentionCleanup: {
             id: string;
@@ -2893,6 +2919,7 @@ export interface components {
             requestId: string;
             initiatedBy: string;
             dryRun: boolean;
+            purpose: components["schemas"]["CleanupPurpose"];
             configurationIds: string[];
             state: components["schemas"]["CleanupState"];
             degraded: boolean;

@@ -279,6 +279,12 @@ export interface components {
             newBytes: number;
             storedBytes: number;
         };
+        /**
+         * CleanupPurpose
+         * @description What a cleanup is for: to let points go, or to have each tier's own log and store hold what holds keep.
+         * @enum {unknown}
+         */
+        CleanupPurpose: "holds" | "let-go";
         /** @description The codes of the API's problems. */
         Codes: {
             /** @constant */
@@ -1410,13 +1416,15 @@ export interface components {
          * RetentionCleanupAccepted
          * @description A cleanup is in the record and waits for a worker. `configuration_ids`: of these alone; none: of all.
          *
-         *     `dry_run`: it tells what it would do, and does nothing.
+         *     `dry_run`: it tells what it would do, and does nothing. `purpose`: with `holds` it lets nothing go, and the executor
+         *     asked for it by itself.
          */
         RetentionCleanupAccepted: {
             cleanupId: string;
             requestId: string;
             dryRun: boolean;
             configurationIds?: string[];
+            purpose?: components["schemas"]["CleanupPurpose"];
         };
         /**
          * RetentionCleanupRefused
