@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from chassis.disk import Disk
+from chassis.disk import Disk, says_nothing
 from chassis.location import Location
 from contracts import errors
 from contracts.errors import ErrorCode, PlatformError
@@ -77,27 +77,39 @@ def _of_folder(location: Location) -> Iterator[Finding]:
     folder = _folder(location)
     disk = Disk(folder)
     unreachable = errors.TIER_UNREACHABLE if "tier" in location.roles else errors.SOURCE_UNREACHABLE
+    tried = partial(_tried, disk, unreachable)
     hint = "Make the folder, or mount its disk: the platform never makes it, since the disk may only not be mounted."
-    yield (first := _tried("reachable", disk, lambda: _require_folder(folder), "it is a folder", unreachable, hint))
+    yield (first := tried("reachable", lambda: _require_folder(folder), "it is a folder", unreachable, hint))
     if first.outcome is Outcome.FAILED:
         return
     hint = "Give the user who runs the platform the right to read and enter it (ls -ld)."
     denied = errors.LOCATION_ACCESS_DENIED
-    yield _tried("readable", disk, lambda: next(os.scandir(folder), None), "it can be read", denied, hint)
+    yield tried("readable", lambda: next(os.scandir(folder), None), "it can be read", denied, hint)
     if "target" in location.roles:
         yield _mounted(location, disk)
         yield _of_one(location)
     if {"tier", "target"}.intersection(location.roles):
         hint = "Give the user who runs the platform the right to write to it (ls -ld, mount)."
-        yield _tried("writable", disk, lambda: _try_to_write(folder), "it was written to, read back", denied, hint)
+        yield tried("writable", lambda: _try_to_write(folder), "it was written to, read back", denied, hint)
 
 
-def _tried(check: str, disk: Disk, question: Callable[[], object], detail: str, code: ErrorCode, hint: str) -> Finding:
+def _tried(
+    disk: Disk,
+    silent: ErrorCode,
+    check: str,
+    question: Callable[[], object],
+    detail: str,
+    code: ErrorCode,
+    hint: str,
+) -> Finding:
+    """`silent`: what it is where the disk says nothing of the question."""
     try:
         disk.answer(question, seconds=ANSWER_SECONDS)
     except OSError as error:
         if error.errno == errno.EROFS:
             code, hint = errors.TIER_READ_ONLY, errors.TIER_READ_ONLY.hint
+        elif says_nothing(error):
+            code, hint = silent, "Look at the disk, and at what it hangs on (a share's server, a frozen volume)."
         return Finding(check, Outcome.FAILED, (error.strerror or type(error).__name__).lower(), code.code, hint)
     return Finding(check, Outcome.OK, detail)
 

@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from repository.errors import LocationInvalid, RepositoryError
-from repository.tiers.folder.store import DirectoryObjectStore
+from repository.tiers.folder.answering import AnsweringStore
 from repository.tiers.limits import Limits
 from repository.tiers.port import ObjectStore
 from repository.tiers.retry import RetryPolicy
@@ -99,7 +99,7 @@ def own_name(url: str) -> str:
 
 
 def _directory(url: str, name: str | None, within: str | None) -> ObjectStore:
-    return DirectoryObjectStore(directory_path(url), name or own_name(url), within=within)
+    return AnsweringStore(directory_path(url), name or own_name(url), within=within)
 
 
 def directory_path(url: str) -> str:

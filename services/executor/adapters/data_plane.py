@@ -6,7 +6,7 @@ An organisation has one repository, complete on each tier (`vault/`).
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -249,7 +249,8 @@ class RepositoryBackup:
             for tier in self._repository.tiers:
                 if tier.is_ready or tier.state is TierState.EMPTY:
                     self._catch_up(tier, is_cancelled)
-            self._signs.at("backing up", self._source_place, errors.SOURCE_UNREACHABLE)
+            tiers = self._named(self._destinations)
+            self._signs.at("beginning at its tiers", f"the tiers {tiers}", errors.TIER_UNREACHABLE)
             try:
                 result = backup(self._repository, self._source, options=options, sharing=self._lease.sharing)
             except (BackupCancelled, SourceUnreachable):
@@ -272,10 +273,13 @@ class RepositoryBackup:
         """A byte or a file further. What is waited for: a tier that has not taken its packs yet, else the source."""
         waiting = [tier for tier, _, _, bytes_waiting in report.tiers if bytes_waiting]
         if waiting:
-            tiers = ", ".join(f"{tier} at {self._destinations[tier].location}" for tier in waiting)
-            self._signs.at("backing up", f"the tiers {tiers}", errors.TIER_UNREACHABLE)
+            self._signs.at("backing up", f"the tiers {self._named(waiting)}", errors.TIER_UNREACHABLE)
         else:
             self._signs.at("backing up", self._source_place, errors.SOURCE_UNREACHABLE)
+
+    def _named(self, tiers: Iterable[Tier]) -> str:
+        """Tiers, each with its location."""
+        return ", ".join(f"{tier} at {self._destinations[tier].location}" for tier in tiers)
 
     def verify(self, outcome: BackupOutcome, tier: Tier) -> str | None:
         """Read the snapshot and a sample of its packs back from a tier. See `OpenBackup.verify`."""

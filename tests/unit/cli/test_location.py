@@ -9,6 +9,7 @@ import shlex
 import stat
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import msgspec
 import pytest
 
 from chassis.clock import SystemClock
-from chassis.disk import Disk
+from chassis.disk import Disk, DiskSilent
 from chassis.location import Location
 from chassis.locations import Locations
 from cli import tiers
@@ -375,15 +376,23 @@ def test_one_tenant_s_loss_is_not_another_s(tier: Location, layout: Layout, tmp_
             to_begin_anew("disk", look(tier, layout.platform_keys, begun[1:]), owner, is_anyway=owner is None)
 
 
-def test_read_only_mount_is_no_lack_of_rights(tmp_path: Path) -> None:
-    """No right that anybody gives helps: the mount is named, with what may be behind it."""
+def test_disk_that_is_read_only_or_hangs_is_no_lack_of_rights(tmp_path: Path) -> None:
+    """No right that anybody gives helps: the mount is named, with what may be behind it, or the disk."""
 
     def refuse() -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    found = _tried("writable", Disk(tmp_path), refuse, "", errors.LOCATION_ACCESS_DENIED, "Give the right.")
+    tried = partial(_tried, Disk(tmp_path), errors.TIER_UNREACHABLE, "writable")
+    found = tried(refuse, "", errors.LOCATION_ACCESS_DENIED, "Give the right.")
     assert (found.outcome.value, found.code) == ("failed", "tier-read-only")
     assert "mount it for writing" in (found.hint or "")
+
+    def hang() -> None:
+        raise DiskSilent(tmp_path, 5.0)
+
+    found = tried(hang, "", errors.LOCATION_ACCESS_DENIED, "Give the right.")
+    assert (found.outcome.value, found.code) == ("failed", "tier-unreachable")
+    assert "Look at the disk" in (found.hint or "")
 
 
 def test_target_remembers_where_its_disk_is_mounted(location: Command, layout: Layout, photos: Path) -> None:

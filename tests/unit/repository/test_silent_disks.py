@@ -1,0 +1,149 @@
+"""A tier in a folder whose disk hangs: refused in time, nothing half written gets a name, the other tiers go on."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from repository.backup.backup import BackupOptions, backup
+from repository.backup.fanout import Delivery
+from repository.errors import AlreadyExists, TierUnreachable
+from repository.tiers.folder import hands
+from repository.tiers.folder.answering import AnsweringStore
+from repository.tiers.folder.disk import LocalDisk
+from repository.tiers.folder.hands import Call, Hands, Silent
+from sources.directory import DirectorySource
+from tests.support.eventually import eventually
+from tests.support.repositories import Scene
+
+SECONDS = 0.3
+
+
+class Frozen:
+    """A folder in which each `step` of the disk hangs until it is let go."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = str(root)
+        self.step = "create"
+        self.waits = threading.Event()
+        self.goes_on = threading.Event()
+        self.goes_on.set()
+
+    def hang(self, step: str) -> None:
+        """From now on, at that step."""
+        self.step = step
+        self.waits.clear()
+        self.goes_on.clear()
+
+    def at(self, step: str, where: str) -> None:
+        """What the disk does."""
+        if step == self.step and where.startswith(self.root) and not self.goes_on.is_set():
+            self.waits.set()
+            self.goes_on.wait(30)
+
+
+@pytest.fixture
+def frozen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Frozen]:
+    """The folder `b`."""
+    found = Frozen(tmp_path / "b")
+    create, rename, sync, names = LocalDisk.create, LocalDisk.rename, LocalDisk.sync, dict[int, str]()
+
+    def created(self: LocalDisk, path: str) -> int:
+        found.at("create", path)
+        descriptor = create(self, path)
+        names[descriptor] = path
+        return descriptor
+
+    def synced(self: LocalDisk, descriptor: int) -> None:
+        found.at("sync", names[descriptor])
+        sync(self, descriptor)
+
+    def renamed(self: LocalDisk, source: str, target: str) -> None:
+        found.at("rename", source)
+        rename(self, source, target)
+
+    for name, step in (("create", created), ("sync", synced), ("rename", renamed)):
+        monkeypatch.setattr(LocalDisk, name, step)
+    yield found
+    found.goes_on.set()
+
+
+def _files(root: Path) -> list[str]:
+    return sorted(each.name for each in root.rglob("*") if each.is_file())
+
+
+@pytest.mark.parametrize("step", ["create", "sync"])
+async def test_what_hangs_is_refused_and_gives_nothing_a_name(tmp_path: Path, frozen: Frozen, step: str) -> None:
+    """Its bytes may be others by the time the disk goes on; then the tier works again, and has no temporary file."""
+    store = AnsweringStore(str(tmp_path / "b"), "b", silent_seconds=SECONDS)
+    store.put("keys/a", b"before")
+    frozen.hang(step)
+    body = bytearray(b"packed")
+    with pytest.raises(TierUnreachable, match="its disk does not answer") as refused:
+        store.put("keys/b", body)
+    assert (refused.value.context["tier"], "catch-up" in refused.value.hint) == ("b", True)
+    body[:] = b"reused"
+    for ask in (lambda: store.get("keys/a"), lambda: list(store.list("")), store.sync, lambda: store.delete("keys/a")):
+        with pytest.raises(TierUnreachable):
+            ask()
+    store.close()
+    assert "b" not in _files(tmp_path / "b")
+    frozen.goes_on.set()
+    await eventually(lambda: not store._hands.hang)
+    assert _files(tmp_path / "b") == ["a"]
+    store.put("keys/b", b"packed")
+    assert [each.key for each in store.list("")] == ["keys/a", "keys/b"]
+    store.close()
+
+
+async def test_name_that_is_being_given_is_of_the_right_bytes(tmp_path: Path, frozen: Frozen) -> None:
+    """Nobody can take that back; what lies there was written and synced before."""
+    store = AnsweringStore(str(tmp_path / "b"), "b", silent_seconds=SECONDS)
+    frozen.hang("rename")
+    body = bytearray(b"packed")
+    with pytest.raises(TierUnreachable):
+        store.put("keys/b", body)
+    body[:] = b"reused"
+    frozen.goes_on.set()
+    await eventually(lambda: not store._hands.hang)
+    assert store.get("keys/b") == b"packed"
+    with pytest.raises(AlreadyExists):
+        store.put("keys/b", b"reused", if_absent=True)
+    store.close()
+
+
+def test_call_that_goes_on_step_by_step_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow disk is none that hangs: the time is that of one step."""
+    moments = iter(range(0, 10_000, 40))
+    monkeypatch.setattr(hands.time, "monotonic", lambda: next(moments))
+    made = Hands("a", seconds=90.0)
+    call = Call(lambda: None)
+
+    def wait(seconds: float) -> bool:
+        assert seconds == 10.0
+        call.step()
+        return call.steps == 20
+
+    call.done.wait = wait  # type: ignore[assignment]
+    made._wait(call)
+    call.done.wait = lambda _seconds: False  # type: ignore[assignment]
+    with pytest.raises(Silent):
+        made._wait(call)
+
+
+def test_other_tier_gets_its_backup(tmp_path: Path, frozen: Frozen) -> None:
+    """From the first write of a run on, and it is told who did not get it; catch-up is owed."""
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "photo").write_bytes(b"once in a lifetime")
+    stores = [
+        AnsweringStore(str(tmp_path / "a"), "a"),
+        AnsweringStore(str(tmp_path / "b"), "b", silent_seconds=SECONDS),
+    ]
+    scene = Scene(stores=stores)
+    frozen.hang("create")
+    source = DirectorySource(bytes(tmp_path / "source"))
+    result = backup(scene.repository, source, options=BackupOptions(label="photos", run_token="run"))
+    assert {name: each.state for name, each in result.tiers.items()} == {"a": Delivery.COMMITTED, "b": Delivery.FAILED}
+    assert isinstance(result.tiers["b"].error, TierUnreachable)
+    assert frozen.waits.is_set()
