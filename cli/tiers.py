@@ -149,11 +149,7 @@ def _list(layout: "Layout", *, for_machines: bool) -> int:
         for (at, since, each), state in zip(found, shown, strict=True)
     ]
     # One that nobody was asked about, beyond so many or registered no more, is unknown as well, and no trouble.
-    silent = {
-        at: getattr(each.error, "message", None) or getattr(each.error, "strerror", None) or type(each.error).__name__
-        for at, each in looks.items()
-        if each.error is not None
-    }
+    silent = {at: _why(each.error) for at, each in looks.items() if each.error is not None}
     if for_machines:
         names = ("location", "organisation", "repository", "begun", "shows")
         repositories = [dict(zip(names, map(str, row), strict=True)) for row in rows]
@@ -165,6 +161,11 @@ def _list(layout: "Layout", *, for_machines: bool) -> int:
         for line in columns([head, *((*row[:3], f"{row[3]:%Y-%m-%d %H:%M}", row[4]) for row in rows)], right=()):
             say(line)
     return ExitCode.OK if not silent and set(shown) <= {Shown.THERE, Shown.UNKNOWN} else ExitCode.DEGRADED
+
+
+def _why(error: Exception) -> str:
+    """Why a place could not be looked at."""
+    return str(getattr(error, "message", None) or getattr(error, "strerror", None) or type(error).__name__)
 
 
 def _begin_anew(layout: "Layout", location: str, organisation: str | None, *, is_anyway: bool) -> int:
@@ -180,6 +181,7 @@ def _begin_anew(layout: "Layout", location: str, organisation: str | None, *, is
     is_forgotten = organisation is not None and organisation not in {owner for _, owner in remembered}
     lost = organisation if is_forgotten and (layout.platform_keys / name_of(str(organisation))).is_file() else None
     meant: list[str] | None = None
+    is_seen = True
     for place in registered(layout):
         here = owners if place.name == location else []
         if lost is not None and "tier" in place.roles and place.is_open_to(lost):
@@ -187,6 +189,9 @@ def _begin_anew(layout: "Layout", location: str, organisation: str | None, *, is
         if not here or (organisation is not None and is_anyway):
             continue
         found = look(place, layout.platform_keys, [Begun(owner) for owner in here])
+        if found.error is not None:
+            is_seen = False
+            say(f"{location}: whether it is gone could not be seen: {_why(found.error)}")
         if found.of(Shown.THERE):
             option = home_option(layout.home)
             meant = to_begin_anew(place.name, found, organisation, is_anyway=is_anyway, option=option)
@@ -213,7 +218,7 @@ def _begin_anew(layout: "Layout", location: str, organisation: str | None, *, is
     if not forgotten:
         say(f"{location}: nothing was begun there; nothing is to be done")
         return ExitCode.NOT_FOUND
-    is_well = all(owner not in elsewhere or elsewhere[owner][0] for owner in forgotten)
+    is_well = is_seen and all(owner not in elsewhere or elsewhere[owner][0] for owner in forgotten)
     return ExitCode.OK if is_well else ExitCode.DEGRADED
 
 

@@ -113,6 +113,7 @@ class AnsweringStore(NothingKept):
         """Sync what is owed; nothing where the disk is silent: what is not durable was told to nobody as that."""
         if not self._hands.hang:
             self._ask(self._store.close)
+        self._hands.close()
 
     def _each(self, found: Iterator[T]) -> Iterator[T]:
         """Some at a time: a step of the disk is none of the thread's that asks."""

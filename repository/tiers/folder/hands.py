@@ -82,7 +82,7 @@ class Hands:
         self._name = name
         self._seconds = seconds
         self._lock = threading.Lock()
-        self._free: list[queue.SimpleQueue[Call]] = []
+        self._free: list[queue.SimpleQueue[Call | None]] = []
         self._hanging: set[Call] = set()
 
     @property
@@ -118,6 +118,13 @@ class Hands:
         result: T = call.result
         return result
 
+    def close(self) -> None:
+        """Let the threads go that have nothing to do."""
+        with self._lock:
+            free, self._free = self._free, []
+        for hand in free:
+            hand.put(None)
+
     def _wait(self, call: Call) -> None:
         """Until the call is done. Raises `Silent`."""
         steps, since = 0, time.monotonic()
@@ -127,7 +134,7 @@ class Hands:
             elif time.monotonic() - since >= self._seconds:
                 raise Silent
 
-    def _serve(self, hand: "queue.SimpleQueue[Call]") -> None:
+    def _serve(self, hand: "queue.SimpleQueue[Call | None]") -> None:
         while True:
             try:
                 call = hand.get(timeout=_IDLE_SECONDS)
@@ -137,6 +144,8 @@ class Hands:
                         self._free.remove(hand)
                         return
                 continue  # it was given work at this very moment
+            if call is None:
+                return
             call.make()
             self._hanging.discard(call)
             del call

@@ -358,6 +358,10 @@ def test_list_of_tiers_says_which_one_did_not_answer(
     assert ("disk: what it shows is unknown: " in said) is not is_there
     assert tiers._list(layout, for_machines=True) == code
     assert list(json.loads(capsys.readouterr().out)["unknown"]) == ([] if is_there else ["disk"])
+    if not is_there:
+        monkeypatch.setattr(tiers, "forget", lambda *_arguments, **_options: ["whole"])
+        assert tiers._begin_anew(layout, "disk", None, is_anyway=False) == ExitCode.DEGRADED
+        assert "disk: whether it is gone could not be seen: " in capsys.readouterr().out
 
 
 def test_one_tenant_s_loss_is_not_another_s(tier: Location, layout: Layout, tmp_path: Path) -> None:
