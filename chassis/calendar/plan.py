@@ -119,7 +119,7 @@ class Plan:
     """A schedule that was found right (`chassis.calendar.rules`); else raises ValueError. `seed`: whose it is."""
 
     def __init__(self, schedule: Schedule, *, seed: str, wedding: date | None = None) -> None:
-        zone = zone_named(schedule.time_zone)
+        zone = self._zone = zone_named(schedule.time_zone)
         self._cron = Cron(cron_of(schedule), zone)
         self._hours = OpenHours(schedule.window, zone)
         self._blackouts = sorted((each.starts_at, each.ends_at) for each in schedule.blackouts)
@@ -136,8 +136,14 @@ class Plan:
 
     def _is_open_at(self, clock: time) -> bool:
         """Whether an instant at a time of day may be in the window, late by the jitter or not."""
-        late = (datetime.combine(FIRST, clock) + self._jitter).time()
-        return self._hours.hold_time(clock) or self._hours.hold_time(late)
+        return self._hours.hold_time(clock) or self._hours.hold_time(self._late(clock))
+
+    def _may_be_late(self, nominal: datetime) -> bool:
+        """Whether it is late by the jitter on other days, too: where clocks go on it may reach the next window."""
+        return self._hours.hold_time(self._late(nominal.astimezone(self._zone).time()))
+
+    def _late(self, clock: time) -> time:
+        return (datetime.combine(FIRST, clock) + self._jitter).time()
 
     @property
     def times(self) -> int:
@@ -208,7 +214,7 @@ class Plan:
             for nominal in self._cron.after(begin):
                 looks += 1
                 at = nominal + self._jitter
-                if not self._hours.hold(at):
+                if not (self._may_be_late(nominal) and self._hours.hold(at)):
                     at = nominal
                 if at > moment and self._hours.hold(at):
                     over = self.blackout_end(at)

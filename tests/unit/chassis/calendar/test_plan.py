@@ -291,3 +291,19 @@ def test_night_on_which_the_clocks_go_on_loses_no_run_to_its_window(
     found = plan.between(datetime(2027, 3, due[0][1], tzinfo=UTC), datetime(2027, 4, 8, tzinfo=UTC))[: len(due)]
     assert [(each.month, each.day) for each in found] == due
     assert datetime(2027, 3, 28, 1, tzinfo=UTC) in found
+
+
+@pytest.mark.parametrize("seed", ["0", "20", "406", "455"])
+def test_day_on_which_clocks_go_on_has_its_run(seed: str) -> None:
+    """However late jitter makes a run: what lies outside the window on other days does not reach the next one's."""
+    schedule = Schedule(
+        frequency=Frequency.DAILY,
+        time_zone="Europe/Berlin",
+        window=Window(start="00:30", end="01:30"),
+        jitter_minutes=1440,
+    )
+    begin = datetime(2027, 3, 25, tzinfo=UTC)
+    found = Plan(schedule, seed=seed).between(begin, begin + timedelta(days=7))
+    days = [each.astimezone(ZoneInfo("Europe/Berlin")).toordinal() for each in found]
+    assert days == list(range(days[0], days[0] + len(days)))
+    assert len(days) >= 6
