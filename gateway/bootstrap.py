@@ -174,6 +174,7 @@ def assemble(settings: GatewaySettings) -> Process:
         telemetry=telemetry,
         allowed_origins=settings.allowed_origins,
         compliance_schema=settings.compliance_schema,
+        prices=settings.prices(),
     )
     http = HttpServer(
         create_app(gateway),

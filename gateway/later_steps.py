@@ -76,4 +76,33 @@ STATEMENTS: tuple[LiteralString, ...] = (
                 ON approvals{suffix} (organisation, asked_at DESC, approval_id DESC)""",
         )
     ),
+    # What is stored, as runs and cleanups have told: by configuration, class, tier, day and location.
+    *(
+        statement
+        for suffix in ("", "_shadow")
+        for statement in (
+            f"""CREATE TABLE storage_runs{suffix} (
+                execution_id text PRIMARY KEY, organisation text NOT NULL, configuration_id text NOT NULL,
+                version bigint NOT NULL)""",
+            f"""CREATE TABLE storage_configurations{suffix} (
+                organisation text NOT NULL, configuration_id text NOT NULL, points bigint NOT NULL,
+                new_bytes bigint NOT NULL, stored_bytes bigint NOT NULL, latest_bytes bigint NOT NULL,
+                latest_at timestamptz NOT NULL, PRIMARY KEY (organisation, configuration_id))""",
+            f"""CREATE TABLE storage_classes{suffix} (
+                organisation text NOT NULL, content_class text NOT NULL, source_bytes bigint NOT NULL,
+                new_bytes bigint NOT NULL, stored_bytes bigint NOT NULL, PRIMARY KEY (organisation, content_class))""",
+            f"""CREATE TABLE storage_tiers{suffix} (
+                organisation text NOT NULL, configuration_id text NOT NULL, version bigint NOT NULL, tier text NOT NULL,
+                uploaded_bytes bigint NOT NULL, upload_seconds double precision NOT NULL, uploads bigint NOT NULL,
+                failures bigint NOT NULL, uploaded_at timestamptz, failed_at timestamptz, code text,
+                proven_at timestamptz, PRIMARY KEY (organisation, configuration_id, version, tier))""",
+            f"""CREATE TABLE storage_days{suffix} (
+                organisation text NOT NULL, day date NOT NULL, uploaded_bytes bigint NOT NULL,
+                freed_bytes bigint NOT NULL, PRIMARY KEY (organisation, day))""",
+            f"""CREATE TABLE storage_places{suffix} (
+                organisation text NOT NULL, location text NOT NULL, freed_bytes bigint NOT NULL,
+                again_bytes bigint NOT NULL, locked_bytes bigint NOT NULL, locked_until timestamptz,
+                pinned_bytes bigint NOT NULL, cleaned_at timestamptz NOT NULL, PRIMARY KEY (organisation, location))""",
+        )
+    ),
 )

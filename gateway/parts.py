@@ -21,6 +21,7 @@ from gateway.monitoring.monitor import Monitor
 from gateway.monitoring.status_board import StatusBoard
 from gateway.monitoring.tickets import Tickets
 from gateway.projections.applied import Database
+from gateway.settings import Prices
 from gateway.wire.readiness import Readiness
 from gateway.writes.book import RequestBook
 
@@ -46,6 +47,7 @@ class Gateway:
     telemetry: Telemetry
     allowed_origins: tuple[str, ...] = ()
     compliance_schema: str = "compliance"
+    prices: Prices | None = None
 
     @asynccontextmanager
     async def reading(self, organisation: str) -> AsyncIterator[Database]:

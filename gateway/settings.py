@@ -1,8 +1,10 @@
 """The gateway's settings: what every service needs, and who may come in from where."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 from msgspec import Meta
 
 from chassis.settings import ServiceSettings, variable_of
@@ -28,7 +30,20 @@ Origin = Annotated[
     ),
 ]
 
+Price = Annotated[
+    str,
+    Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}=[0-9]{1,6}(\.[0-9]{1,9})?\Z", max_length=80, examples=["offsite=0.0036"]),
+]
+
 SERVICE = "gateway"
+
+
+class Prices(msgspec.Struct, frozen=True):
+    """What a gigabyte (10⁹ bytes) costs a month, by location. `date`: since when that is known to hold."""
+
+    by_location: Mapping[str, float]
+    currency: str
+    date: str
 
 
 class GatewaySettings(ServiceSettings, frozen=True, kw_only=True):
@@ -129,9 +144,33 @@ class GatewaySettings(ServiceSettings, frozen=True, kw_only=True):
     answer_wait_seconds: Annotated[
         float, Meta(description="How long a write waits for its answer before it is answered with 202", gt=0, le=30)
     ] = 2.5
+    storage_prices: Annotated[
+        tuple[Price, ...],
+        Meta(
+            description="What a gigabyte (10⁹ bytes) costs a month at each location, `LOCATION=PRICE`; what is not "
+            "here is unknown"
+        ),
+    ] = ()
+    storage_prices_currency: Annotated[
+        Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z", examples=["EUR"])] | None, Meta(description="In which currency")
+    ] = None
+    storage_prices_date: Annotated[
+        Annotated[str, Meta(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])\Z", examples=["2026-11-01"])]
+        | None,
+        Meta(description="Since when these prices are known to hold"),
+    ] = None
     sockets_per_organisation: Annotated[
         int, Meta(description="Open WebSockets of one organisation", ge=1, le=1_000_000)
     ] = 200
+
+    def prices(self) -> Prices | None:
+        """The table of prices; None where there is none."""
+        if self.storage_prices_currency is None or self.storage_prices_date is None:
+            return None
+        named = (each.partition("=") for each in self.storage_prices)
+        return Prices(
+            {name: float(price) for name, _, price in named}, self.storage_prices_currency, self.storage_prices_date
+        )
 
     def __post_init__(self) -> None:
         """Refuse what contradicts itself. Raises INVALID_SETTING with the variables."""
@@ -145,6 +184,20 @@ class GatewaySettings(ServiceSettings, frozen=True, kw_only=True):
                 field=file,
                 hint=f"Set exactly one of {file} and {url}.",
             )
+        told = (bool(self.storage_prices), self.storage_prices_currency is None, self.storage_prices_date is None)
+        if told not in ((True, False, False), (False, True, True)):
+            names = [variable_of(f"storage_prices{each}") for each in ("", "_currency", "_date")]
+            raise PlatformError(
+                INVALID_SETTING,
+                f"{', '.join(names)} are nothing one without the others",
+                field=names[0],
+                hint="Set all three, or none.",
+            )
+        priced = [each.partition("=")[0] for each in self.storage_prices]
+        if len(priced) != len(set(priced)):
+            name = variable_of("storage_prices")
+            hint = "Name each location once."
+            raise PlatformError(INVALID_SETTING, f"{name} has two prices of one location", field=name, hint=hint)
         if self.jwt_organisation_claim == self.jwt_roles_claim:
             organisation, roles = variable_of("jwt_organisation_claim"), variable_of("jwt_roles_claim")
             raise PlatformError(

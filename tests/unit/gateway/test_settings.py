@@ -5,7 +5,7 @@ import pytest
 from chassis.settings import load
 from contracts import errors
 from contracts.errors import PlatformError
-from gateway.settings import GatewaySettings
+from gateway.settings import GatewaySettings, Prices
 
 REQUIRED = {
     "WEDSYNC_POSTGRES_DSN": "host=x",
@@ -40,6 +40,11 @@ REQUIRED = {
         ("ALLOWED_ORIGINS", "https://app.example.com, *"),
         ("ALLOWED_ORIGINS", "https://*.example.com"),
         ("ALLOWED_ORIGINS", "null"),
+        ("STORAGE_PRICES", "offsite=-1"),
+        ("STORAGE_PRICES", "offsite=1e9"),
+        ("STORAGE_PRICES", "offsite=1,offsite=2"),
+        ("STORAGE_PRICES_CURRENCY", "euro"),
+        ("STORAGE_PRICES_DATE", "2026-13-01"),
     ],
 )
 def test_setting_that_cannot_work_is_refused_by_its_name(variable: str, value: str) -> None:
@@ -57,6 +62,8 @@ def test_setting_that_cannot_work_is_refused_by_its_name(variable: str, value: s
         ({"WRITES_PER_SECOND": "60"}, ["WRITES_PER_SECOND", "ORGANISATION_WRITES_PER_SECOND"]),
         ({"ORGANISATION_WRITES_BURST": "5", "WRITES_BURST": "6"}, ["WRITES_BURST", "ORGANISATION_WRITES_BURST"]),
         ({"JWKS_URL": "https://issuer.example/jwks"}, ["JWKS_FILE", "JWKS_URL"]),
+        ({"STORAGE_PRICES": "a=1"}, ["STORAGE_PRICES", "STORAGE_PRICES_CURRENCY", "STORAGE_PRICES_DATE"]),
+        ({"STORAGE_PRICES_CURRENCY": "EUR"}, ["STORAGE_PRICES", "STORAGE_PRICES_CURRENCY"]),
         ({"JWKS_FILE": ""}, ["JWKS_FILE", "JWKS_URL"]),
         ({"JWT_ROLES_CLAIM": "app_metadata.organisation_id"}, ["JWT_ORGANISATION_CLAIM", "JWT_ROLES_CLAIM"]),
     ],
@@ -79,6 +86,15 @@ def test_address_of_the_keys_is_taken_as_providers_write_it(url: str) -> None:
     """Host, port, path and question."""
     settings = {name: value for name, value in REQUIRED.items() if name != "WEDSYNC_JWKS_FILE"}
     assert load(GatewaySettings, {**settings, "WEDSYNC_JWKS_URL": url}).jwks_url == url
+
+
+def test_prices_are_a_table_with_currency_and_date_or_there_are_none() -> None:
+    """What is not in it is unknown, and so is all without it."""
+    assert load(GatewaySettings, REQUIRED).prices() is None
+    given = {"STORAGE_PRICES": "local=0,offsite=0.0036", "STORAGE_PRICES_CURRENCY": "EUR"}
+    given["STORAGE_PRICES_DATE"] = "2026-11-01"
+    settings = load(GatewaySettings, {**REQUIRED, **{f"WEDSYNC_{name}": value for name, value in given.items()}})
+    assert settings.prices() == Prices({"local": 0.0, "offsite": 0.0036}, "EUR", "2026-11-01")
 
 
 def test_origins_are_taken_as_browsers_write_them() -> None:

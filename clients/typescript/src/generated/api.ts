@@ -1276,6 +1276,50 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/backup/storage/overview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show what is stored
+         * @description What the organisation has stored, by configuration and class; growth, forecast and cost.
+         *
+         *     Roles: auditor, operator, owner, viewer.
+         */
+        get: operations["showStorage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/backup/storage/tiers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List storage tiers
+         * @description Each location where the organisation keeps something: how much, since when, and how it does.
+         *
+         *     Roles: auditor, operator, owner, viewer.
+         */
+        get: operations["listStorageTiers"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/asyncapi": {
         parameters: {
             query?: never;
@@ -3080,6 +3124,26 @@ export interface components {
             verdict: components["schemas"]["Protection"];
         };
         /**
+         * StorageCost
+         * @description What is kept costs so much a month, by the prices of this date. `isPartial`: some location has none.
+         */
+        StorageCost: {
+            currency: string;
+            priceDate: string;
+            monthly: number;
+            isPartial: boolean;
+        };
+        /**
+         * StorageDay
+         * @description What all tiers took on a day (UTC), and what cleanups freed on all of them.
+         */
+        StorageDay: {
+            /** Format: date */
+            day: string;
+            uploadedBytes: number;
+            freedBytes: number;
+        };
+        /**
          * StorageDestinations
          * @description The tiers of a configuration; at least one is there.
          */
@@ -3088,6 +3152,115 @@ export interface components {
             cloudPrimary?: components["schemas"]["Destination"] | null;
             cloudSecondary?: components["schemas"]["Destination"] | null;
             offsite?: components["schemas"]["Destination"] | null;
+        };
+        /**
+         * StorageForecast
+         * @description What all tiers together would keep, if it went on as in the last 30 days.
+         */
+        StorageForecast: {
+            inDays: number;
+            keptBytes: number;
+        };
+        /**
+         * StorageOverview
+         * @description What an organisation has stored, as its runs and cleanups have told up to `asOf`; no tier was asked.
+         *
+         *     `keptBytes`: of all tiers together, what runs uploaded less what cleanups freed. `configurations`: the hundred that
+         *     have stored most; `configurationsMore`: how many there are beside them. `growth`: the last 30 days that had any.
+         *     `lockedBytes`: what locks kept at each location's last cleanup, though nothing needs it. `forecast` is empty where
+         *     less than a week is known.
+         */
+        StorageOverview: {
+            /** Format: date-time */
+            asOf: string;
+            totals: components["schemas"]["StorageTotals"];
+            keptBytes: number;
+            lockedBytes: number | null;
+            configurations: components["schemas"]["StoredOfConfiguration"][];
+            configurationsMore: number;
+            classes: components["schemas"]["StoredOfClass"][];
+            growth: components["schemas"]["StorageDay"][];
+            forecast: components["schemas"]["StorageForecast"][];
+            cost: components["schemas"]["StorageCost"] | null;
+            unknown: string[];
+        };
+        /**
+         * StorageTier
+         * @description What a location keeps for the organisation, as its runs and cleanups have told. `tiers`: as which it is used.
+         *
+         *     `location` is null for what runs of configurations told that are not known any more. `keptBytes`: what runs uploaded
+         *     less what cleanups freed; null where more was freed. `lockedBytes`, `pinnedBytes`: what its last cleanup
+         *     (`cleanedAt`) found that nothing needs, and that locks or readers keep. `errorRate`: the share of runs so far that
+         *     it failed; `failureCode`: of the last. `isFailing`: the last run failed there. `provenAt`: when a sample was read
+         *     back last. `bytesPerSecond`: of all uploads.
+         */
+        StorageTier: {
+            location: string | null;
+            tiers: components["schemas"]["Tier"][];
+            keptBytes: number | null;
+            uploadedBytes: number;
+            freedBytes: number;
+            lockedBytes: number | null;
+            lockedUntil: string | null;
+            pinnedBytes: number | null;
+            cleanedAt: string | null;
+            uploadedAt: string | null;
+            isFailing: boolean;
+            failedAt: string | null;
+            failureCode: string | null;
+            errorRate: number | null;
+            provenAt: string | null;
+            bytesPerSecond: number | null;
+            capacityBytes: number | null;
+            freeBytes: number | null;
+            latencySeconds: number | null;
+            monthlyCost: number | null;
+        };
+        /**
+         * StorageTiers
+         * @description Every location where the organisation keeps something, by its name.
+         */
+        StorageTiers: {
+            /** Format: date-time */
+            asOf: string;
+            items: components["schemas"]["StorageTier"][];
+            cost: components["schemas"]["StorageCost"] | null;
+            unknown: string[];
+        };
+        /**
+         * StorageTotals
+         * @description `points`: recovery points that are there. `logicalBytes`: what the latest of each configuration would restore.
+         *
+         *     `newBytes`: what all runs so far had to store, after deduplication; `storedBytes`: the same as stored on one tier,
+         *     compressed and encrypted, what cleanups have freed since included. `compressionRatio`: the first by the second.
+         */
+        StorageTotals: {
+            points: number;
+            logicalBytes: number;
+            newBytes: number;
+            storedBytes: number;
+            compressionRatio: number | null;
+        };
+        /**
+         * StoredOfClass
+         * @description What runs so far have read of a content class, what of that was new, and as what it was stored on one tier.
+         */
+        StoredOfClass: {
+            contentClass: string;
+            sourceBytes: number;
+            newBytes: number;
+            storedBytes: number;
+        };
+        /**
+         * StoredOfConfiguration
+         * @description The same of one configuration.
+         */
+        StoredOfConfiguration: {
+            configurationId: string;
+            points: number;
+            logicalBytes: number;
+            newBytes: number;
+            storedBytes: number;
         };
         /**
          * Template
@@ -6190,6 +6363,92 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Status"];
+                };
+            };
+            /** @description It is still what the `ETag` is of */
+            304: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What is wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    showStorage: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description An `ETag`; 304 where it is still the same */
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The overview */
+            200: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StorageOverview"];
+                };
+            };
+            /** @description It is still what the `ETag` is of */
+            304: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What is wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listStorageTiers: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description An `ETag`; 304 where it is still the same */
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The locations */
+            200: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StorageTiers"];
                 };
             };
             /** @description It is still what the `ETag` is of */

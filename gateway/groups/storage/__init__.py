@@ -1,0 +1,1 @@
+"""Storage: what is kept where, how it grows, and what it costs."""

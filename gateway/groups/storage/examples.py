@@ -1,0 +1,82 @@
+"""Examples of the group's answers: typed, so that they cannot drift from what the API gives."""
+
+from contracts.configuration import Tier
+from gateway.groups.storage.resources import (
+    StorageCost,
+    StorageDay,
+    StorageForecast,
+    StorageOverview,
+    StorageTier,
+    StorageTiers,
+    StorageTotals,
+    StoredOfClass,
+    StoredOfConfiguration,
+)
+from gateway.runs.examples import CONFIGURATION_ID, at
+
+_COST = StorageCost(currency="EUR", price_date="2026-11-01", monthly=0.03, is_partial=False)
+
+OVERVIEW = StorageOverview(
+    as_of=at(86_400 * 20),
+    totals=StorageTotals(
+        points=52,
+        logical_bytes=8_589_934_592,
+        new_bytes=9_932_111_872,
+        stored_bytes=9_663_676_416,
+        compression_ratio=1.0278,
+    ),
+    kept_bytes=9_602_273_280,
+    locked_bytes=61_403_136,
+    configurations=[
+        StoredOfConfiguration(
+            configuration_id=CONFIGURATION_ID,
+            points=52,
+            logical_bytes=8_589_934_592,
+            new_bytes=9_932_111_872,
+            stored_bytes=9_663_676_416,
+        )
+    ],
+    configurations_more=0,
+    classes=[
+        StoredOfClass(
+            content_class="photo",
+            source_bytes=41_875_931_136,
+            new_bytes=9_663_676_416,
+            stored_bytes=9_610_199_040,
+        )
+    ],
+    growth=[StorageDay(day=at(86_400 * 19).date(), uploaded_bytes=53_477_376, freed_bytes=61_403_136)],
+    forecast=[StorageForecast(in_days=30, kept_bytes=11_206_594_560)],
+    cost=_COST,
+    unknown=["What locks keep is known since the first cleanup, which was not yet at: offsite."],
+)
+
+TIERS = StorageTiers(
+    as_of=at(86_400 * 20),
+    items=[
+        StorageTier(
+            location="offsite",
+            tiers=[Tier.OFFSITE],
+            kept_bytes=9_602_273_280,
+            uploaded_bytes=9_663_676_416,
+            freed_bytes=61_403_136,
+            locked_bytes=61_403_136,
+            locked_until=at(86_400 * 30),
+            pinned_bytes=0,
+            cleaned_at=at(86_400 * 19),
+            uploaded_at=at(86_400 * 20),
+            is_failing=False,
+            failed_at=at(86_400 * 3),
+            failure_code="tier-unreachable",
+            error_rate=0.019,
+            proven_at=at(86_400 * 20),
+            bytes_per_second=52_428_800.0,
+            capacity_bytes=None,
+            free_bytes=None,
+            latency_seconds=None,
+            monthly_cost=0.0346,
+        )
+    ],
+    cost=_COST,
+    unknown=["Capacity, free space and latency of a location are known to the workers alone."],
+)

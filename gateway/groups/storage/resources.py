@@ -1,0 +1,127 @@
+"""What is stored, as the API gives it. What nobody has measured is null, and `unknown` says so."""
+
+from datetime import date
+
+from contracts.configuration import Tier
+from gateway.http.fields import Timestamp
+from gateway.http.resources import Resource
+
+
+class StorageTotals(Resource, frozen=True, kw_only=True):
+    """`points`: recovery points that are there. `logicalBytes`: what the latest of each configuration would restore.
+
+    `newBytes`: what all runs so far had to store, after deduplication; `storedBytes`: the same as stored on one tier,
+    compressed and encrypted, what cleanups have freed since included. `compressionRatio`: the first by the second.
+    """
+
+    points: int
+    logical_bytes: int
+    new_bytes: int
+    stored_bytes: int
+    compression_ratio: float | None
+
+
+class StoredOfConfiguration(Resource, frozen=True, kw_only=True):
+    """The same of one configuration."""
+
+    configuration_id: str
+    points: int
+    logical_bytes: int
+    new_bytes: int
+    stored_bytes: int
+
+
+class StoredOfClass(Resource, frozen=True, kw_only=True):
+    """What runs so far have read of a content class, what of that was new, and as what it was stored on one tier."""
+
+    content_class: str
+    source_bytes: int
+    new_bytes: int
+    stored_bytes: int
+
+
+class StorageDay(Resource, frozen=True, kw_only=True):
+    """What all tiers took on a day (UTC), and what cleanups freed on all of them."""
+
+    day: date
+    uploaded_bytes: int
+    freed_bytes: int
+
+
+class StorageForecast(Resource, frozen=True, kw_only=True):
+    """What all tiers together would keep, if it went on as in the last 30 days."""
+
+    in_days: int
+    kept_bytes: int
+
+
+class StorageCost(Resource, frozen=True, kw_only=True):
+    """What is kept costs so much a month, by the prices of this date. `isPartial`: some location has none."""
+
+    currency: str
+    price_date: str
+    monthly: float
+    is_partial: bool
+
+
+class StorageOverview(Resource, frozen=True, kw_only=True):
+    """What an organisation has stored, as its runs and cleanups have told up to `asOf`; no tier was asked.
+
+    `keptBytes`: of all tiers together, what runs uploaded less what cleanups freed. `configurations`: the hundred that
+    have stored most; `configurationsMore`: how many there are beside them. `growth`: the last 30 days that had any.
+    `lockedBytes`: what locks kept at each location's last cleanup, though nothing needs it. `forecast` is empty where
+    less than a week is known.
+    """
+
+    as_of: Timestamp
+    totals: StorageTotals
+    kept_bytes: int
+    locked_bytes: int | None
+    configurations: list[StoredOfConfiguration]
+    configurations_more: int
+    classes: list[StoredOfClass]
+    growth: list[StorageDay]
+    forecast: list[StorageForecast]
+    cost: StorageCost | None
+    unknown: list[str]
+
+
+class StorageTier(Resource, frozen=True, kw_only=True):
+    """What a location keeps for the organisation, as its runs and cleanups have told. `tiers`: as which it is used.
+
+    `location` is null for what runs of configurations told that are not known any more. `keptBytes`: what runs uploaded
+    less what cleanups freed; null where more was freed. `lockedBytes`, `pinnedBytes`: what its last cleanup
+    (`cleanedAt`) found that nothing needs, and that locks or readers keep. `errorRate`: the share of runs so far that
+    it failed; `failureCode`: of the last. `isFailing`: the last run failed there. `provenAt`: when a sample was read
+    back last. `bytesPerSecond`: of all uploads.
+    """
+
+    location: str | None
+    tiers: list[Tier]
+    kept_bytes: int | None
+    uploaded_bytes: int
+    freed_bytes: int
+    locked_bytes: int | None
+    locked_until: Timestamp | None
+    pinned_bytes: int | None
+    cleaned_at: Timestamp | None
+    uploaded_at: Timestamp | None
+    is_failing: bool
+    failed_at: Timestamp | None
+    failure_code: str | None
+    error_rate: float | None
+    proven_at: Timestamp | None
+    bytes_per_second: float | None
+    capacity_bytes: int | None
+    free_bytes: int | None
+    latency_seconds: float | None
+    monthly_cost: float | None
+
+
+class StorageTiers(Resource, frozen=True, kw_only=True):
+    """Every location where the organisation keeps something, by its name."""
+
+    as_of: Timestamp
+    items: list[StorageTier]
+    cost: StorageCost | None
+    unknown: list[str]

@@ -1,0 +1,165 @@
+"""What is stored, as runs and cleanups have told: added up once, by location, and never a stranger's."""
+
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from chassis.clock import SystemClock
+from chassis.ids import new_id
+from contracts.cleanup_events import GoingPoint, PlaceCleaned, RecoveryPointsForgotten, RetentionCleanedUp
+from contracts.configuration import Tier
+from contracts.event import Event
+from contracts.executor_events import BackupCompleted, ClassTotals, RunTotals, TierFailed, TierUploaded
+from contracts.samples import sample_event
+from gateway.settings import Prices
+from tests.support.gateway import ORGANISATION, RunningGateway
+
+pytestmark = pytest.mark.stack
+
+OVERVIEW, TIERS = "/api/backup/storage/overview", "/api/backup/storage/tiers"
+GB = 1_000_000_000
+
+
+async def _tell(gateway: RunningGateway, event: Event, days: float, organisation: str = ORGANISATION) -> None:
+    await gateway.facts.publish(
+        event,
+        organisation=organisation,
+        actor="service:executor",
+        correlation_id=new_id(),
+        time=SystemClock().now() - timedelta(days=days),
+    )
+
+
+async def _run(gateway: RunningGateway, configuration: str, days: float, *, version: int = 1, **changes: Any) -> str:
+    """A run that stores two gigabytes of the four that it reads, on the tier `local`; its offsite tier fails."""
+    when = SystemClock().now() - timedelta(days=days)
+    run = await gateway.facts.accepted(configuration_id=configuration, version=version, time=when)
+    about: dict[str, Any] = {"execution_id": run}
+    uploaded = msgspec.structs.replace(sample_event(TierUploaded), **about, tier=Tier.LOCAL, uploaded_bytes=2 * GB)
+    await _tell(gateway, msgspec.structs.replace(uploaded, seconds=20.0), days)
+    failed = msgspec.structs.replace(sample_event(TierFailed), **about, tier=Tier.OFFSITE, code="tier-unreachable")
+    await _tell(gateway, failed, days)
+    of_photos = ClassTotals(content_class="photo", source_bytes=4 * GB, new_bytes=3 * GB, stored_bytes=2 * GB)
+    totals = RunTotals(files=3, source_bytes=4 * GB, new_bytes=3 * GB, stored_bytes=2 * GB, by_class=(of_photos,))
+    done = msgspec.structs.replace(
+        sample_event(BackupCompleted),
+        **about,
+        configuration_id=configuration,
+        totals=totals,
+        verified=(Tier.LOCAL,),
+        **changes,
+    )
+    await _tell(gateway, done, days)
+    return run
+
+
+async def test_what_is_stored_is_added_up_and_what_nobody_measured_is_said_to_be_unknown(
+    gateway: RunningGateway,
+) -> None:
+    """By configuration, class, day and location; what went and was freed is taken off; prices are the operator's."""
+    async with gateway.http("viewer") as http, gateway.http("owner", organisation="another") as stranger:
+        empty = (await http.get(OVERVIEW)).json()
+        assert (empty["totals"]["points"], empty["keptBytes"], empty["lockedBytes"]) == (0, 0, None)
+        assert (empty["cost"], empty["forecast"], empty["growth"]) == (None, [], [])
+        assert any("WEDSYNC_STORAGE_PRICES" in each for each in empty["unknown"])
+        async with gateway.http("owner") as owner:
+            destinations = {"local": {"location": "local"}, "offsite": {"location": "offsite"}}
+            made = [
+                (await gateway.create_configuration(owner, name=name, storageDestinations=destinations))["id"]
+                for name in ("One", "Two")
+            ]
+        first = await _run(gateway, made[0], 9)
+        await _run(gateway, made[0], 1)
+        await _run(gateway, made[1], 1)
+        await _run(gateway, made[1], 1, code="source-emptied", degraded=True)  # No point.
+        await _run(gateway, new_id(), 1, version=7)  # Of a configuration that nobody knows any more.
+        gone = GoingPoint(recovery_point_id=first, configuration_id=made[0], rules=("not-kept",))
+        await _tell(gateway, msgspec.structs.replace(sample_event(RecoveryPointsForgotten), points=(gone,)), 0)
+        cleaned = sample_event(RetentionCleanedUp)
+        until = SystemClock().now() + timedelta(days=9)
+        places = (
+            PlaceCleaned(location="local", freed_bytes=3 * GB, stored_bytes=GB, locked_bytes=5, locked_until=until),
+        )
+        dry = msgspec.structs.replace(cleaned, cleanup_id=new_id(), dry_run=True, places=places)
+        await _tell(gateway, dry, 0)
+        done = msgspec.structs.replace(cleaned, cleanup_id=new_id(), dry_run=False, places=places)
+        await _tell(gateway, done, 0)
+        shown = await gateway.shows(OVERVIEW, lambda shown: shown["lockedBytes"] == 5)
+        assert shown["totals"] == {
+            "points": 3,
+            "logicalBytes": 12 * GB,
+            "newBytes": 15 * GB,
+            "storedBytes": 10 * GB,
+            "compressionRatio": 1.5,
+        }
+        assert shown["keptBytes"] == 8 * GB
+        known = {each["configurationId"]: each for each in shown["configurations"]}
+        assert (known[made[0]]["points"], known[made[0]]["logicalBytes"], known[made[0]]["storedBytes"]) == (
+            1,
+            4 * GB,
+            4 * GB,
+        )
+        assert (known[made[1]]["points"], shown["configurationsMore"]) == (1, 0)
+        assert [(each["contentClass"], each["sourceBytes"]) for each in shown["classes"]] == [("photo", 20 * GB)]
+        assert [(each["uploadedBytes"], each["freedBytes"]) for each in shown["growth"]] == [
+            (0, 2 * GB),
+            (8 * GB, 0),
+            (2 * GB, 0),
+        ]
+        # Eight gigabytes in the ten days that are known.
+        assert [(each["inDays"], each["keptBytes"]) for each in shown["forecast"]] == [
+            (30, 32 * GB),
+            (90, 80 * GB),
+            (365, 300 * GB),
+        ]
+
+        told = (await http.get(TIERS)).json()
+        local, offsite, lost = told["items"]
+        assert (local["location"], local["tiers"], local["uploadedBytes"], local["keptBytes"]) == (
+            "local",
+            ["local"],
+            8 * GB,
+            6 * GB,
+        )
+        assert (local["lockedBytes"], local["errorRate"], local["isFailing"], local["bytesPerSecond"]) == (
+            5,
+            0.0,
+            False,
+            GB / 10,
+        )
+        assert local["provenAt"] is not None
+        assert (offsite["location"], offsite["errorRate"], offsite["isFailing"], offsite["failureCode"]) == (
+            "offsite",
+            1.0,
+            True,
+            "tier-unreachable",
+        )
+        assert (offsite["lockedBytes"], offsite["capacityBytes"], offsite["freeBytes"]) == (None, None, None)
+        assert (lost["location"], lost["tiers"], lost["uploadedBytes"]) == (None, ["local", "offsite"], 2 * GB)
+        assert any("not yet at: offsite" in each for each in told["unknown"])
+
+        for path in (OVERVIEW, TIERS):
+            theirs = (await stranger.get(path)).json()
+            assert theirs.get("items", []) == []
+            assert theirs.get("totals", {"points": 0})["points"] == 0
+
+
+async def test_cost_is_by_the_table_and_partial_where_it_lacks_a_location(
+    gateway: RunningGateway,
+) -> None:
+    """What has no price is left out, and named."""
+    prices = Prices({"local": 0.5}, "EUR", "2026-11-01")
+    object.__setattr__(gateway.process.gateway, "prices", prices)  # As the settings would have said.
+    async with gateway.http("owner") as http:
+        destinations = {"local": {"location": "local"}, "offsite": {"location": "offsite"}}
+        made = (await gateway.create_configuration(http, storageDestinations=destinations))["id"]
+        await _run(gateway, made, 0)
+        shown = await gateway.shows(TIERS, lambda shown: bool(shown["items"]) and shown["items"][0]["provenAt"])
+        assert shown["cost"] == {"currency": "EUR", "priceDate": "2026-11-01", "monthly": 1.0, "isPartial": True}
+        assert [each["monthlyCost"] for each in shown["items"]] == [1.0, None]
+        overview = (await http.get(OVERVIEW)).json()
+        assert (overview["cost"], overview["forecast"], overview["lockedBytes"]) == (shown["cost"], [], None)
+        assert any("no forecast" in each for each in overview["unknown"])
+        assert any("2026-11-01 says nothing of: offsite" in each for each in shown["unknown"])
