@@ -18,6 +18,7 @@ from contracts import (  # noqa: F401  # they declare who takes them
     recovery_events,
 )
 from contracts.event import pinned_events
+from contracts.looking import ASK_ENTRIES
 from contracts.subjects import DEAD_LETTERS, PROGRESS, SERVICES, events_named, events_of, once_stored
 
 
@@ -116,6 +117,9 @@ WORKERS_HEAR = {
     "recovery": (WAKE_RECOVERIES, STOP_RECOVERIES),
 }
 """What the workers of a service hear, whose identity is `<service>-worker`."""
+
+WORKERS_ANSWER = {"recovery": {ASK_ENTRIES: "gateway"}}
+"""What the workers of a service are asked, on which subject and by whom. Nothing of it is kept."""
 
 
 def consumer_named(durable_name: str) -> ConsumerSpec:

@@ -38,6 +38,7 @@ from gateway.monitoring.tickets import Tickets
 from gateway.parts import Gateway
 from gateway.projections.build import build_apart
 from gateway.projections.projector import BATCH, Projector
+from gateway.reading.asking import Asking
 from gateway.reading.made import Made
 from gateway.reading.sealed_entries import keys_of_tenants
 from gateway.reading.shares import SharedConnections
@@ -172,6 +173,7 @@ def assemble(settings: GatewaySettings) -> Process:
         denials=DenialLog(store, ids, telemetry=telemetry),
         readiness=Readiness(health),
         telemetry=telemetry,
+        asking=Asking(lambda: connection.client),
         allowed_origins=settings.allowed_origins,
         compliance_schema=settings.compliance_schema,
         prices=settings.prices(),

@@ -21,6 +21,7 @@ from gateway.monitoring.monitor import Monitor
 from gateway.monitoring.status_board import StatusBoard
 from gateway.monitoring.tickets import Tickets
 from gateway.projections.applied import Database
+from gateway.reading.asking import Asking
 from gateway.settings import Prices
 from gateway.wire.readiness import Readiness
 from gateway.writes.book import RequestBook
@@ -45,6 +46,7 @@ class Gateway:
     denials: DenialLog
     readiness: Readiness
     telemetry: Telemetry
+    asking: Asking
     allowed_origins: tuple[str, ...] = ()
     compliance_schema: str = "compliance"
     prices: Prices | None = None

@@ -126,3 +126,18 @@ NO_RECOVERY_WORKER = entered(
     "Ask the operator to look at what became of recovery-worker (wedsync-backup status). The recovery is taken by"
     " itself once one is back.",
 )
+ENTRY_UNKNOWN = entered(
+    "entry-unknown",
+    404,
+    Retry.NEVER,
+    "The recovery point has nothing at this path",
+    "List its root with GET /api/backup/recovery-points/ID/entries; names are told apart by their case.",
+)
+LOOK_UNANSWERED = entered(
+    "look-unanswered",
+    503,
+    Retry.LATER,
+    "No recovery worker has looked into the recovery point in time",
+    "Try again in a few seconds. Where it goes on, ask the operator to look at recovery-worker (wedsync-backup status) "
+    "and at the tiers of the recovery point.",
+)

@@ -15,7 +15,7 @@ the answer out of it into its own alone. Only the topology identity is in the pl
 """
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 import nkeys
@@ -25,6 +25,7 @@ from contracts.streams import (
     CONSUMERS,
     DEAD_LETTER_STREAM,
     PROGRESS_STREAM,
+    WORKERS_ANSWER,
     WORKERS_HEAR,
     ConsumerSpec,
     stream_of,
@@ -79,6 +80,10 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     subscribe: tuple[str, ...]
     deny_publish: tuple[str, ...] = (*_DESTROY, *_CHANGE)
     is_apart: bool = False
+    asks: tuple[tuple[str, str], ...] = ()
+    """Subjects of questions, each with the identity that answers it, from account to account."""
+    answers: tuple[tuple[str, str], ...] = ()
+    """Subjects of questions that it is asked, each with the identity that may ask."""
 
     @property
     def inbox(self) -> str:
@@ -88,7 +93,8 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def hears(self) -> tuple[str, ...]:
         """The platform's subjects that it may subscribe to."""
-        return tuple(subject for subject in self.subscribe if subject != f"{self.inbox}.>")
+        asked = {subject for subject, _ in self.answers}
+        return tuple(subject for subject in self.subscribe if subject != f"{self.inbox}.>" and subject not in asked)
 
 
 class Keys(msgspec.Struct, frozen=True):
@@ -132,21 +138,39 @@ def _service(service: str) -> Identity:
     if service == "gateway":
         publish += _getting(PROGRESS_STREAM)
         hears += [*(once_stored(events_of(owner)) for owner in SERVICES), once_stored(f"{PROGRESS}.>")]
-    return _apart(service, publish=publish, hears=hears)
+    asks = [
+        (subject, f"{answering}-worker")
+        for answering, questions in WORKERS_ANSWER.items()
+        for subject, asking in questions.items()
+        if asking == service
+    ]
+    return _apart(service, publish=publish, hears=hears, asks=asks)
 
 
 def _worker(service: str) -> Identity:
-    return _apart(f"{service}-worker", publish=[f"{PROGRESS}.{service}.>"], hears=WORKERS_HEAR[service])
+    answers = list(WORKERS_ANSWER.get(service, {}).items())
+    return _apart(
+        f"{service}-worker", publish=[f"{PROGRESS}.{service}.>"], hears=WORKERS_HEAR[service], answers=answers
+    )
 
 
-def _apart(name: str, *, publish: Iterable[str], hears: Iterable[str] = ()) -> Identity:
+def _apart(
+    name: str,
+    *,
+    publish: Iterable[str],
+    hears: Iterable[str] = (),
+    asks: Iterable[tuple[str, str]] = (),
+    answers: Sequence[tuple[str, str]] = (),
+) -> Identity:
     denied = (*_DESTROY, *_CHANGE)
     return Identity(
         name=name,
         publish=tuple(dict.fromkeys(_from_apart(subject) for subject in publish)),
-        subscribe=(f"_INBOX_{name}.>", *hears),
+        subscribe=(f"_INBOX_{name}.>", *hears, *(subject for subject, _ in answers)),
         deny_publish=(*denied, *(_from_apart(subject) for subject in denied)),
         is_apart=True,
+        asks=tuple(asks),
+        answers=tuple(answers),
     )
 
 

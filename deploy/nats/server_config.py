@@ -8,11 +8,12 @@ holds public keys only and no secret.
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
+from contracts.looking import ANSWER_SECONDS
 from contracts.subjects import JETSTREAM_API
 from deploy.nats.permissions import API, Identity
 
@@ -68,10 +69,11 @@ def render_accounts(users: Mapping[str, Identity]) -> str:
 
 def _accounts(users: Mapping[str, Identity]) -> list[str]:
     apart = [each for each in users.values() if each.is_apart]
+    names = {each.name for each in apart}
     return [
         "accounts {",
         *_platform({public: each for public, each in users.items() if not each.is_apart}, apart),
-        *(line for public, each in users.items() if each.is_apart for line in _account(public, each)),
+        *(line for public, each in users.items() if each.is_apart for line in _account(public, each, names)),
         "}",
     ]
 
@@ -105,17 +107,21 @@ def _platform(users: Mapping[str, Identity], apart: Sequence[Identity]) -> list[
     ]
 
 
-def _account(public: str, identity: Identity) -> list[str]:
+def _account(public: str, identity: Identity, names: Container[str]) -> list[str]:
+    # Who is asked, or asks, has no account in a file of a part of the identities.
     imports = [
         *(
             {"service": {"account": PLATFORM, "subject": _exported(subject)}, "to": subject}
             for subject in identity.publish
         ),
         *({"stream": {"account": PLATFORM, "subject": subject}} for subject in identity.hears),
+        *({"service": {"account": _named(who), "subject": subject}} for subject, who in identity.asks if who in names),
     ]
+    exports = [{"service": subject, "accounts": [_named(who)]} for subject, who in identity.answers if who in names]
     return [
         f"  {json.dumps(_account_of(identity))}: {{",
         f"    imports: {json.dumps(imports)}",
+        *((f"    exports: {json.dumps(exports)}",) if exports else ()),
         "    users: [",
         _user(public, identity),
         "    ]",
@@ -124,7 +130,11 @@ def _account(public: str, identity: Identity) -> list[str]:
 
 
 def _account_of(identity: Identity) -> str:
-    return f"of-{identity.name}"
+    return _named(identity.name)
+
+
+def _named(identity: str) -> str:
+    return f"of-{identity}"
 
 
 def _exported(subject: str) -> str:
@@ -133,8 +143,14 @@ def _exported(subject: str) -> str:
 
 
 def _user(public: str, identity: Identity) -> str:
-    permissions = {
-        "publish": {"allow": list(identity.publish), "deny": list(identity.deny_publish)},
+    permissions: dict[str, object] = {
+        "publish": {
+            "allow": [*identity.publish, *(subject for subject, _ in identity.asks)],
+            "deny": list(identity.deny_publish),
+        },
         "subscribe": {"allow": list(identity.subscribe)},
     }
+    if identity.answers:
+        # To whoever has asked it, once each, and in the time in which an answer is waited for.
+        permissions["allow_responses"] = {"max": 1, "expires": f"{ANSWER_SECONDS * 2:.0f}s"}
     return f"      {{ nkey: {json.dumps(public)}, permissions: {json.dumps(permissions)} }},"

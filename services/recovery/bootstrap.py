@@ -39,12 +39,14 @@ from contracts.gateway_events import RecoveryCancellationRequested, RecoveryRequ
 from contracts.recovery_events import RecoveryCancellationRefused, RecoveryRefused
 from contracts.streams import STOP_RECOVERIES, WAKE_RECOVERIES
 from services.recovery.adapters.data_plane import RepositoryRestores
+from services.recovery.adapters.looks import RepositoryLooks
 from services.recovery.adapters.operations import RECOVERIES, RecordedOperations
 from services.recovery.adapters.points import PointTable
 from services.recovery.adapters.targets import LookedAtTargets
 from services.recovery.application import Catalogue, RecoveryDecisions
 from services.recovery.domain import RecoveryOperation
 from services.recovery.failures import told_code
+from services.recovery.looking import LookAnswers
 from services.recovery.performance import RecoveryPerformance
 from services.recovery.ports import Operations, Points, Targets
 from services.recovery.settings import RecoverySettings, RecoveryWorkerSettings
@@ -171,7 +173,13 @@ async def run_worker(settings: RecoveryWorkerSettings) -> int:
         require_means=require_means,
         telemetry=telemetry,
     )
+    looks = LookAnswers(
+        connection=connection,
+        points=PointTable(pool, store),
+        looks=RepositoryLooks(locations=locations, keys_dir=settings.keys_dir),
+        telemetry=telemetry,
+    )
     server = HealthServer(health, telemetry, port=settings.health_port)
     heartbeats = PoolPart(beats, name="heartbeat-connection")
-    parts: list[Part] = [server, store, PoolPart(pool), heartbeats, connection, loop]
+    parts: list[Part] = [server, store, PoolPart(pool), heartbeats, connection, looks, loop]
     return await run_service(parts, health=health)

@@ -7,7 +7,11 @@ from contracts.configuration import SourceType, Tier
 from contracts.executor_events import CatchUp
 from contracts.recovery_events import ConflictPolicy, RecoveryState, RecoveryTotals, RecoveryType, TierBytes
 from gateway.groups.recovery.resources import (
+    EntryKindShown,
     NewRecovery,
+    PointEntries,
+    PointEntry,
+    PointVersion,
     RecoveryOperation,
     RecoveryOperationView,
     RecoveryPhase,
@@ -38,6 +42,40 @@ POINT = RecoveryPoint(
 )
 
 POINTS = ListPage[RecoveryPoint](items=[POINT])
+
+ENTRIES = PointEntries(
+    recovery_point_id=EXECUTION_ID,
+    path="2027/meyer",
+    entry=PointEntry(name="meyer", kind=EntryKindShown.FOLDER, size=None, modified_at=at(60), content_id=None),
+    items=[
+        PointEntry(name="album", kind=EntryKindShown.FOLDER, size=None, modified_at=at(50), content_id=None),
+        PointEntry(
+            name="IMG_4711.jpg",
+            kind=EntryKindShown.FILE,
+            size=8_388_608,
+            modified_at=at(40),
+            content_id="5f0c3b9e8a7d6c1b2a3948576f6e5d4c",
+        ),
+    ],
+    next_cursor=None,
+    is_whole=True,
+)
+
+VERSIONS = ListPage[PointVersion](
+    items=[
+        PointVersion(
+            recovery_point_id=EXECUTION_ID,
+            completed_at=at(120),
+            is_there=True,
+            kind=EntryKindShown.FILE,
+            size=8_388_608,
+            modified_at=at(40),
+            content_id="5f0c3b9e8a7d6c1b2a3948576f6e5d4c",
+            is_changed=None,
+            code=None,
+        )
+    ]
+)
 
 _PHASES = (
     (RecoveryState.INITIALIZING, 3600, 3600.2),

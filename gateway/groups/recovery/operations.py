@@ -2,11 +2,33 @@
 
 from contracts import errors
 from gateway.groups.recovery import examples
-from gateway.groups.recovery.resources import RecoveryOperation, RecoveryOperationView, RecoveryPoint
+from gateway.groups.recovery.resources import (
+    PointEntries,
+    PointVersion,
+    RecoveryOperation,
+    RecoveryOperationView,
+    RecoveryPoint,
+)
 from gateway.http.resources import ListPage
 from gateway.openapi.operation import Answer, Operation
 
 _OF_LISTS = (errors.INVALID_CURSOR, errors.KEYS_UNUSABLE, errors.KEYS_UNREACHABLE)
+
+_OF_LOOKS = (
+    errors.RECOVERY_POINT_UNKNOWN,
+    errors.RECOVERY_POINT_NOT_SEEN_YET,
+    errors.RECOVERY_POINT_MISSING,
+    errors.LOOK_UNANSWERED,
+    errors.TIER_UNREACHABLE,
+    errors.TIER_VANISHED,
+    errors.TIER_UNUSABLE,
+    errors.TIER_ROLLED_BACK,
+    errors.VERIFICATION_FAILED,
+    errors.UNKNOWN_LOCATION,
+    errors.LOCATION_UNUSABLE,
+    errors.LOCATIONS_UNREADABLE,
+)
+"""What a look may fail with, beside what its worker finds wrong with a tier."""
 
 OPERATIONS = {
     "list_recovery_points": Operation(
@@ -27,6 +49,30 @@ OPERATIONS = {
             ),
         ),
         errors=(errors.RECOVERY_POINT_UNKNOWN,),
+    ),
+    "list_entries": Operation(
+        group="Recovery",
+        answers=(
+            Answer(
+                status=200,
+                description="A part of the folder",
+                body=PointEntries,
+                examples={"folder": examples.ENTRIES},
+            ),
+        ),
+        errors=(errors.ENTRY_UNKNOWN, errors.RECOVERY_POINT_GONE, *_OF_LOOKS, *_OF_LISTS),
+    ),
+    "list_versions": Operation(
+        group="Recovery",
+        answers=(
+            Answer(
+                status=200,
+                description="A page",
+                body=ListPage[PointVersion],
+                examples={"file": examples.VERSIONS},
+            ),
+        ),
+        errors=(*_OF_LOOKS, *_OF_LISTS),
     ),
     "list_recoveries": Operation(
         group="Recovery",

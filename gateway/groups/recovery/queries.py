@@ -131,6 +131,31 @@ async def point(database: Database, organisation: str, recovery_point_id: str) -
     return _point(row)
 
 
+class _EntryFilter(msgspec.Struct, frozen=True):
+    recovery_point_id: str
+    path: bytes
+
+
+def entry_cursors(sealer: Sealer, organisation: str, recovery_point_id: str, path: bytes) -> Cursors:
+    """The cursors of one folder of a point, which never changes: a place in it is a number."""
+    return Cursors(sealer, organisation, "recovery-point-entries", _EntryFilter(recovery_point_id, path))
+
+
+async def entry_place(cursors: Cursors, cursor: str | None) -> int:
+    """The place that a cursor means; 0 without one. Raises INVALID_CURSOR."""
+    place = await cursors.decode(cursor)
+    if place is None:
+        return 0
+    if not isinstance(place.time, int):
+        raise PlatformError(errors.INVALID_CURSOR, "the cursor is not one that this list has given", field="cursor")
+    return place.time
+
+
+async def entry_cursor(cursors: Cursors, place: int) -> str:
+    """The cursor of a place."""
+    return await cursors.encode(Place(place, ""))
+
+
 def _point(row: tuple[Any, ...]) -> RecoveryPoint:
     stored, completed_at, is_critical, source_type, source_location, gone_at, how, held_by = row
     fact = point_fact(stored)

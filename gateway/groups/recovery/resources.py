@@ -1,5 +1,6 @@
 """What the API takes to restore something, and what can be and is being restored."""
 
+from enum import StrEnum
 from typing import Annotated
 
 import msgspec
@@ -56,6 +57,68 @@ class RecoveryPoint(Resource, frozen=True, kw_only=True):
     gone_by: str | None = None
     gone_because: list[str] = msgspec.field(default_factory=list)
     held_by: list[str] = msgspec.field(default_factory=list)
+
+
+class EntryKindShown(StrEnum):
+    """What an entry of a recovery point is. `file`: also a bucket's object, and what a table was saved as."""
+
+    FOLDER = "folder"
+    FILE = "file"
+    SYMLINK = "symlink"
+    OTHER = "other"
+
+
+class PointEntry(Resource, frozen=True, kw_only=True):
+    r"""One folder, file, object or table in a recovery point.
+
+    `name`: what is not printable as `\xNN`; then `nameBytes` has its bytes in base64. `size`: of files.
+    `modifiedAt`: as the source had it. `contentId`: equal where the bytes of two files of a configuration are; it tells
+    nothing of them. `states`: `changed` (written to while it was read), `unreadable` (its content is missing),
+    `not-entered` (a folder that was left out on purpose).
+    """
+
+    name: str
+    kind: EntryKindShown
+    size: int | None
+    modified_at: Timestamp | None
+    content_id: str | None
+    name_bytes: str | None = None
+    target: str | None = None
+    target_bytes: str | None = None
+    states: list[str] = msgspec.field(default_factory=list)
+
+
+class PointEntries(Resource, frozen=True, kw_only=True):
+    """A part of a folder in a recovery point, in the order of the names' bytes. `nextCursor` continues it.
+
+    `entry`: what lies at the path; `items` is empty where that is no folder. `isWhole`: whether this part lacks
+    nothing: false where a page of the folder can be read on no tier.
+    """
+
+    recovery_point_id: str
+    path: str
+    entry: PointEntry
+    items: list[PointEntry]
+    next_cursor: str | None
+    is_whole: bool
+
+
+class PointVersion(Resource, frozen=True, kw_only=True):
+    """What one recovery point has at a path. `isThere`: null where nobody could look, then `code` says why.
+
+    `isChanged`: whether it is another than in the next older point of the page (appeared and vanished included); null
+    where that is not known: of the last one of a page, or beside one that could not be looked into.
+    """
+
+    recovery_point_id: str
+    completed_at: Timestamp
+    is_there: bool | None
+    kind: EntryKindShown | None
+    size: int | None
+    modified_at: Timestamp | None
+    content_id: str | None
+    is_changed: bool | None
+    code: str | None
 
 
 class RecoveryPhase(Resource, frozen=True, kw_only=True):

@@ -7,11 +7,20 @@ from litestar import Request, Router, get
 from litestar.params import QueryParameter
 
 from contracts import errors
+from contracts.errors import PlatformError
+from contracts.looking import POINTS_MAX, EntriesAsked
 from contracts.recovery_events import RecoveryState
 from gateway.auth.guards import needs
 from gateway.auth.rights import Right
+from gateway.groups.recovery import looking
 from gateway.groups.recovery import queries as queries
-from gateway.groups.recovery.resources import RecoveryOperation, RecoveryOperationView, RecoveryPoint
+from gateway.groups.recovery.resources import (
+    PointEntries,
+    PointVersion,
+    RecoveryOperation,
+    RecoveryOperationView,
+    RecoveryPoint,
+)
 from gateway.http.parameters import (
     LIMIT_DEFAULT,
     Before,
@@ -43,6 +52,21 @@ At = Annotated[
 IsGone = Annotated[
     bool | None,
     QueryParameter(name="gone", description="Those that a cleanup has let go, or those that can be restored"),
+]
+PathIn = Annotated[
+    str,
+    QueryParameter(name="path", max_length=4096, description="A path in the recovery point; empty for its root"),
+]
+PathBytes = Annotated[
+    str | None,
+    QueryParameter(
+        name="pathBytes",
+        max_length=6000,
+        description="The path in base64, in place of `path`, where it has `nameBytes` in it",
+    ),
+]
+VersionsLimit = Annotated[
+    int, QueryParameter(name="limit", ge=1, le=POINTS_MAX, description="Recovery points on a page")
 ]
 States = Annotated[
     list[RecoveryState] | None, QueryParameter(name="status", description="States; several may be given")
@@ -86,10 +110,93 @@ async def list_recovery_points(
 )
 async def show_recovery_point(request: Request[Any, Any, Any], recovery_point_id: Id) -> RecoveryPoint:
     """One recovery point: what it is of, how much, and which tiers have it."""
+    return await _point_of(request, recovery_point_id)
+
+
+@get("/recovery-points/{recovery_point_id:str}/entries", **needs(Right.READ), summary="Look into a recovery point")
+async def list_entries(
+    request: Request[Any, Any, Any],
+    recovery_point_id: Id,
+    path: PathIn = "",
+    path_bytes: PathBytes = None,
+    limit: Limit = LIMIT_DEFAULT,
+    cursor: CursorText = None,
+) -> PointEntries:
+    """Folders, files, objects and tables at a path, as a recovery worker sees them on the tiers now."""
+    gateway, principal = parts_of(request), principal_of(request)
+    point = await _restorable(request, recovery_point_id)
+    wanted = looking.path_asked(path, path_bytes)
+    cursors = queries.entry_cursors(gateway.sealer, principal.organisation, point.id, wanted)
+    asked = EntriesAsked(
+        organisation=principal.organisation,
+        recovery_point_ids=(point.id,),
+        path=wanted,
+        place=await queries.entry_place(cursors, cursor),
+        limit=limit,
+    )
+    (looked,) = await gateway.asking.entries(asked)
+    next_cursor = None if looked.next_place is None else await queries.entry_cursor(cursors, looked.next_place)
+    return looking.shown_entries(looked, wanted, next_cursor)
+
+
+@get(
+    "/recovery-points/{recovery_point_id:str}/versions",
+    **needs(Right.READ),
+    summary="List which recovery points have a file",
+)
+async def list_versions(
+    request: Request[Any, Any, Any],
+    recovery_point_id: Id,
+    path: PathIn = "",
+    path_bytes: PathBytes = None,
+    limit: VersionsLimit = 20,
+    cursor: CursorText = None,
+) -> ListPage[PointVersion]:
+    """Which recovery points of the same configuration have what lies at a path, and in which it is another.
+
+    The latest first, from the configuration's latest on; those that are gone are left out.
+    """
+    gateway, principal = parts_of(request), principal_of(request)
+    of = await _point_of(request, recovery_point_id)
+    wanted = looking.path_asked(path, path_bytes)
+    if not wanted:
+        raise PlatformError(
+            errors.INVALID_FIELD, "no path is given", field="path", hint="Name a file or a folder of the point."
+        )
+    page = await queries.points(
+        gateway.reading,
+        gateway.sealer,
+        principal.organisation,
+        queries.PointFilter(configuration_id=of.configuration_id, is_gone=False),
+        limit=limit,
+        cursor=cursor,
+    )
+    if not page.items:
+        return ListPage[PointVersion](items=[])
+    ids = tuple(each.id for each in page.items)
+    looked = await gateway.asking.entries(
+        EntriesAsked(organisation=principal.organisation, recovery_point_ids=ids, path=wanted)
+    )
+    items = [
+        looking.shown_version(each, found, older)
+        for each, found, older in zip(page.items, looked, [*looked[1:], None], strict=True)
+    ]
+    return ListPage[PointVersion](items=items, next_cursor=page.next_cursor)
+
+
+async def _point_of(request: Request[Any, Any, Any], recovery_point_id: str) -> RecoveryPoint:
     gateway, principal = parts_of(request), principal_of(request)
     identity = checked_id(recovery_point_id, code=errors.RECOVERY_POINT_UNKNOWN)
     async with gateway.reading(principal.organisation) as database:
         return await queries.point(database, principal.organisation, identity)
+
+
+async def _restorable(request: Request[Any, Any, Any], recovery_point_id: str) -> RecoveryPoint:
+    """A point of the organisation that is not gone."""
+    point = await _point_of(request, recovery_point_id)
+    if point.gone_at is not None:
+        raise PlatformError(errors.RECOVERY_POINT_GONE, "the recovery point is gone")
+    return point
 
 
 @get("/recovery/operations", **needs(Right.READ), summary="List recoveries")
@@ -137,5 +244,15 @@ async def show_recovery(request: Request[Any, Any, Any], operation_id: Id) -> Re
 
 
 HANDLERS = [
-    Router("/", route_handlers=[list_recovery_points, show_recovery_point, list_recoveries, show_recovery]),
+    Router(
+        "/",
+        route_handlers=[
+            list_recovery_points,
+            show_recovery_point,
+            list_entries,
+            list_versions,
+            list_recoveries,
+            show_recovery,
+        ],
+    ),
 ]

@@ -2,8 +2,8 @@
 
 import errno
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 from chassis.claims.port import Claim, ProgressReport
@@ -13,20 +13,18 @@ from chassis.sealing import Sealer
 from contracts import errors
 from contracts.errors import PlatformError
 from contracts.recovery_events import SCOPE_FIELD, UNMATCHED, RecoveryTotals, TierBytes, TroubleCount
-from repository.errors import RepositoryError, TargetFailed
-from repository.opened.open_tier import OpenTier
+from repository.errors import TargetFailed
 from repository.opened.repository import Repository
 from repository.progress import Progress
 from repository.restore.options import Conflict, RestoreOptions, RestoreResult
 from repository.restore.restore import restore
 from repository.stored.snapshot import Snapshot
+from services.recovery.adapters.places import places_of, told
 from services.recovery.adapters.targets import LookedAtTargets
-from services.recovery.adapters.tiers_told import why_not
 from services.recovery.kept import Order
 from services.recovery.ports import OpenRestore, Restored
 from vault.places import Place
-from vault.reading import open_to_read, reading_place
-from vault.translation import translated
+from vault.reading import open_to_read
 
 _FULL = {os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT)}
 
@@ -49,27 +47,15 @@ class RepositoryRestores:
         signs.at("opening", f"the tiers {named}", errors.TIER_UNREACHABLE)
         with ExitStack() as stack:
             places: dict[str, Place] = {}
-            for name, place in self._places(organisation, order):
+            for name, place in places_of(self._locations, self._keys_dir, organisation, order.places):
                 stack.callback(place.store.close)
                 places[name] = place
-            with _told(places):
+            with told(places):
                 repository = open_to_read(organisation, list(places.values()), self._keys_dir, signs)
-            with _told(places, repository.tiers):
+            with told(places, repository.tiers):
                 snapshot = repository.find_snapshot(order.snapshot_id)
             stack.pop_all()
         return RepositoryRestore(repository, snapshot, places, folder, tuple(scope), order, signs)
-
-    def _places(self, organisation: str, order: Order) -> Iterator[tuple[str, Place]]:
-        """Each location once, the newest first; under the tier's name, or where another has that, the location's."""
-        locations: set[str] = set()
-        names: set[str] = set()
-        for each in order.places:
-            if each.location in locations:
-                continue
-            name = each.tier if each.tier not in names else f"the one at {each.location}"
-            locations.add(each.location)
-            names.add(name)
-            yield name, reading_place(self._locations, self._keys_dir, organisation, name, each.location)
 
 
 class RepositoryRestore:
@@ -113,7 +99,7 @@ class RepositoryRestore:
             on_progress=tell,
             is_cancelled=is_cancelled,
         )
-        with _told(self._places, self._repository.tiers):
+        with told(self._places, self._repository.tiers):
             try:
                 result = restore(self._repository, self._snapshot, self._folder, options=options)
             except TargetFailed as error:
@@ -138,18 +124,6 @@ class RepositoryRestore:
         code = errors.TARGET_FULL if reason in _FULL else errors.TARGET_UNUSABLE
         hint = f"The target in the location {self._order.target_location}: {reason.lower()}. {code.hint}"
         return PlatformError(code, f"the target cannot be written: {reason.lower()}", hint=hint)
-
-
-@contextmanager
-def _told(places: Mapping[str, Place], tiers: Sequence[OpenTier] = ()) -> Iterator[None]:
-    """As `translated`; what keeps the tiers from giving the point is told of each by its name."""
-    with translated(places):
-        try:
-            yield
-        except RepositoryError as error:
-            if (told := why_not(error, places, tiers)) is None:
-                raise
-            raise told from error
 
 
 def _report(progress: Progress) -> ProgressReport:

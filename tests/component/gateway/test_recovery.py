@@ -1,15 +1,28 @@
 """Recovery points and recoveries as the gateway shows them."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import msgspec
 import pytest
+from nats.aio.msg import Msg
 
 from chassis.ids import new_id
 from contracts import errors
 from contracts.executor_events import BackupCompleted
+from contracts.looking import (
+    ASK_ENTRIES,
+    EntriesAnswer,
+    EntriesAsked,
+    EntryFound,
+    EntryKind,
+    PointLooked,
+    asked_of,
+    encoded,
+)
 from contracts.recovery_events import (
     RecoveryCompleted,
     RecoveryFailed,
@@ -19,7 +32,7 @@ from contracts.recovery_events import (
 )
 from contracts.samples import sample_event
 from tests.support.alerts import firing
-from tests.support.gateway import RunningGateway, problem_code, whole_run
+from tests.support.gateway import ORGANISATION, RunningGateway, problem_code, whole_run
 from tests.support.promql import Scrapes
 
 pytestmark = pytest.mark.stack
@@ -137,3 +150,112 @@ async def test_recovery_that_failed_is_paged_on_for_an_hour(gateway: RunningGate
     ended = scrapes.ask("max by (outcome) (increase(wedsync_recoveries_ended_total[1h])) > 0", at=60)
     assert isinstance(ended, dict)
     assert len(ended) == 2
+
+
+class Looks:
+    """A recovery worker that has one folder and one file in every point, and notes what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[EntriesAsked] = []
+        self.code: str | None = None
+        self.without: set[str] = set()
+
+    async def hear(self, message: Msg) -> None:
+        asked = asked_of(message.data)
+        self.asked.append(asked)
+        points = [self._looked(asked, each) for each in asked.recovery_point_ids]
+        await message.respond(encoded(EntriesAnswer(code=self.code, points=() if self.code else tuple(points))))
+
+    def _looked(self, asked: EntriesAsked, point: str) -> PointLooked:
+        odd = EntryFound(name=b"\xff\n", kind=EntryKind.FILE, size=3, modified_ns=2**63 - 1, content="a")
+        folder = EntryFound(name=b"2027", kind=EntryKind.FOLDER, size=0, modified_ns=1_790_000_000_000_000_000)
+        if asked.path == b"nothing" or point in self.without:
+            return PointLooked(recovery_point_id=point)
+        if asked.path:
+            return PointLooked(recovery_point_id=point, entry=odd)
+        entries = (folder, odd)[asked.place : asked.place + asked.limit]
+        place = asked.place + len(entries)
+        more = place if place < 2 else None
+        return PointLooked(recovery_point_id=point, entry=folder, entries=entries, next_place=more)
+
+
+@asynccontextmanager
+async def _looks(gateway: RunningGateway) -> AsyncIterator[Looks]:
+    looks = Looks()
+    async with gateway.nats.connected("recovery-worker") as worker:
+        await worker.subscribe(ASK_ENTRIES, cb=looks.hear)
+        await worker.flush()
+        yield looks
+
+
+async def test_point_is_looked_into_by_a_worker_and_by_its_organisation_alone(gateway: RunningGateway) -> None:
+    """Paths as text or bytes, parts by cursors that are of this folder; who cannot be answered is told why."""
+    gateway.make_keys(ORGANISATION, "another")
+    point = await _point(gateway, new_id(), NOON)
+    other = await _point(gateway, new_id(), NOON)
+    await gateway.shows(f"{POINTS}/{other}", lambda _: True)
+    path = f"{POINTS}/{point}/entries"
+    async with gateway.http("viewer") as http:
+        assert problem_code(await http.get(path)) == errors.LOOK_UNANSWERED.code
+        async with _looks(gateway) as looks:
+            first = (await http.get(path, params={"limit": 1})).json()
+            rest = (await http.get(path, params={"limit": 1, "cursor": first["nextCursor"]})).json()
+            assert [each["name"] for each in (*first["items"], *rest["items"])] == ["2027", "\\xff\\x0a"]
+            assert (rest["nextCursor"], rest["isWhole"], rest["entry"]["kind"]) == (None, True, "folder")
+            (odd,) = rest["items"]
+            assert (odd["size"], odd["nameBytes"], odd["contentId"]) == (3, "_wo=", "a")
+            shown = (await http.get(path, params={"pathBytes": odd["nameBytes"]})).json()
+            assert (looks.asked[-1].path, shown["items"], shown["entry"]["name"]) == (b"\xff\n", [], odd["name"])
+            for place, wanted in ((path, {"path": "2027"}), (f"{POINTS}/{other}/entries", {})):
+                answer = await http.get(place, params={"cursor": first["nextCursor"], **wanted})
+                assert problem_code(answer) == errors.INVALID_CURSOR.code
+            assert problem_code(await http.get(path, params={"path": "nothing"})) == errors.ENTRY_UNKNOWN.code
+            before = len(looks.asked)
+            hostile = (
+                {"path": "a/../b"},
+                {"path": ".."},
+                {"path": "a\0b"},
+                {"path": "x" * 4097},
+                {"pathBytes": "%%%"},
+                {"pathBytes": "Li4="},
+                {"path": "a", "pathBytes": "YQ=="},
+                {"limit": "0"},
+                {"limit": "201"},
+            )
+            for wrong in hostile:
+                assert problem_code(await http.get(path, params=wrong)) == errors.INVALID_FIELD.code, wrong
+            async with gateway.http("owner", organisation="another") as stranger:
+                for place in (path, f"{POINTS}/{point}/versions"):
+                    answer = await stranger.get(place, params={"path": "2027"})
+                    assert problem_code(answer) == errors.RECOVERY_POINT_UNKNOWN.code
+            assert len(looks.asked) == before
+            assert {each.organisation for each in looks.asked} == {ORGANISATION}
+            looks.code = errors.TIER_UNREACHABLE.code
+            assert problem_code(await http.get(path)) == errors.TIER_UNREACHABLE.code
+            looks.code = "of-a-newer-build"
+            assert problem_code(await http.get(path)) == errors.LOOK_UNANSWERED.code
+
+
+async def test_versions_of_a_file_are_told_by_the_points_that_have_it(gateway: RunningGateway) -> None:
+    """The latest first; where it came, vanished or became another; nothing is said beyond the page."""
+    gateway.make_keys(ORGANISATION)
+    configuration = new_id()
+    ids = [await _point(gateway, configuration, NOON + timedelta(hours=hour)) for hour in range(4)]
+    await _point(gateway, new_id(), NOON)
+    await gateway.shows(f"{POINTS}/{ids[-1]}", lambda _: True)
+    async with gateway.http("viewer") as http, _looks(gateway) as looks:
+        looks.without = {ids[1], ids[0]}
+        path = f"{POINTS}/{ids[0]}/versions"
+        page = (await http.get(path, params={"path": "a.jpg"})).json()
+        told = [(each["recoveryPointId"], each["isThere"], each["isChanged"], each["size"]) for each in page["items"]]
+        assert told == [
+            (ids[3], True, False, 3),
+            (ids[2], True, True, 3),
+            (ids[1], False, False, None),
+            (ids[0], False, None, None),
+        ]
+        first = (await http.get(path, params={"path": "a.jpg", "limit": 3})).json()
+        rest = (await http.get(path, params={"path": "a.jpg", "limit": 3, "cursor": first["nextCursor"]})).json()
+        assert [each["recoveryPointId"] for each in (*first["items"], *rest["items"])] == ids[::-1]
+        assert problem_code(await http.get(path)) == errors.INVALID_FIELD.code
+        assert problem_code(await http.get(path, params={"path": "a", "limit": 51})) == errors.INVALID_FIELD.code

@@ -793,6 +793,52 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/backup/recovery-points/{recovery_point_id}/entries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Look into a recovery point
+         * @description Folders, files, objects and tables at a path, as a recovery worker sees them on the tiers now.
+         *
+         *     Roles: auditor, operator, owner, viewer.
+         */
+        get: operations["listEntries"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/backup/recovery-points/{recovery_point_id}/versions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List which recovery points have a file
+         * @description Which recovery points of the same configuration have what lies at a path, and in which it is another.
+         *
+         *     The latest first, from the configuration's latest on; those that are gone are left out.
+         *
+         *     Roles: auditor, operator, owner, viewer.
+         */
+        get: operations["listVersions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/backup/recovery/initiate": {
         parameters: {
             query?: never;
@@ -1982,6 +2028,12 @@ export interface components {
             storageClass?: string;
         };
         /**
+         * EntryKindShown
+         * @description What an entry of a recovery point is. `file`: also a bucket's object, and what a table was saved as.
+         * @enum {unknown}
+         */
+        EntryKindShown: "file" | "folder" | "other" | "symlink";
+        /**
          * Execution
          * @description One run of a configuration.
          *
@@ -2334,6 +2386,15 @@ export interface components {
             nextCursor: string | null;
         };
         /**
+         * ListPage[PointVersion]
+         * @description One page of a list. `nextCursor` continues it; null on the last page.
+         */
+        ListPage_PointVersion_: {
+            items: components["schemas"]["PointVersion"][];
+            /** @default null */
+            nextCursor: string | null;
+        };
+        /**
          * ListPage[RecoveryOperation]
          * @description One page of a list. `nextCursor` continues it; null on the last page.
          */
@@ -2676,6 +2737,64 @@ export interface components {
             code: string | null;
             /** @default  */
             hint: string;
+        };
+        /**
+         * PointEntries
+         * @description A part of a folder in a recovery point, in the order of the names' bytes. `nextCursor` continues it.
+         *
+         *     `entry`: what lies at the path; `items` is empty where that is no folder. `isWhole`: whether this part lacks
+         *     nothing: false where a page of the folder can be read on no tier.
+         */
+        PointEntries: {
+            recoveryPointId: string;
+            path: string;
+            entry: components["schemas"]["PointEntry"];
+            items: components["schemas"]["PointEntry"][];
+            nextCursor: string | null;
+            isWhole: boolean;
+        };
+        /**
+         * PointEntry
+         * @description One folder, file, object or table in a recovery point.
+         *
+         *     `name`: what is not printable as `\xNN`; then `nameBytes` has its bytes in base64. `size`: of files.
+         *     `modifiedAt`: as the source had it. `contentId`: equal where the bytes of two files of a configuration are; it tells
+         *     nothing of them. `states`: `changed` (written to while it was read), `unreadable` (its content is missing),
+         *     `not-entered` (a folder that was left out on purpose).
+         */
+        PointEntry: {
+            name: string;
+            kind: components["schemas"]["EntryKindShown"];
+            size: number | null;
+            modifiedAt: string | null;
+            contentId: string | null;
+            /** @default null */
+            nameBytes: string | null;
+            /** @default null */
+            target: string | null;
+            /** @default null */
+            targetBytes: string | null;
+            /** @default [] */
+            states: string[];
+        };
+        /**
+         * PointVersion
+         * @description What one recovery point has at a path. `isThere`: null where nobody could look, then `code` says why.
+         *
+         *     `isChanged`: whether it is another than in the next older point of the page (appeared and vanished included); null
+         *     where that is not known: of the last one of a page, or beside one that could not be looked into.
+         */
+        PointVersion: {
+            recoveryPointId: string;
+            /** Format: date-time */
+            completedAt: string;
+            isThere: boolean | null;
+            kind: components["schemas"]["EntryKindShown"] | null;
+            size: number | null;
+            modifiedAt: string | null;
+            contentId: string | null;
+            isChanged: boolean | null;
+            code: string | null;
         };
         /**
          * Problem
@@ -5282,6 +5401,116 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["RecoveryPoint"];
+                };
+            };
+            /** @description It is still what the `ETag` is of */
+            304: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What is wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listEntries: {
+        parameters: {
+            query?: {
+                /** @description A path in the recovery point; empty for its root */
+                path?: string;
+                /** @description The path in base64, in place of `path`, where it has `nameBytes` in it */
+                pathBytes?: string;
+                /** @description Items on a page */
+                limit?: number;
+                /** @description `nextCursor` of the page before */
+                cursor?: string;
+            };
+            header?: {
+                /** @description An `ETag`; 304 where it is still the same */
+                "If-None-Match"?: string;
+            };
+            path: {
+                /** @description A UUID */
+                recovery_point_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A part of the folder */
+            200: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PointEntries"];
+                };
+            };
+            /** @description It is still what the `ETag` is of */
+            304: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What is wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listVersions: {
+        parameters: {
+            query?: {
+                /** @description A path in the recovery point; empty for its root */
+                path?: string;
+                /** @description The path in base64, in place of `path`, where it has `nameBytes` in it */
+                pathBytes?: string;
+                /** @description Recovery points on a page */
+                limit?: number;
+                /** @description `nextCursor` of the page before */
+                cursor?: string;
+            };
+            header?: {
+                /** @description An `ETag`; 304 where it is still the same */
+                "If-None-Match"?: string;
+            };
+            path: {
+                /** @description A UUID */
+                recovery_point_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page */
+            200: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListPage_PointVersion_"];
                 };
             };
             /** @description It is still what the `ETag` is of */

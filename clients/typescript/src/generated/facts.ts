@@ -318,6 +318,8 @@ export interface components {
             /** @constant */
             "destination-twice": true;
             /** @constant */
+            "entry-unknown": true;
+            /** @constant */
             "event-unreadable": true;
             /** @constant */
             forbidden: true;
@@ -362,6 +364,8 @@ export interface components {
             /** @constant */
             "lock-not-supported": true;
             /** @constant */
+            "look-unanswered": true;
+            /** @constant */
             "malformed-body": true;
             /** @constant */
             "malformed-request": true;
@@ -391,6 +395,10 @@ export interface components {
             "recovery-finished": true;
             /** @constant */
             "recovery-point-gone": true;
+            /** @constant */
+            "recovery-point-missing": true;
+            /** @constant */
+            "recovery-point-not-seen-yet": true;
             /** @constant */
             "recovery-point-unknown": true;
             /** @constant */
@@ -444,6 +452,14 @@ export interface components {
             /** @constant */
             "test-given-up": true;
             /** @constant */
+            "tier-rolled-back": true;
+            /** @constant */
+            "tier-unreachable": true;
+            /** @constant */
+            "tier-unusable": true;
+            /** @constant */
+            "tier-vanished": true;
+            /** @constant */
             "too-many-notification-channels": true;
             /** @constant */
             "too-many-requests": true;
@@ -459,6 +475,8 @@ export interface components {
             "unknown-refusal": true;
             /** @constant */
             "unsupported-media-type": true;
+            /** @constant */
+            "verification-failed": true;
             /** @constant */
             "version-conflict": true;
         };

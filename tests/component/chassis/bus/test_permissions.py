@@ -22,6 +22,7 @@ from contracts.streams import (
     DEAD_LETTER_STREAM,
     PROGRESS_STREAM,
     STREAMS,
+    WORKERS_ANSWER,
     WORKERS_HEAR,
     consumer_named,
     stream_of,
@@ -182,7 +183,7 @@ async def test_identity_hears_only_its_own_answers_and_what_it_needs(server: Nat
     tried = await _try(server, identity)
     allowed: set[str] = {
         "gateway": {once_stored("progress.>"), *ALL_FACTS},
-        **{f"{service}-worker": set(heard) for service, heard in WORKERS_HEAR.items()},
+        **{f"{service}-worker": {*heard, *WORKERS_ANSWER.get(service, ())} for service, heard in WORKERS_HEAR.items()},
     }.get(identity, set())
     try:
         wanted = [
@@ -197,6 +198,7 @@ async def test_identity_hears_only_its_own_answers_and_what_it_needs(server: Nat
                 *EVERY_WORKER_HEARS,
                 once_stored("progress.>"),
             ),
+            *(subject for questions in WORKERS_ANSWER.values() for subject in questions),
             *(each for owner in SERVICES for each in (f"backup.{owner}.>", once_stored(f"backup.{owner}.>"))),
         ]
         for subject in wanted:
@@ -209,6 +211,41 @@ async def test_identity_hears_only_its_own_answers_and_what_it_needs(server: Nat
             assert (len(tried.refusals) == before) is may, subject
     finally:
         await tried.client.close()
+
+
+@pytest.mark.parametrize(
+    ("subject", "asking", "answering"),
+    [
+        (subject, asking, f"{service}-worker")
+        for service, questions in WORKERS_ANSWER.items()
+        for subject, asking in questions.items()
+    ],
+)
+async def test_question_is_asked_by_one_identity_and_answered_by_one(
+    server: NatsServer, subject: str, asking: str, answering: str
+) -> None:
+    """Nobody else may ask; who answers may say nothing else, and nothing twice; where nobody listens that is told."""
+    tried = {identity: await _try(server, identity) for identity in ALL}
+    try:
+        for identity, each in tried.items():
+            assert await each.is_refused(subject) is (identity != asking), identity
+        with pytest.raises(nats.errors.NoRespondersError):
+            await tried[asking].client.request(subject, b"?", timeout=5)
+        replies: list[str] = []
+
+        async def answer(message: Msg) -> None:
+            replies.append(message.reply)
+            await message.respond(b"answer")
+
+        await tried[answering].client.subscribe(subject, cb=answer)
+        await tried[answering].answered()
+        assert (await tried[asking].client.request(subject, b"?", timeout=5)).data == b"answer"
+        assert await tried[answering].is_refused(replies[0])
+        assert await tried[answering].is_refused(f"_INBOX_{asking}.1")
+        assert tried[asking].refusals == []
+    finally:
+        for each in tried.values():
+            await each.client.close()
 
 
 async def test_relay_finds_its_position_in_its_own_stream(server: NatsServer) -> None:
