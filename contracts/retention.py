@@ -56,7 +56,8 @@ class RetentionRules(Value, frozen=True, kw_only=True):
     `keep_last`: the newest so many; `keep_hourly` and the others: the newest of each of so many hours, days, ISO weeks,
     months, years that have one; `keep_within`: what is at most so much older than the newest. What any of them keeps,
     stays. `minimum_days`: nothing younger goes, whatever they say; `maximum_days`: nothing older stays, None for no
-    such bound; `lock_days`: what is saved is locked at least so long. `data_categories`, `legal_basis`: for the record
+    such bound; `lock_days`: what is saved is locked at least so long. `cleanup_days`: so often what is not kept goes by
+    itself; 0: only when somebody asks for a cleanup. `data_categories`, `legal_basis`: for the record
     of processing.
     """
 
@@ -70,6 +71,7 @@ class RetentionRules(Value, frozen=True, kw_only=True):
     minimum_days: Days = 0
     maximum_days: Annotated[int, Meta(ge=1, le=36_500)] | None = None
     lock_days: Days = 0
+    cleanup_days: Annotated[int, Meta(ge=0, le=366)] = 0
     tags: tuple[Annotated[str, Meta(max_length=64)], ...] = ()
     data_categories: tuple[CategoryName, ...] = ()
     legal_basis: LegalBasis | None = None
@@ -151,6 +153,8 @@ def kept_less(before: RetentionRules | None, after: RetentionRules | None) -> It
         yield "maximumDays"
     if after.lock_days < before.lock_days:
         yield "lockDays"
+    if after.cleanup_days and not before.cleanup_days:
+        yield "cleanupDays"
 
 
 def span_of(text: str) -> Span | None:

@@ -164,7 +164,7 @@ async def run(settings: ExecutorSettings) -> int:
     queue = ClaimQueue(RUNS, pool)
     telemetry.figures.add("queue", queue.read)
     Gauge("wedsync_queue_limit_runs", "Runs that may wait in all.", registry=telemetry.registry).set(limits.in_all)
-    trials, approvals, cleanups = RecordedTrials(store), RecordedApprovals(store), RecordedCleanups(store)
+    trials = RecordedTrials(store)
     answering = use_cases(
         RecordedRuns(store),
         replicas,
@@ -173,10 +173,10 @@ async def run(settings: ExecutorSettings) -> int:
         limits,
         trials,
         ClaimQueue(TRIALS, pool),
-        cleanups,
+        RecordedCleanups(store),
         KnownToTheRecord(pool, store),
         RecordedHolds(store, pool),
-        approvals,
+        RecordedApprovals(store),
     )
     for each in handlers_of(SERVICE, answering, Unanswered(store, SERVICE, BackupRun, REFUSED)):
         bus.handle(*each)
@@ -197,7 +197,7 @@ async def run(settings: ExecutorSettings) -> int:
     )
     untested.name = "unclaimed-tests"
     following = FollowingRuns(store, RecordedRuns(store), replicas, queue, limits)
-    timers = timer_loop(pool, following, approvals, cleanups, health=health, telemetry=telemetry)
+    timers = timer_loop(pool, store, following, health=health, telemetry=telemetry)
     forlorn = cleaning.unclaimed_cleanups(
         store, pool, bound_seconds=settings.run_unclaimed_seconds, telemetry=telemetry
     )

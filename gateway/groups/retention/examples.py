@@ -54,6 +54,7 @@ RETENTION_POLICY = RetentionPolicy(
     minimum_days=30,
     maximum_days=3650,
     lock_days=30,
+    cleanup_days=0,
     tags=["photos"],
     data_categories=["photos", "contact-data"],
     legal_basis=LegalBasis.CONTRACT,

@@ -19,7 +19,8 @@ class NewRetentionPolicy(Body, frozen=True, kw_only=True):
     `keepLast`: the newest so many; `keepHourly`, `keepDaily`, `keepWeekly`, `keepMonthly`, `keepYearly`: the newest of
     each of so many hours, days, ISO weeks, months, years that have one; `keepWithin`: what is at most so much older
     than the newest. What any of them keeps, stays. `minimumDays`: nothing younger goes; `maximumDays`: nothing older
-    stays, null for no such bound; `lockDays`: what is saved is locked at least so long. `dataCategories`, `legalBasis`
+    stays, null for no such bound; `lockDays`: what is saved is locked at least so long. `cleanupDays`: so often what is
+    not kept goes by itself; 0: only when somebody asks for a cleanup. `dataCategories`, `legalBasis`
     (Article 6(1) of the GDPR): for the record of processing.
     """
 
@@ -34,6 +35,7 @@ class NewRetentionPolicy(Body, frozen=True, kw_only=True):
     minimum_days: Days = 0
     maximum_days: Annotated[int, Meta(ge=1, le=36_500)] | None = None
     lock_days: Days = 0
+    cleanup_days: Annotated[int, Meta(ge=0, le=366)] = 0
     tags: Annotated[tuple[TagText, ...], Meta(max_length=50)] = ()
     data_categories: Annotated[tuple[CategoryName, ...], Meta(max_length=50)] = ()
     legal_basis: LegalBasis | None = None
@@ -55,6 +57,7 @@ class RetentionPolicy(Resource, frozen=True, kw_only=True):
     minimum_days: int
     maximum_days: int | None
     lock_days: int
+    cleanup_days: int
     tags: list[str]
     data_categories: list[str]
     legal_basis: LegalBasis | None

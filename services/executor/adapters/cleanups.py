@@ -9,11 +9,11 @@ from chassis.claims.work import CLAIM, Work
 from chassis.context import Context
 from chassis.handling import Handling
 from chassis.ids import new_id
-from chassis.record.eventstore import StatementRefused
+from chassis.record.eventstore import EventStore, StatementRefused
 from chassis.timers.table import Timer, set_within
 from contracts.cleanup_events import CleanupPurpose, GoingPoint
 from services.executor.adapters.holds import TIER_HOLDS, going_points, turned
-from services.executor.adapters.points import gone_points
+from services.executor.adapters.points import KnownToTheRecord, gone_points
 from services.executor.errors import CleanupBusy
 from services.executor.retention.domain import RetentionCleanup
 
@@ -22,6 +22,42 @@ CLEANUPS = Work(noun="cleanup", claims="cleanup_claims", turns="cleanup_turns", 
 BESIDE_SECONDS = 30.0
 AGAIN_SECONDS = 3600.0
 """So long after tiers did not all follow the holds it is tried again; a tier that is caught up gets them by that."""
+
+
+CONFIGURATIONS_AT_ONCE = 3_000
+"""So many configurations a scheduled cleanup names: they fit into an event. The others have the next one."""
+
+
+class ScheduledCleanups:
+    """Begins the cleanups that policies ask for by themselves, when their timers fall due.
+
+    A timer's body is the last of the configurations that have had theirs this time; empty: none.
+    """
+
+    def __init__(self, store: EventStore, known: KnownToTheRecord) -> None:
+        self._store = store
+        self._known = known
+
+    async def begin(self, timer: Timer) -> None:
+        """Begin one; a little later beside another one, and not before its time again."""
+        organisation, after = timer.name, timer.body.decode()
+        scheduled, days = await self._known.scheduled(organisation)
+        chosen = [each for each in scheduled if each > after][:CONFIGURATIONS_AT_ONCE]
+        cleanup = RetentionCleanup(new_id())
+        context = Context(organisation, "service:executor", correlation_id=cleanup.id)
+        beside = timer.now + timedelta(seconds=BESIDE_SECONDS)
+        if not chosen:
+            again = timer.moved(timer.now + timedelta(days=days), b"") if days else timer.done()
+            await self._store.save(context=context, also=[again])
+            return
+        cleanup.accept_scheduled(chosen)
+        claim = CLEANUPS.asked(cleanup.id, context=context, subject=organisation)
+        try:
+            await self._store.save(cleanup, context=context, also=[timer.moved(beside, chosen[-1].encode()), claim])
+        except StatementRefused as error:
+            if error.name != CLAIM:
+                raise
+            await self._store.save(context=context, also=[timer.moved(beside)])
 
 
 class RecordedCleanups(RecordedWork[RetentionCleanup]):

@@ -20,9 +20,10 @@ from chassis.timers.table import Timer, TimerTable
 from contracts.configuration import ConfigurationState
 from contracts.executor_events import ExecutionState, ExecutionType
 from contracts.schedule import Schedule
-from services.executor.adapters.cleanups import RecordedCleanups
+from services.executor.adapters.cleanups import RecordedCleanups, ScheduledCleanups
 from services.executor.adapters.follow_ups import FOLLOW_UP, preceding
 from services.executor.adapters.holds import APPROVAL, TIER_HOLDS, RecordedApprovals
+from services.executor.adapters.points import SCHEDULED, KnownToTheRecord
 from services.executor.adapters.runs import RecordedRuns
 from services.executor.domain import BackupRun
 from services.executor.policies import when_queued
@@ -104,14 +105,13 @@ def _kept_out_until(schedule: Schedule | None, now: datetime) -> datetime | None
 
 
 def timer_loop(
-    pool: Pool,
-    following: FollowingRuns,
-    approvals: RecordedApprovals,
-    cleanups: RecordedCleanups,
-    *,
-    health: Health,
-    telemetry: Telemetry,
+    pool: Pool, store: EventStore, following: FollowingRuns, *, health: Health, telemetry: Telemetry
 ) -> TimerLoop:
-    """What fires the executor's timers: of runs that follow, of approvals that are over, of tiers that follow holds."""
-    handlers = {FOLLOW_UP: following.begin, APPROVAL: approvals.expire, TIER_HOLDS: cleanups.bring_holds}
+    """What fires the timers: runs that follow, approvals that are over, tiers and holds, scheduled cleanups."""
+    handlers = {
+        FOLLOW_UP: following.begin,
+        APPROVAL: RecordedApprovals(store).expire,
+        TIER_HOLDS: RecordedCleanups(store).bring_holds,
+        SCHEDULED: ScheduledCleanups(store, KnownToTheRecord(pool, store)).begin,
+    }
     return TimerLoop(TimerTable(pool), handlers, health=health, telemetry=telemetry)

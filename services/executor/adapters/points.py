@@ -13,6 +13,7 @@ from chassis.handling import Handling
 from chassis.postgres.database import translated
 from chassis.postgres.pool import Pool
 from chassis.record.eventstore import EventStore, Statement
+from chassis.timers.table import set_within
 from contracts import errors
 from contracts.cleanup_events import GoingPoint
 from contracts.config_events import RetentionPolicyFact
@@ -20,12 +21,14 @@ from contracts.errors import PlatformError
 from contracts.event import Event
 from contracts.executor_events import BackupCompleted
 from contracts.gateway_events import SeenVersion
+from contracts.reading import read_json
 from contracts.recovery_events import RecoveryAccepted, RecoveryFact
 from contracts.retention import RetentionPolicyBody, RetentionRules
 from services.executor.adapters.holds import holding, holds_in_force, released_holds, turn_of
 from services.executor.kept import KeptConfiguration
 from services.executor.retention.plans import Knowledge, KnownPoint
 
+DAY_SECONDS = 86_400.0
 SCHEMA: tuple[LiteralString, ...] = (
     # What runs have made that can be restored; `gone_at`: since when it cannot any more, by a cleanup.
     """CREATE TABLE recovery_points (
@@ -104,6 +107,7 @@ _CONFIGURATIONS: LiteralString = """
     WHERE organisation = %(organisation)s AND (%(of)s::text[] IS NULL OR configuration_id = ANY(%(of)s))
 """
 _POLICIES = "SELECT retention_policy_id, body FROM retention_policy_replicas WHERE organisation = %s"
+_NAMING: LiteralString = "SELECT configuration_id, body FROM configuration_replicas WHERE organisation = %s"
 _NOW = "SELECT now(), (SELECT max(at) FROM recovery_points WHERE organisation = %s)"
 _KNOWN = "SELECT configuration_id FROM configuration_replicas WHERE organisation = %s AND configuration_id = ANY(%s)"
 _VERSIONS: LiteralString = """
@@ -114,6 +118,8 @@ _VERSIONS: LiteralString = """
     WHERE organisation = %(organisation)s AND retention_policy_id = ANY(%(ids)s)
 """
 _BODY = msgspec.json.Decoder(RetentionPolicyBody)
+SCHEDULED = "scheduled-cleanup"
+"""Of the timers of organisations with policies that are cleaned up by themselves, by their ids."""
 
 
 def kept_points(events: Iterable[Event], organisation: str) -> list[Statement]:
@@ -145,6 +151,23 @@ def _is_proven(completed: BackupCompleted) -> bool:
     return bool(completed.verified) and completed.code is None and not completed.totals.unreadable_files
 
 
+class _Naming(msgspec.Struct, frozen=True, rename="camel"):
+    """Of a configuration's body what is looked at."""
+
+    retention_policy_id: str | None = None
+
+
+_NAMED = msgspec.json.Decoder(_Naming)
+
+
+def _kept_as(body: RetentionPolicyBody) -> bytes:
+    """Without what an older build does not know, where it says nothing: that one reads it after a rollback."""
+    said = msgspec.to_builtins(body)
+    if not body.cleanup_days:
+        del said["cleanupDays"]
+    return msgspec.json.encode(said)
+
+
 class KnownToTheRecord:
     """`Knowing` in Postgres."""
 
@@ -172,7 +195,7 @@ class KnownToTheRecord:
             ).read()
             for each, version, body in configurations
         }
-        rules: dict[str, RetentionRules] = {each: _BODY.decode(body) for each, body in policies}
+        rules: dict[str, RetentionRules] = {each: read_json(body, _BODY) for each, body in policies}
         for replica in replicas.values():
             if (named := replica.body.retention_policy_id) is not None and named not in rules:
                 message = f"the retention policy {named} has not arrived here yet"
@@ -211,6 +234,20 @@ class KnownToTheRecord:
                 known = {each for (each,) in await found.fetchall()}
         return next((each for each in configuration_ids if each not in known), None)
 
+    async def scheduled(self, organisation: str) -> tuple[list[str], int]:
+        """The configurations whose policies are cleaned up by themselves, in order, and every how many days at least.
+
+        0 days: no policy asks for it; one that no configuration names yet does.
+        """
+        with translated():
+            async with self._pool.connection() as connection:
+                policies = await (await connection.execute(_POLICIES, (organisation,))).fetchall()
+                bodies = await (await connection.execute(_NAMING, (organisation,))).fetchall()
+        days = {each: read_json(body, _BODY).cleanup_days for each, body in policies}
+        named = {each: _NAMED.decode(bytes(body)).retention_policy_id or "" for each, body in bodies}
+        scheduled = sorted(each for each, policy in named.items() if days.get(policy))
+        return scheduled, min((every for every in days.values() if every), default=0)
+
     async def remember_reader(self, fact: RecoveryFact, handling: Handling) -> None:
         """Keep that a recovery was accepted, or is over, with the inbox row of the fact that told of it."""
         organisation = handling.context.organisation
@@ -235,7 +272,9 @@ class KnownToTheRecord:
             fact.retention_policy_id,
             handling.context.organisation,
             fact.version,
-            msgspec.json.encode(fact.body),
+            _kept_as(fact.body),
         )
         also = [Statement(_KEEP_POLICY, values, name="keep-policy")]
+        if fact.body.cleanup_days:
+            also.append(set_within(SCHEDULED, handling.context.organisation, fact.body.cleanup_days * DAY_SECONDS))
         await self._store.save(context=handling.context, handled=handling.handled, also=also)

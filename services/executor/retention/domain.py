@@ -79,6 +79,14 @@ class RetentionCleanup(Aggregate):
             )
         )
 
+    def accept_scheduled(self, configuration_ids: Sequence[str]) -> None:
+        """Take on what the policies of these configurations ask for by themselves."""
+        self.record(
+            RetentionCleanupAccepted(
+                request_id=self.id, cleanup_id=self.id, dry_run=False, configuration_ids=tuple(configuration_ids)
+            )
+        )
+
     def prepare(self, *, fence: int, worker: str) -> None:
         """A worker has claimed it. A fence that is not higher than the last is a zombie's."""
         self._refuse_when_finished()

@@ -15,10 +15,12 @@ from chassis.clock import SystemClock
 from chassis.ids import new_id
 from chassis.life.health import Health
 from chassis.life.standstills import Standstills
+from chassis.timers.table import TimerTable
 from contracts import errors
 from contracts.cleanup_events import (
     RecoveryPointsForgotten,
     RetentionCleanedUp,
+    RetentionCleanupAccepted,
     RetentionCleanupFailed,
     RetentionCleanupRefused,
 )
@@ -36,8 +38,8 @@ from repository.tiers.folder.store import DirectoryObjectStore
 from repository.tiers.location import open_tier
 from services.executor.adapters.begun import BegunRepositories
 from services.executor.adapters.cleanup_plane import RepositoryCleanups
-from services.executor.adapters.cleanups import CLEANUPS, RecordedCleanups
-from services.executor.adapters.points import SCHEMA, KnownToTheRecord
+from services.executor.adapters.cleanups import CLEANUPS, RecordedCleanups, ScheduledCleanups
+from services.executor.adapters.points import SCHEDULED, SCHEMA, KnownToTheRecord
 from services.executor.errors import ConfigurationNotSeenYet
 from services.executor.retention.performance import CleanupPerformance
 from tests.component.executor.test_runs import perform_next
@@ -66,9 +68,10 @@ async def bench(tmp_path: Path, postgres: PostgresServer, nats_server: NatsServe
         yield bench
 
 
-async def _policy(bench: ExecutorBench, **rules: Any) -> None:
+async def _policy(bench: ExecutorBench, policy: str = "policy", version: int = 1, **rules: Any) -> None:
     body = RetentionPolicyBody(name=bench.sealer.seal(ORGANISATION, "retention-policy.name", "p"), **rules)
-    await bench.hear(RetentionPolicyCreated(request_id=new_id(), retention_policy_id="policy", version=1, body=body))
+    made = RetentionPolicyCreated(request_id=new_id(), retention_policy_id=policy, version=version, body=body)
+    await bench.hear(made)
 
 
 async def _back_up(bench: ExecutorBench, run: str) -> None:
@@ -169,6 +172,66 @@ async def test_what_no_rule_keeps_goes_from_every_tier_and_what_it_freed_is_meas
     assert (again.gone, again.kept, [each.freed_bytes for each in again.places]) == (0, 1, [0, 0])
     await _back_up(bench, "run-4")  # Runs go on over what a cleanup has left.
     assert (await bench.names("run-4"))[-1] == "backup-completed"
+
+
+async def test_policy_that_says_so_is_cleaned_up_by_itself_and_no_other_one(
+    bench: ExecutorBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its days, one cleanup after the other where there are many configurations, and beside none."""
+    monkeypatch.setattr("services.executor.adapters.cleanups.CONFIGURATIONS_AT_ONCE", 1)
+    scheduled = ScheduledCleanups(bench.store, KnownToTheRecord(bench.pool, bench.store))
+
+    async def fired() -> tuple[float, str] | None:
+        """Have the timer fire, as if its time had come: in how many days it is due again, and behind what."""
+        async with bench.pool.connection() as connection:
+            await connection.execute("UPDATE timers SET due_at = now(), held_until = NULL")
+        timer = await TimerTable(bench.pool).take([SCHEDULED])
+        if timer is not None:
+            await scheduled.begin(timer)
+        return await due()
+
+    async def due() -> tuple[float, str] | None:
+        async with bench.pool.connection() as connection:
+            found = await connection.execute("SELECT due_at - now(), body FROM timers WHERE kind = %s", (SCHEDULED,))
+            row = await found.fetchone()
+        return None if row is None else (round(row[0] / timedelta(days=1), 2), bytes(row[1]).decode())
+
+    async def open_cleanups() -> list[str]:
+        async with bench.pool.connection() as connection:
+            found = await connection.execute("SELECT id FROM cleanup_claims WHERE state <> 'done'")
+            return [each for (each,) in await found.fetchall()]
+
+    assert await due() is None  # Its policy does not say so.
+    await _policy(bench, policy="daily", keep_last=1, cleanup_days=2)
+    assert await due() == (2.0, "")
+    assert (await fired(), await open_cleanups()) == ((2.0, ""), [])  # Nothing names it yet.
+    await bench.configure(version=2, retention_policy_id="daily", **BOTH)
+    await bench.configure(configuration_id="another", retention_policy_id="daily", **BOTH)
+    await bench.configure(configuration_id="other", retention_policy_id="policy", **BOTH)
+    assert await fired() == (0.0, "another")
+    (first,) = await open_cleanups()
+    assert await fired() == (0.0, "another")  # That one has not ended.
+    await _perform(bench)
+    assert await fired() == (0.0, CONFIGURATION)
+    (second,) = await open_cleanups()
+    await _perform(bench)
+    accepted = [(await bench.told(each))[0] for each in (first, second)]
+    assert [event.configuration_ids for event in accepted if isinstance(event, RetentionCleanupAccepted)] == [
+        ("another",),
+        (CONFIGURATION,),
+    ]
+    done = (await bench.told(second))[-1]
+    assert isinstance(done, RetentionCleanedUp)
+    assert (done.gone, await _gone(bench)) == (2, ["run-1", "run-2"])
+    assert (await fired(), await open_cleanups()) == ((2.0, ""), [])
+
+    async with bench.pool.connection() as connection:
+        ((kept,),) = await (
+            await connection.execute("SELECT body FROM retention_policy_replicas WHERE retention_policy_id = 'policy'")
+        ).fetchall()
+    assert b"cleanupDays" not in bytes(kept)  # What an older build does not know it is not given.
+    await _policy(bench, policy="daily", version=2, keep_last=1)
+    assert await fired() is None
 
 
 async def test_points_of_runs_that_ended_before_there_was_a_plan_are_taken_from_the_record(

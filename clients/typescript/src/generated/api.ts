@@ -2623,7 +2623,8 @@ export interface components {
          *     `keepLast`: the newest so many; `keepHourly`, `keepDaily`, `keepWeekly`, `keepMonthly`, `keepYearly`: the newest of
          *     each of so many hours, days, ISO weeks, months, years that have one; `keepWithin`: what is at most so much older
          *     than the newest. What any of them keeps, stays. `minimumDays`: nothing younger goes; `maximumDays`: nothing older
-         *     stays, null for no such bound; `lockDays`: what is saved is locked at least so long. `dataCategories`, `legalBasis`
+         *     stays, null for no such bound; `lockDays`: what is saved is locked at least so long. `cleanupDays`: so often what is
+         *     not kept goes by itself; 0: only when somebody asks for a cleanup. `dataCategories`, `legalBasis`
          *     (Article 6(1) of the GDPR): for the record of processing.
          */
         NewRetentionPolicy: {
@@ -2639,6 +2640,7 @@ export interface components {
             minimumDays?: number;
             maximumDays?: number | null;
             lockDays?: number;
+            cleanupDays?: number;
             tags?: string[];
             dataCategories?: string[];
             legalBasis?: components["schemas"]["LegalBasis"] | null;
@@ -3114,6 +3116,7 @@ export interface components {
             minimumDays: number;
             maximumDays: number | null;
             lockDays: number;
+            cleanupDays: number;
             tags: string[];
             dataCategories: string[];
             legalBasis: components["schemas"]["LegalBasis"] | null;

@@ -1471,6 +1471,7 @@ export interface components {
             minimumDays?: number;
             maximumDays?: number | null;
             lockDays?: number;
+            cleanupDays?: number;
             tags?: string[];
             dataCategories?: string[];
             legalBasis?: components["schemas"]["LegalBasis"] | null;
