@@ -84,7 +84,8 @@ class BackupAccepted(Event, frozen=True, kw_only=True):
 
     `due_at`: the instant of the schedule that asked for it. `is_urgent`: it goes before the organisation's others.
     `follow_up`: the executor began it by itself, after so many runs in a row that were not whole (`retry_of` is the
-    latest); 0: somebody asked for it.
+    latest); 0: somebody asked for it. `has_point`, `has_proven_point`: one of those runs has made a recovery point, and
+    one that is proven.
     """
 
     request_id: str
@@ -98,6 +99,8 @@ class BackupAccepted(Event, frozen=True, kw_only=True):
     due_at: datetime | None = None
     is_urgent: bool = False
     follow_up: int = 0
+    has_point: bool = False
+    has_proven_point: bool = False
 
 
 @pinned("executor.backup-refused.v1", taken_by=("config--tell-refusal",))
@@ -182,7 +185,8 @@ class BackupCompleted(Event, frozen=True, kw_only=True):
     (`source-emptied`: no recovery point). `verified` names the tiers that were read back.
     `report_digest` is the BLAKE3 of the report object with the details that do not belong in an event
     (file errors), hex; None where there is nothing to report. `follow_up_at`: when the executor catches up what is
-    owed, by another run, unless one comes before. `is_catch_up`: it is such a run: nobody has asked for its point.
+    owed, by another run, unless one comes before. `is_catch_up`: nobody has asked for its point, and one of the runs
+    that it follows by itself has made one already, proven where this one is.
     """
 
     execution_id: str
@@ -202,6 +206,11 @@ class BackupCompleted(Event, frozen=True, kw_only=True):
     def is_recovery_point(self) -> bool:
         """Whether there is anything in it to be restored."""
         return self.code != errors.SOURCE_EMPTIED.code
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether nothing of the source is missing in it, and it was read back."""
+        return bool(self.verified) and self.code is None and not self.totals.unreadable_files
 
 
 @pinned("executor.backup-failed.v1", taken_by=("config--tell-failure",))

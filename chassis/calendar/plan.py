@@ -94,6 +94,14 @@ class OpenHours:
         begin, end = self._times
         return begin <= clock < end if begin < end else clock >= begin or clock < end
 
+    def opens_after(self, moment: datetime) -> datetime:
+        """When the window begins next, by its own clock; that moment where there is no window."""
+        if self._times is None:
+            return moment
+        today = moment.astimezone(self._zone).date()
+        begins = (datetime.combine(today + timedelta(days=day), self._times[0], self._zone) for day in range(3))
+        return min(at for each in begins if (at := each.astimezone(UTC)) > moment)
+
     def _hold_left_out(self, local: datetime) -> bool:
         """Whether clocks go on at this very moment, and a time that they leave out is in the window."""
         before = (local.astimezone(UTC) - _INSTANT).astimezone(self._zone)
@@ -196,6 +204,10 @@ class Plan:
     def is_open(self, moment: datetime) -> bool:
         """Whether the window lets a run begin then."""
         return self._hours.hold(min(max(moment, FIRST), LAST))
+
+    def opens_after(self, moment: datetime) -> datetime:
+        """When the window begins next; that moment itself where the schedule has none."""
+        return self._hours.opens_after(min(max(moment, FIRST), LAST))
 
     def blackout_end(self, moment: datetime) -> datetime | None:
         """When the blackouts that a moment is in are over; None where it is in none."""

@@ -109,6 +109,10 @@ class Queue(Protocol):
         """What a request about this subject would queue up behind."""
         ...
 
+    async def latest(self, subject: str) -> str | None:
+        """The work about it that was asked for last, cancelled work aside; None: there is none."""
+        ...
+
 
 class Claims(Protocol):
     """Who may work on what. A claim is a row in Postgres; a heartbeat keeps it.

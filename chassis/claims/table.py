@@ -92,6 +92,10 @@ _STANDING: LiteralString = """
         count(*) FILTER (WHERE organisation = %(organisation)s), count(*)
     FROM {claims} WHERE state = 'waiting'
 """
+# What was asked for later than it is now was so by a clock that was put back since.
+_LATEST: LiteralString = """
+    SELECT {id} FROM {claims} WHERE {subject} = %s AND asked_at <= now() ORDER BY asked_at DESC LIMIT 1
+"""
 
 _FIGURES: LiteralString = """
     SELECT count(*) FILTER (WHERE state = 'waiting'),
@@ -254,3 +258,10 @@ class ClaimQueue:
             async with self._pool.connection() as connection:
                 ((open_work, waiting, in_all),) = await (await connection.execute(query, parameters)).fetchall()
         return Standing(open_work=open_work, waiting_of_organisation=waiting, waiting_in_all=in_all)
+
+    async def latest(self, subject: str) -> str | None:
+        """See `Queue.latest`."""
+        with translated():
+            async with self._pool.connection() as connection:
+                row = await (await connection.execute(self._work.sql(_LATEST), (subject,))).fetchone()
+        return None if row is None else str(row[0])

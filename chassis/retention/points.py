@@ -98,10 +98,10 @@ class Reason(NamedTuple):
 class Point(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A recovery point. `at`: when its run had completed.
 
-    `is_proven`: nothing of its source is missing in it, and it was read back. `is_catch_up`: it was made only because
-    the run before owed a tier something: no rule that counts points counts it. `places`: who has it, by name. `locks`:
-    until when a place keeps each of its bytes from being deleted. `holds`, `readers`: what keeps it, by name. `needs`:
-    ids of points without which it cannot be restored.
+    `is_proven`: nothing of its source is missing in it, and it was read back. `is_catch_up`: a run made it that
+    followed another by itself, which had made one as good: no rule that counts points counts it. `places`: who has
+    it, by name. `locks`: until when a place keeps each of its bytes from being deleted. `holds`, `readers`: what keeps
+    it, by name. `needs`: ids of points without which it cannot be restored.
     """
 
     id: str

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import ClassVar
 
+import msgspec
+
 from chassis.domain import Aggregate
 from contracts import errors
 from contracts.configuration import Tier
@@ -62,7 +64,8 @@ class BackupRun(Aggregate):
         self.due_at: datetime | None = None
         self.has_copied = False
         self.follow_up = 0
-        self.is_catch_up = False
+        self.has_point = False
+        self.has_proven_point = False
 
     @property
     def is_finished(self) -> bool:
@@ -82,8 +85,13 @@ class BackupRun(Aggregate):
         is_urgent: bool = False,
         size_estimate_bytes: int | None = None,
         follow_up: int = 0,
+        has_point: bool = False,
+        has_proven_point: bool = False,
     ) -> None:
-        """Take the run on; a worker will claim it, an urgent one before the organisation's others."""
+        """Take the run on; a worker will claim it, an urgent one before the organisation's others.
+
+        `has_point`, `has_proven_point`: what those that it follows by itself have made.
+        """
         self.record(
             BackupAccepted(
                 request_id=request_id,
@@ -97,6 +105,8 @@ class BackupRun(Aggregate):
                 is_urgent=is_urgent,
                 size_estimate_bytes=size_estimate_bytes,
                 follow_up=follow_up,
+                has_point=has_point,
+                has_proven_point=has_proven_point,
             )
         )
 
@@ -179,22 +189,22 @@ class BackupRun(Aggregate):
         """
         self._refuse_when_not_mine(fence)
         lacks = errors.SOURCE_INCOMPLETE if totals.unreadable_files else errors.SOURCE_EMPTIED if is_emptied else None
-        self.record(
-            BackupCompleted(
-                execution_id=self.id,
-                configuration_id=self.configuration_id,
-                snapshot_id=snapshot_id,
-                degraded=lacks is not None or is_report_lost or bool(catch_ups),
-                totals=totals,
-                verified=tuple(verified),
-                catch_ups=tuple(catch_ups),
-                report_digest=report_digest,
-                seconds=seconds,
-                code=None if lacks is None else lacks.code,
-                follow_up_at=follow_up_at,
-                is_catch_up=self.is_catch_up,
-            )
+        completed = BackupCompleted(
+            execution_id=self.id,
+            configuration_id=self.configuration_id,
+            snapshot_id=snapshot_id,
+            degraded=lacks is not None or is_report_lost or bool(catch_ups),
+            totals=totals,
+            verified=tuple(verified),
+            catch_ups=tuple(catch_ups),
+            report_digest=report_digest,
+            seconds=seconds,
+            code=None if lacks is None else lacks.code,
+            follow_up_at=follow_up_at,
         )
+        # The first point of its night, and the first that is proven, count, whoever has asked for them.
+        is_catch_up = self.has_proven_point if completed.is_proven else self.has_point
+        self.record(msgspec.structs.replace(completed, is_catch_up=is_catch_up))
 
     def fail(
         self,
@@ -238,7 +248,8 @@ class BackupRun(Aggregate):
                 self.tiers = event.tiers
                 self.due_at = event.due_at
                 self.follow_up = event.follow_up
-                self.is_catch_up = event.execution_type == ExecutionType.CATCH_UP
+                self.has_point = event.has_point
+                self.has_proven_point = event.has_proven_point
             case BackupUploading():
                 self.has_copied = True
             case BackupRefused():
@@ -251,8 +262,10 @@ class BackupRun(Aggregate):
                 self.failed.pop(tier, None)
             case TierFailed(tier=tier, code=code):
                 self.failed[tier] = code
-            case BackupCompleted(snapshot_id=snapshot_id):
-                self.snapshot_id = snapshot_id
+            case BackupCompleted():
+                self.snapshot_id = event.snapshot_id
+                self.has_point |= event.is_recovery_point
+                self.has_proven_point |= event.is_proven
 
     def _refuse_when_finished(self) -> None:
         if self.is_finished:

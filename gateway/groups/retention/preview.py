@@ -221,7 +221,7 @@ def _point(
     return Point(
         id=fact.execution_id,
         at=at,
-        is_proven=bool(fact.verified) and fact.code is None and not fact.totals.unreadable_files,
+        is_proven=fact.is_proven,
         is_catch_up=fact.is_catch_up,
         places=tuple(place for place, _ in verified),
         locks=tuple(

@@ -1,7 +1,8 @@
 """Begins the runs that follow others by themselves, when their timers fall due.
 
 Promise: a timer begins a run at most once, whichever replica fires it, and none beside one that is under way, nor of a
-configuration that is paused, retired or unknown; none in a blackout of its schedule or outside of its window.
+configuration that is paused, retired or unknown; none in a blackout of its schedule or outside of its window; and none
+where another run came since, be it of an earlier build, which knew nothing of timers.
 """
 
 from datetime import datetime, timedelta
@@ -32,7 +33,7 @@ from services.executor.ports import Configurations
 QUEUE_SECONDS = 60.0
 """Where the queue is full what is to follow waits outside of it."""
 WINDOW_SECONDS = 300.0
-"""So often is looked whether the schedule's window is open."""
+"""So often is looked whether the schedule's window is open, and when it opens."""
 
 
 class FollowingRuns:
@@ -61,12 +62,13 @@ class FollowingRuns:
             and replica.organisation == body.organisation
             and replica.state == ConfigurationState.ACTIVE
             and standing.open_work is None
+            and await self._queue.latest(timer.name) in (None, before.id)
         )
         if not is_wanted or before is None or replica is None:
             await self._store.save(context=context, also=[timer.done()])
             return
-        later = _kept_out_until(replica.body.schedule, timer.now)
-        if when_queued(id, standing, self._limits) is not None:
+        later = kept_out_until(replica.body.schedule, timer.now)
+        if later is None and when_queued(id, standing, self._limits) is not None:
             later = timer.now + timedelta(seconds=QUEUE_SECONDS)
         if later is not None:
             await self._store.save(context=context, also=[timer.moved(later)])
@@ -82,6 +84,8 @@ class FollowingRuns:
             is_urgent=before.is_urgent,
             size_estimate_bytes=replica.last_source_bytes,
             follow_up=before.follow_up + 1,
+            has_point=before.has_point,
+            has_proven_point=before.has_proven_point,
         )
         try:
             await self._runs.record_following(run, context, replica, timer.done())
@@ -92,7 +96,7 @@ class FollowingRuns:
             await self._store.save(context=context, also=[timer.done()])
 
 
-def _kept_out_until(schedule: Schedule | None, now: datetime) -> datetime | None:
+def kept_out_until(schedule: Schedule | None, now: datetime) -> datetime | None:
     """Until when the schedule lets nothing begin by itself: to be looked at again then."""
     if schedule is None:
         return None
@@ -101,7 +105,10 @@ def _kept_out_until(schedule: Schedule | None, now: datetime) -> datetime | None
     except ValueError:
         return None  # An older build's, which rules of today do not take.
     until = plan.blackout_end(now)
-    return until if until is not None or plan.is_open(now) else now + timedelta(seconds=WINDOW_SECONDS)
+    if until is not None or plan.is_open(now):
+        return until
+    # A window may be shorter than the time between two looks.
+    return min(plan.opens_after(now), now + timedelta(seconds=WINDOW_SECONDS))
 
 
 def timer_loop(

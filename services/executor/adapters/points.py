@@ -133,7 +133,7 @@ def kept_points(events: Iterable[Event], organisation: str) -> list[Statement]:
                 each.configuration_id,
                 each.snapshot_id,
                 each.is_catch_up,
-                _is_proven(each),
+                each.is_proven,
             ),
             name="keep-point",
         )
@@ -145,10 +145,6 @@ def kept_points(events: Iterable[Event], organisation: str) -> list[Statement]:
 def gone_points(points: Sequence[GoingPoint], organisation: str) -> Statement:
     """Lets no plan see these points again."""
     return Statement(_GONE, (organisation, [each.recovery_point_id for each in points]), name="points-gone")
-
-
-def _is_proven(completed: BackupCompleted) -> bool:
-    return bool(completed.verified) and completed.code is None and not completed.totals.unreadable_files
 
 
 class _Naming(msgspec.Struct, frozen=True, rename="camel"):

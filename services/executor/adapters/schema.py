@@ -125,4 +125,6 @@ STATEMENTS: tuple[LiteralString, ...] = (
     # Holds, which no cleanup passes.
     *HOLDS,
     *RELEASED_HOLDS,
+    # Which run of a configuration is its latest, whichever build has taken it on.
+    "CREATE INDEX run_claims_latest ON run_claims (configuration_id, asked_at)",
 )

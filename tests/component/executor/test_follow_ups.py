@@ -5,21 +5,26 @@ from datetime import timedelta
 
 import pytest
 
-from chassis.claims.port import QueueLimits
+from chassis.claims.port import Claim, QueueLimits
 from chassis.claims.table import ClaimQueue
+from chassis.life.signs import Signs
 from chassis.record.statements import StatementRefused
 from chassis.timers.table import TIMER, Timer, TimerTable
+from contracts import errors
 from contracts.config_events import ConfigurationPaused
 from contracts.configuration import Destination, Tier
 from contracts.executor_events import BackupAccepted, BackupCompleted, BackupFailed, ExecutionType, TierUploaded
 from contracts.schedule import Blackout, Schedule, Window
 from services.executor.adapters.follow_ups import FOLLOW_UP
 from services.executor.adapters.following import WINDOW_SECONDS, FollowingRuns
+from services.executor.adapters.points import KnownToTheRecord
 from services.executor.adapters.runs import RUNS, RecordedRuns
 from services.executor.adapters.tables import ReplicaTable
 from services.executor.follow_ups import FollowUps
-from tests.component.executor.test_runs import perform_next
-from tests.support.executor import CONFIGURATION, PLENTY, ExecutorBench
+from services.executor.kept import Replica
+from services.executor.ports import BackupOutcome, OpenBackup
+from tests.component.executor.test_runs import Interrupted, Meanwhile, perform_next
+from tests.support.executor import CONFIGURATION, ORGANISATION, PLENTY, ExecutorBench
 
 pytestmark = pytest.mark.stack
 
@@ -91,11 +96,39 @@ async def test_degraded_run_is_caught_up_by_a_run_of_its_own(configured_bench: E
     accepted, *rest, whole = await bench.told(run)
     assert isinstance(accepted, BackupAccepted)
     assert (accepted.execution_type, accepted.retry_of, accepted.follow_up) == (ExecutionType.CATCH_UP, "run-1", 1)
+    assert (accepted.has_point, accepted.has_proven_point) == (True, True)
     (brought,) = [event for event in rest if isinstance(event, TierUploaded) and event.tier is Tier.OFFSITE]
     assert (brought.uploaded_bytes > 0, brought.objects > 0) == (True, True), "what was caught up is measured"
     assert isinstance(whole, BackupCompleted)
     assert (whole.degraded, set(whole.verified), whole.follow_up_at) == (False, {Tier.LOCAL, Tier.OFFSITE}, None)
     assert await _due(bench) is None
+    known = await KnownToTheRecord(bench.pool, bench.store).of(ORGANISATION, [])
+    assert {point.id: point.is_catch_up for point in known.points} == {"run-1": False, run: True}
+
+
+class _NotReadBack(Interrupted):
+    """A backup of which what the tier far away has cannot be read back."""
+
+    def verify(self, outcome: BackupOutcome, tier: Tier) -> str | None:
+        return errors.TIER_UNREACHABLE.code if tier is Tier.OFFSITE else super().verify(outcome, tier)
+
+
+class _NotReadingBack(Meanwhile):
+    def open(self, claim: Claim, configuration: Replica, signs: Signs) -> OpenBackup:
+        return _NotReadBack(super().open(claim, configuration, signs), lambda: None)
+
+
+async def test_tier_that_has_it_all_and_could_not_be_read_back_is_caught_up(configured_bench: ExecutorBench) -> None:
+    """What was written there and not seen again is owed as well."""
+    bench = configured_bench
+    await bench.configure(version=2, local=Destination(location="local"), offsite=Destination(location="second"))
+    await bench.request("run-1", version=2)
+    await perform_next(bench, follow_ups=AT_ONCE, data_plane=_NotReadingBack(bench, lambda: None))
+    degraded = (await bench.told("run-1"))[-1]
+    assert isinstance(degraded, BackupCompleted)
+    assert [each.tier for each in degraded.catch_ups] == [Tier.OFFSITE]
+    assert degraded.follow_up_at is not None
+    assert await _due(bench) is not None
 
 
 async def test_failed_run_is_tried_again_and_the_trial_counts(bench: ExecutorBench) -> None:
@@ -114,6 +147,15 @@ async def test_failed_run_is_tried_again_and_the_trial_counts(bench: ExecutorBen
     assert isinstance(accepted, BackupAccepted)
     assert (accepted.retry_of, accepted.follow_up, type(whole)) == (second, 2, BackupCompleted)
     assert await _due(bench) is None
+    queue = ClaimQueue(RUNS, bench.pool)
+    assert [await queue.latest(CONFIGURATION), await queue.latest("another")] == [third, None]
+    async with bench.pool.connection() as connection:
+        await connection.execute(
+            "UPDATE run_claims SET asked_at = now() + interval '1 hour' WHERE run_id = %s", (third,)
+        )
+    assert await queue.latest(CONFIGURATION) == second, (
+        "what a clock that was put back has asked for counts for nothing"
+    )
 
 
 async def test_nothing_follows_beside_a_run_that_is_under_way_nor_twice(bench: ExecutorBench) -> None:

@@ -121,6 +121,50 @@ def test_run_that_lacks_something_of_its_source_is_degraded_and_says_why() -> No
     assert run.pending == (told,)
 
 
+@pytest.mark.parametrize(
+    ("made", "unreadable", "counts"),
+    [
+        ((False, False), 0, True),
+        ((False, False), 1, True),
+        ((True, False), 1, False),
+        ((True, False), 0, True),
+        ((True, True), 0, False),
+        ((True, True), 1, False),
+    ],
+)
+def test_point_of_a_follow_up_counts_where_none_before_it_is_as_good(
+    made: tuple[bool, bool], unreadable: int, *, counts: bool
+) -> None:
+    """The only one of its night, or the only one that is proven, is what a policy is there for."""
+    accepted = msgspec.structs.replace(ACCEPTED, follow_up=1, has_point=made[0], has_proven_point=made[1])
+    run = given(accepted, PREPARING, UPLOADING, UPLOADED, VERIFYING)
+    totals = msgspec.structs.replace(TOTALS, unreadable_files=unreadable)
+    run.complete(
+        fence=1, snapshot_id="s1", totals=totals, verified=[Tier.LOCAL], catch_ups=[], report_digest=None, seconds=1.0
+    )
+    (told,) = run.pending
+    assert isinstance(told, BackupCompleted)
+    assert told.is_catch_up is not counts
+
+
+@pytest.mark.parametrize(
+    ("end", "made"),
+    [
+        (COMPLETED, (True, True)),
+        (msgspec.structs.replace(COMPLETED, verified=()), (True, False)),
+        (msgspec.structs.replace(COMPLETED, code="source-emptied"), (False, False)),
+        (FAILED, (False, False)),
+    ],
+)
+def test_run_knows_what_it_and_those_before_it_have_made(end: Event, made: tuple[bool, bool]) -> None:
+    """A failed catch-up has a point before it all the same."""
+    run = given(ACCEPTED, PREPARING, end)
+    assert (run.has_point, run.has_proven_point) == made
+    whole = msgspec.structs.replace(ACCEPTED, has_point=True, has_proven_point=True)
+    run = given(whole, PREPARING, end)
+    assert (run.has_point, run.has_proven_point) == (True, True)
+
+
 @pytest.mark.parametrize("fence", [0, 1])
 def test_claim_with_a_fence_that_was_seen_is_refused(fence: int) -> None:
     """A worker whose fence is not higher than the last one is a zombie."""

@@ -51,7 +51,8 @@ export interface components {
          *
          *     `due_at`: the instant of the schedule that asked for it. `is_urgent`: it goes before the organisation's others.
          *     `follow_up`: the executor began it by itself, after so many runs in a row that were not whole (`retry_of` is the
-         *     latest); 0: somebody asked for it.
+         *     latest); 0: somebody asked for it. `has_point`, `has_proven_point`: one of those runs has made a recovery point, and
+         *     one that is proven.
          */
         BackupAccepted: {
             requestId: string;
@@ -65,6 +66,8 @@ export interface components {
             dueAt?: string | null;
             isUrgent?: boolean;
             followUp?: number;
+            hasPoint?: boolean;
+            hasProvenPoint?: boolean;
         };
         /**
          * BackupCancellationRefused
@@ -98,7 +101,8 @@ export interface components {
          *     (`source-emptied`: no recovery point). `verified` names the tiers that were read back.
          *     `report_digest` is the BLAKE3 of the report object with the details that do not belong in an event
          *     (file errors), hex; None where there is nothing to report. `follow_up_at`: when the executor catches up what is
-         *     owed, by another run, unless one comes before. `is_catch_up`: it is such a run: nobody has asked for its point.
+         *     owed, by another run, unless one comes before. `is_catch_up`: nobody has asked for its point, and one of the runs
+         *     that it follows by itself has made one already, proven where this one is.
          */
         BackupCompleted: {
             executionId: string;
