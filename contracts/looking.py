@@ -1,4 +1,4 @@
-"""What the gateway asks a recovery worker and is answered at once: what lies in recovery points.
+"""What the gateway asks a recovery worker and is answered at once: what lies in recovery points, and files' bytes.
 
 No events: nothing is recorded of a look, and an answer is forgotten with it. Names of files are bytes, as in a
 snapshot. Both sides are of one release or its neighbour's: fields are added with a default, none changes its meaning.
@@ -13,6 +13,10 @@ ASK_ENTRIES: Final = "ask.recovery.entries"
 """The subject of `EntriesAsked`. Whoever of the workers is free answers."""
 ANSWER_SECONDS: Final = 10.0
 """So long a worker takes at most; whoever has no answer a moment later gets none."""
+ASK_CONTENT: Final = "ask.recovery.content"
+"""The subject of `ContentAsked`."""
+PIECE_BYTES: Final = 512 * 1024
+"""Bytes of a file in one answer, at most: a message is bounded."""
 POINTS_MAX: Final = 50
 """Recovery points in one question."""
 
@@ -77,12 +81,37 @@ class EntriesAnswer(msgspec.Struct, frozen=True, kw_only=True):
     points: tuple[PointLooked, ...] = ()
 
 
+class ContentAsked(msgspec.Struct, frozen=True, kw_only=True):
+    """A piece of one file of a recovery point: at most `length` bytes (`PIECE_BYTES`) from `offset` on.
+
+    `scope`: patterns of what a recovery may show; empty for all of it. `content`: what an earlier piece was of.
+    """
+
+    organisation: str
+    recovery_point_id: str
+    path: bytes
+    offset: int = 0
+    length: int = PIECE_BYTES
+    scope: tuple[str, ...] = ()
+    content: str = ""
+
+
+class ContentAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The piece. `code`: why there is none. `body` ends where the file does, or after the length that was asked for."""
+
+    code: str | None = None
+    entry: EntryFound | None = None
+    body: bytes = b""
+
+
 _encode = msgspec.msgpack.Encoder().encode
 _ASKED = msgspec.msgpack.Decoder(EntriesAsked)
 _ANSWER = msgspec.msgpack.Decoder(EntriesAnswer)
+_CONTENT_ASKED = msgspec.msgpack.Decoder(ContentAsked)
+_CONTENT_ANSWER = msgspec.msgpack.Decoder(ContentAnswer)
 
 
-def encoded(message: EntriesAsked | EntriesAnswer) -> bytes:
+def encoded(message: EntriesAsked | EntriesAnswer | ContentAsked | ContentAnswer) -> bytes:
     """A question or an answer as it is sent."""
     return _encode(message)
 
@@ -95,3 +124,13 @@ def asked_of(body: bytes) -> EntriesAsked:
 def answer_of(body: bytes) -> EntriesAnswer:
     """An answer. Raises `msgspec.DecodeError`."""
     return _ANSWER.decode(body)
+
+
+def content_asked_of(body: bytes) -> ContentAsked:
+    """A question. Raises `msgspec.DecodeError`."""
+    return _CONTENT_ASKED.decode(body)
+
+
+def content_answer_of(body: bytes) -> ContentAnswer:
+    """An answer. Raises `msgspec.DecodeError`."""
+    return _CONTENT_ANSWER.decode(body)

@@ -18,7 +18,7 @@ from contracts import (  # noqa: F401  # they declare who takes them
     recovery_events,
 )
 from contracts.event import pinned_events
-from contracts.looking import ASK_ENTRIES
+from contracts.looking import ASK_CONTENT, ASK_ENTRIES
 from contracts.subjects import DEAD_LETTERS, PROGRESS, SERVICES, events_named, events_of, once_stored
 
 
@@ -118,7 +118,7 @@ WORKERS_HEAR = {
 }
 """What the workers of a service hear, whose identity is `<service>-worker`."""
 
-WORKERS_ANSWER = {"recovery": {ASK_ENTRIES: "gateway"}}
+WORKERS_ANSWER = {"recovery": {ASK_ENTRIES: "gateway", ASK_CONTENT: "gateway"}}
 """What the workers of a service are asked, on which subject and by whom. Nothing of it is kept."""
 
 

@@ -141,3 +141,17 @@ LOOK_UNANSWERED = entered(
     "Try again in a few seconds. Where it goes on, ask the operator to look at recovery-worker (wedsync-backup status) "
     "and at the tiers of the recovery point.",
 )
+ENTRY_WITHOUT_CONTENT = entered(
+    "entry-without-content",
+    409,
+    Retry.NEVER,
+    "What lies at this path has no content to be sent",
+    "Name a file (kind of GET /api/backup/recovery-points/ID/entries) whose states do not say unreadable.",
+)
+RANGE_NOT_THERE = entered(
+    "range-not-there",
+    416,
+    Retry.NEVER,
+    "The file has no such bytes",
+    "Ask for one range within its size, which the context says.",
+)

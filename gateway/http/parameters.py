@@ -10,6 +10,8 @@ from chassis.ids import is_id
 from contracts import errors
 from contracts.errors import PlatformError
 
+ASKED_METHOD = "wedsync.asked-method"
+"""In the scope of a request: its method as it was sent, for who need not make what a HEAD throws away."""
 LIMIT_MAX = 200
 LIMIT_DEFAULT = 50
 

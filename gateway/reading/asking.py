@@ -5,6 +5,7 @@ waits for an answer a moment longer than a worker may take, and where no worker 
 """
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import msgspec
 import nats.errors
@@ -12,10 +13,24 @@ from nats.aio.client import Client
 
 from contracts import errors
 from contracts.errors import PlatformError
-from contracts.looking import ANSWER_SECONDS, ASK_ENTRIES, EntriesAsked, PointLooked, answer_of, encoded
+from contracts.looking import (
+    ANSWER_SECONDS,
+    ASK_CONTENT,
+    ASK_ENTRIES,
+    ContentAnswer,
+    ContentAsked,
+    EntriesAnswer,
+    EntriesAsked,
+    EntryFound,
+    PointLooked,
+    answer_of,
+    content_answer_of,
+    encoded,
+)
 from gateway.http.problems import error_of_code
 
 WAIT_SECONDS = ANSWER_SECONDS + 2.0
+_T = TypeVar("_T", EntriesAnswer, ContentAnswer)
 
 
 class Asking:
@@ -26,12 +41,25 @@ class Asking:
 
     async def entries(self, asked: EntriesAsked) -> list[PointLooked]:
         """What was found in each point. Raises LOOK_UNANSWERED, UNAVAILABLE, and what the workers tell."""
+        answer = await self._answer(ASK_ENTRIES, asked, answer_of)
+        if [each.recovery_point_id for each in answer.points] != list(asked.recovery_point_ids):
+            raise PlatformError(errors.LOOK_UNANSWERED, "the answer is to another question")
+        return list(answer.points)
+
+    async def content(self, asked: ContentAsked) -> tuple[EntryFound, bytes]:
+        """A file, and the piece of it that was asked for. Raises as `entries`."""
+        answer = await self._answer(ASK_CONTENT, asked, content_answer_of)
+        if answer.entry is None or len(answer.body) != max(0, min(asked.length, answer.entry.size - asked.offset)):
+            raise PlatformError(errors.LOOK_UNANSWERED, "the answer is to another question")
+        return answer.entry, answer.body
+
+    async def _answer(self, subject: str, asked: EntriesAsked | ContentAsked, read: Callable[[bytes], _T]) -> _T:
         client = self._client()
         if not client.is_connected:
             raise PlatformError(errors.UNAVAILABLE, "nats does not answer")
         try:
-            message = await client.request(ASK_ENTRIES, encoded(asked), timeout=WAIT_SECONDS)
-            answer = answer_of(message.data)
+            message = await client.request(subject, encoded(asked), timeout=WAIT_SECONDS)
+            answer = read(message.data)
         except nats.errors.NoRespondersError as error:
             raise PlatformError(errors.LOOK_UNANSWERED, "no recovery worker listens") from error
         except (nats.errors.Error, TimeoutError, msgspec.DecodeError) as error:
@@ -40,6 +68,4 @@ class Asking:
             if answer.code not in errors.catalogue():
                 raise PlatformError(errors.LOOK_UNANSWERED, "a worker of a newer build says why it cannot look")
             raise error_of_code(answer.code)
-        if [each.recovery_point_id for each in answer.points] != list(asked.recovery_point_ids):
-            raise PlatformError(errors.LOOK_UNANSWERED, "the answer is to another question")
-        return list(answer.points)
+        return answer

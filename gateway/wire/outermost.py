@@ -18,6 +18,7 @@ from prometheus_client import Counter, Histogram
 
 from chassis.postgres.circuit import answering
 from chassis.telemetry.instruments import Telemetry, current_trace_id
+from gateway.http.parameters import ASKED_METHOD
 from gateway.http.problems import RETRY_SECONDS
 
 RATE_LIMITED = "rate_limit"
@@ -78,7 +79,9 @@ def observed(app: ASGIApp, telemetry: Telemetry, metrics: HttpMetrics) -> ASGIAp
         as_method = _AS.get(method)
         if method == "OPTIONS" and any(name == b"origin" for name, _ in scope["headers"]):
             as_method = None
-        inner: dict[str, Any] = cast("dict[str, Any]", {**scope, "method": as_method} if as_method else scope)
+        inner: dict[str, Any] = cast(
+            "dict[str, Any]", {**scope, ASKED_METHOD: method, "method": as_method} if as_method else scope
+        )
 
         async def dressed(message: Message) -> None:
             nonlocal status

@@ -11,8 +11,8 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol, TypeVar
 
 import msgspec
 from nats.aio.msg import Msg
@@ -26,12 +26,17 @@ from contracts import errors
 from contracts.errors import PlatformError
 from contracts.looking import (
     ANSWER_SECONDS,
+    ASK_CONTENT,
     ASK_ENTRIES,
+    PIECE_BYTES,
     POINTS_MAX,
+    ContentAnswer,
+    ContentAsked,
     EntriesAnswer,
     EntriesAsked,
     PointLooked,
     asked_of,
+    content_asked_of,
     encoded,
 )
 from services.recovery.failures import told_code
@@ -44,6 +49,10 @@ LIMIT_MAX = 200
 CLOSE_SECONDS = 30.0
 QUEUE = "recovery-workers"
 """Whoever asks is answered by one worker."""
+
+_T = TypeVar("_T")
+_Answer = EntriesAnswer | ContentAnswer
+Answering = Callable[[bytes], Awaitable[_Answer]]
 
 _log = logging.getLogger(__name__)
 
@@ -61,6 +70,10 @@ class Looks(Protocol):
 
     def look(self, asked: EntriesAsked, points: Sequence[KeptPoint], is_over: Callable[[], bool]) -> list[PointLooked]:
         """What lies at the path of these points."""
+        ...
+
+    def content(self, asked: ContentAsked, point: KeptPoint, is_over: Callable[[], bool]) -> ContentAnswer:
+        """A piece of a file."""
         ...
 
     def leave(self, organisation: str) -> None:
@@ -100,7 +113,8 @@ class LookAnswers:
     async def start(self) -> None:
         """Begin to answer."""
         self._loop = asyncio.get_running_loop()
-        await self._connection.client.subscribe(ASK_ENTRIES, queue=QUEUE, cb=self._hear)
+        for subject, hear in ((ASK_ENTRIES, self._hear_entries), (ASK_CONTENT, self._hear_content)):
+            await self._connection.client.subscribe(subject, queue=QUEUE, cb=hear)
         await self._closing.start()
 
     async def stop(self) -> None:
@@ -115,54 +129,76 @@ class LookAnswers:
     async def _close_idle(self) -> None:
         await asyncio.to_thread(self._looks.close_idle)
 
-    async def _hear(self, message: Msg) -> None:
-        if len(self._answers) >= WAITING_MAX:
-            await message.respond(encoded(EntriesAnswer(code=errors.TOO_MANY_REQUESTS.code)))
-            return
-        task = asyncio.get_running_loop().create_task(self._respond(message))
+    async def _hear_entries(self, message: Msg) -> None:
+        self._begin(message, self.answer, EntriesAnswer)
+
+    async def _hear_content(self, message: Msg) -> None:
+        self._begin(message, self.content, ContentAnswer)
+
+    def _begin(self, message: Msg, answer: Answering, refused: type[EntriesAnswer] | type[ContentAnswer]) -> None:
+        task = asyncio.get_running_loop().create_task(self._respond(message, answer, refused))
         self._answers.add(task)
         task.add_done_callback(self._answers.discard)
 
-    async def _respond(self, message: Msg) -> None:
+    async def _respond(
+        self, message: Msg, answering: Answering, refused: type[EntriesAnswer] | type[ContentAnswer]
+    ) -> None:
+        answer: _Answer
         try:
-            answer = await self.answer(message.data)
+            if len(self._answers) > WAITING_MAX:
+                raise PlatformError(errors.TOO_MANY_REQUESTS, "so many wait already")
+            answer = await answering(message.data)
         except PlatformError as error:
-            answer = EntriesAnswer(code=told_code(error.code).code)
+            answer = refused(code=told_code(error.code).code)
         except Exception as error:  # noqa: BLE001  # whoever asked is told, whatever it was
             _log.error("a look has failed", extra={"cause": describe(error)})
-            answer = EntriesAnswer(code=errors.INTERNAL.code)
+            answer = refused(code=errors.INTERNAL.code)
         await message.respond(encoded(answer))
 
     async def answer(self, body: bytes) -> EntriesAnswer:
         """Look. Raises what keeps it from being done at all."""
-        until = time.monotonic() + self._seconds
-        try:
-            asked = asked_of(body)
-        except msgspec.DecodeError as error:
-            raise PlatformError(errors.EVENT_UNREADABLE, "the question cannot be read") from error
+        asked = _read(asked_of, body)
         if len(asked.recovery_point_ids) > POINTS_MAX or not 0 <= asked.limit <= LIMIT_MAX or asked.place < 0:
             raise PlatformError(errors.INTERNAL, "the question asks for more than may be asked for")
-        known: list[KeptPoint] = []
-        for each in asked.recovery_point_ids:
-            point = await self._points.find(each, asked.organisation)
-            if point is None:
-                # The gateway has it: it is on its way here.
-                raise PlatformError(errors.RECOVERY_POINT_NOT_SEEN_YET, "the point has not arrived here yet")
-            known.append(point)
-        await self._turn(asked.organisation, until)
+        known = [await self._point(each, asked.organisation) for each in asked.recovery_point_ids]
+        points = await self._made(asked.organisation, lambda is_over: self._looks.look(asked, known, is_over))
+        return EntriesAnswer(points=tuple(points))
 
-        def look() -> list[PointLooked]:
+    async def content(self, body: bytes) -> ContentAnswer:
+        """A piece of a file. Raises what keeps it from being read."""
+        asked = _read(content_asked_of, body)
+        if asked.offset < 0 or not 0 < asked.length <= PIECE_BYTES:
+            raise PlatformError(errors.INTERNAL, "the question asks for more than may be asked for")
+        point = await self._point(asked.recovery_point_id, asked.organisation)
+        return await self._made(asked.organisation, lambda is_over: self._looks.content(asked, point, is_over))
+
+    async def _point(self, recovery_point_id: str, organisation: str) -> KeptPoint:
+        point = await self._points.find(recovery_point_id, organisation)
+        if point is None:
+            # The gateway has it: it is on its way here.
+            raise PlatformError(errors.RECOVERY_POINT_NOT_SEEN_YET, "the point has not arrived here yet")
+        return point
+
+    async def _made(self, organisation: str, look: Callable[[Callable[[], bool]], _T]) -> _T:
+        """Make a look in its turn and its time. Raises TOO_MANY_REQUESTS, LOOK_UNANSWERED, and what it raises."""
+        until = time.monotonic() + self._seconds
+
+        def is_over() -> bool:
+            return time.monotonic() >= until
+
+        await self._turn(organisation, until)
+
+        def make() -> _T:
             try:
-                return self._looks.look(asked, known, lambda: time.monotonic() >= until)
+                return look(is_over)
             finally:
-                self._ended(asked.organisation)
+                self._ended(organisation)
 
         try:
-            points = await call_in_thread(look, is_overdue=lambda: time.monotonic() >= until)
+            return await call_in_thread(make, is_overdue=is_over)
         except NoAnswer as error:
-            self._looks.leave(asked.organisation)
+            self._looks.leave(organisation)
             raise PlatformError(errors.LOOK_UNANSWERED, "a tier holds the look") from error
-        return EntriesAnswer(points=tuple(points))
 
     async def _turn(self, organisation: str, until: float) -> None:
         """Wait until the look may begin, and count it. Raises TOO_MANY_REQUESTS where its time is over before."""
@@ -183,3 +219,10 @@ class LookAnswers:
                 del self._under_way[organisation]
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._freed.set)
+
+
+def _read(read: Callable[[bytes], _T], body: bytes) -> _T:
+    try:
+        return read(body)
+    except msgspec.DecodeError as error:
+        raise PlatformError(errors.EVENT_UNREADABLE, "the question cannot be read") from error

@@ -108,6 +108,9 @@ async def test_what_was_lost_comes_back_through_the_api_with_a_tier_gone(platfor
         tier = platform.platform.layout.local_tier / platform.organisation
         tier.rename(tmp_path / "tier")
 
+        looked = await http.get(f"{API}/recovery-points/{point}/entries", params={"path": "2027/meyer"})
+        assert looked.status_code == 200, looked.text
+        assert [(each["name"], each["size"]) for each in looked.json()["items"]] == [("IMG_4711.jpg", 2_048_000)]
         recovery = await studio.recovered(http, await studio.initiate(http, point, "all"))
         assert (recovery["state"], recovery["error"]) == ("completed", None), recovery
         assert recovery["verificationStatus"] == "verified"

@@ -74,6 +74,34 @@ OPERATIONS = {
         ),
         errors=(*_OF_LOOKS, *_OF_LISTS),
     ),
+    "get_content": Operation(
+        group="Recovery",
+        answers=(
+            Answer(
+                status=200,
+                description="The file",
+                media_type="application/octet-stream",
+                headers={"ETag": "Equal where the bytes are", "Accept-Ranges": "`bytes`"},
+            ),
+            Answer(
+                status=206,
+                description="A range of it",
+                media_type="application/octet-stream",
+                headers={"ETag": "Equal where the bytes are", "Content-Range": "Which bytes, and the size"},
+            ),
+        ),
+        errors=(
+            errors.NOT_FOUND,
+            errors.ENTRY_UNKNOWN,
+            errors.ENTRY_WITHOUT_CONTENT,
+            errors.RANGE_NOT_THERE,
+            errors.RECOVERY_POINT_GONE,
+            errors.SECOND_FACTOR_NEEDED,
+            *_OF_LOOKS,
+            errors.KEYS_UNUSABLE,
+            errors.KEYS_UNREACHABLE,
+        ),
+    ),
     "list_recoveries": Operation(
         group="Recovery",
         answers=(

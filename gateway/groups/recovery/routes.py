@@ -14,6 +14,8 @@ from gateway.auth.guards import needs
 from gateway.auth.rights import Right
 from gateway.groups.recovery import looking
 from gateway.groups.recovery import queries as queries
+from gateway.groups.recovery.content import get_content
+from gateway.groups.recovery.parameters import PathBytes, PathIn
 from gateway.groups.recovery.resources import (
     PointEntries,
     PointVersion,
@@ -52,18 +54,6 @@ At = Annotated[
 IsGone = Annotated[
     bool | None,
     QueryParameter(name="gone", description="Those that a cleanup has let go, or those that can be restored"),
-]
-PathIn = Annotated[
-    str,
-    QueryParameter(name="path", max_length=4096, description="A path in the recovery point; empty for its root"),
-]
-PathBytes = Annotated[
-    str | None,
-    QueryParameter(
-        name="pathBytes",
-        max_length=6000,
-        description="The path in base64, in place of `path`, where it has `nameBytes` in it",
-    ),
 ]
 VersionsLimit = Annotated[
     int, QueryParameter(name="limit", ge=1, le=POINTS_MAX, description="Recovery points on a page")
@@ -253,6 +243,7 @@ HANDLERS = [
             list_versions,
             list_recoveries,
             show_recovery,
+            get_content,
         ],
     ),
 ]

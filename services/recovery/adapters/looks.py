@@ -9,6 +9,7 @@ import hashlib
 import logging
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -21,11 +22,13 @@ from chassis.life.signs import Signs
 from chassis.locations import Locations
 from contracts import errors
 from contracts.errors import PlatformError
-from contracts.looking import EntriesAsked, EntryFound, EntryKind, PointLooked
+from contracts.looking import PIECE_BYTES, ContentAnswer, ContentAsked, EntriesAsked, EntryFound, EntryKind, PointLooked
 from repository.errors import RepositoryError
 from repository.opened.pack_access import ChunkReader, nearest_first
 from repository.opened.repository import Repository
 from repository.restore.looking import SnapshotLook
+from repository.restore.path_filter import Match, PathFilter
+from repository.restore.piece import Content
 from repository.stored.snapshot import Snapshot
 from repository.stored.tree import Entry, Flag
 from services.recovery.adapters.places import places_of, told
@@ -37,9 +40,13 @@ from vault.reading import open_to_read
 
 FRESH_SECONDS: Final = 5.0
 IDLE_SECONDS: Final = 120.0
+CONTENTS_MAX: Final = 16
+"""Files of a repository whose chunks were looked up and are remembered: they are sent piece by piece."""
 KEPT_MAX: Final = 8
 """Each holds its index and connections."""
 _STATES = {Flag.CHANGED: "changed", Flag.UNREADABLE: "unreadable", Flag.NOT_ENTERED: "not-entered"}
+
+_OF_THE_QUESTION = frozenset({errors.LOOK_UNANSWERED, errors.ENTRY_UNKNOWN, errors.ENTRY_WITHOUT_CONTENT})
 
 _log = logging.getLogger(__name__)
 
@@ -56,6 +63,7 @@ class _Kept:
     used_at: float = 0.0
     is_over: bool = False
     snapshots: dict[str, Snapshot] = field(default_factory=dict)
+    contents: "OrderedDict[tuple[str, bytes], tuple[EntryFound, Content]]" = field(default_factory=OrderedDict)
 
 
 class RepositoryLooks:
@@ -72,6 +80,52 @@ class RepositoryLooks:
     def look(self, asked: EntriesAsked, points: Sequence[KeptPoint], is_over: Callable[[], bool]) -> list[PointLooked]:
         """What lies at the path of these points. What is not looked at once `is_over` is told as unanswered."""
         return [self._looked(asked, point, is_over) for point in points]
+
+    def content(self, asked: ContentAsked, point: KeptPoint, is_over: Callable[[], bool]) -> ContentAnswer:
+        """A piece of a file. Raises what keeps it from being read: ENTRY_UNKNOWN, ENTRY_WITHOUT_CONTENT, the tiers'."""
+        if point.is_gone:
+            raise PlatformError(errors.RECOVERY_POINT_GONE, "the recovery point is gone")
+        if PathFilter(asked.scope).match(asked.path) is not Match.WANTED:
+            raise PlatformError(errors.ENTRY_UNKNOWN, "the path is not in what is recovered")
+        with self._open(point.organisation, point.places, is_over) as kept:
+
+            def load(chunk_id: bytes) -> bytes:
+                _refuse_over(is_over)
+                return kept.reader.chunk(chunk_id)
+
+            with told(kept.places, kept.repository.tiers):
+                found, content = self._content_of(kept, point, asked.path, load)
+                if asked.content and asked.content != found.content:
+                    raise PlatformError(errors.ENTRY_UNKNOWN, "the file is another one by now")
+                body = content.piece(max(0, asked.offset), min(asked.length, PIECE_BYTES), load)
+            return ContentAnswer(entry=found, body=body)
+
+    def _content_of(
+        self, kept: _Kept, point: KeptPoint, path: bytes, load: Callable[[bytes], bytes]
+    ) -> tuple[EntryFound, Content]:
+        key = (point.snapshot_id, path)
+        with self._lock:
+            if (known := kept.contents.get(key)) is not None:
+                kept.contents.move_to_end(key)
+                return known
+        entry = SnapshotLook(self._snapshot(kept, point), load).at(path)
+        if entry is None:
+            raise PlatformError(errors.ENTRY_UNKNOWN, "the recovery point has nothing at this path")
+        if not entry.is_file or entry.content is None or entry.extra.flags & Flag.UNREADABLE:
+            raise PlatformError(errors.ENTRY_WITHOUT_CONTENT, "there is no content at this path")
+        made = _found(entry), Content(entry, load, kept.reader.locate)
+        with self._lock:
+            kept.contents[key] = made
+            while len(kept.contents) > CONTENTS_MAX:
+                kept.contents.popitem(last=False)
+        return made
+
+    @staticmethod
+    def _snapshot(kept: _Kept, point: KeptPoint) -> Snapshot:
+        snapshot = kept.snapshots.get(point.snapshot_id)
+        if snapshot is None:
+            snapshot = kept.snapshots[point.snapshot_id] = kept.repository.find_snapshot(point.snapshot_id)
+        return snapshot
 
     def leave(self, organisation: str) -> None:
         """A look has been left behind: the next one opens the repository anew, and waits for nobody."""
@@ -113,10 +167,7 @@ class RepositoryLooks:
             return kept.reader.chunk(chunk_id)
 
         with told(kept.places, kept.repository.tiers):
-            snapshot = kept.snapshots.get(point.snapshot_id)
-            if snapshot is None:
-                snapshot = kept.snapshots[point.snapshot_id] = kept.repository.find_snapshot(point.snapshot_id)
-            look = SnapshotLook(snapshot, load)
+            look = SnapshotLook(self._snapshot(kept, point), load)
             entry = look.at(asked.path)
             if entry is None:
                 return PointLooked(recovery_point_id=point.recovery_point_id)
@@ -151,7 +202,7 @@ class RepositoryLooks:
         try:
             yield kept
         except PlatformError as error:
-            if error.code is not errors.LOOK_UNANSWERED:
+            if error.code not in _OF_THE_QUESTION:
                 self._doubt(key, kept)  # A tier may be back, and what was open would not have it.
             raise
         finally:
@@ -206,6 +257,8 @@ class RepositoryLooks:
         except (RepositoryError, OSError):
             return False
         kept.snapshots.clear()
+        with self._lock:
+            kept.contents.clear()
         kept.fresh_at = time.monotonic()
         return True
 

@@ -23,7 +23,7 @@ PAGE, ELSEWHERE = "https://app.example.com", "https://elsewhere.example.com"
 ALWAYS_NEW = {"/api/backup/status", "/health/ready"}
 """What shows the time at which it was asked, or how a process is doing."""
 
-OF_ANOTHER = re.compile(r"^/api/backup/security/|/recovery-points/\{[^/]*/(entries|versions)$")
+OF_ANOTHER = re.compile(r"^/api/backup/security/|/recovery-points/\{[^/]*/(entries|versions)$|/content$")
 """What is read in the tables of a service that does not run here, or asked of it."""
 
 

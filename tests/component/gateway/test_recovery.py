@@ -14,13 +14,17 @@ from chassis.ids import new_id
 from contracts import errors
 from contracts.executor_events import BackupCompleted
 from contracts.looking import (
+    ASK_CONTENT,
     ASK_ENTRIES,
+    ContentAnswer,
+    ContentAsked,
     EntriesAnswer,
     EntriesAsked,
     EntryFound,
     EntryKind,
     PointLooked,
     asked_of,
+    content_asked_of,
     encoded,
 )
 from contracts.recovery_events import (
@@ -259,3 +263,61 @@ async def test_versions_of_a_file_are_told_by_the_points_that_have_it(gateway: R
         assert [each["recoveryPointId"] for each in (*first["items"], *rest["items"])] == ids[::-1]
         assert problem_code(await http.get(path)) == errors.INVALID_FIELD.code
         assert problem_code(await http.get(path, params={"path": "a", "limit": 51})) == errors.INVALID_FIELD.code
+
+
+FILE = bytes(range(256)) * 5000
+
+
+async def test_file_of_a_recovery_is_sent_to_who_asked_for_it_and_in_ranges(gateway: RunningGateway) -> None:
+    """All of it, parts, a HEAD; a second factor is asked for; what breaks in the middle is not taken for whole."""
+    gateway.make_keys(ORGANISATION)
+    asked: list[ContentAsked] = []
+    broken = False
+
+    async def hear(message: Msg) -> None:
+        asked.append(each := content_asked_of(message.data))
+        entry = EntryFound(name=b"x", kind=EntryKind.FILE, size=len(FILE), modified_ns=1, content="abc")
+        answer = ContentAnswer(entry=entry, body=FILE[each.offset : each.offset + each.length])
+        if broken and each.offset:
+            answer = ContentAnswer(code=errors.VERIFICATION_FAILED.code)
+        await message.respond(encoded(answer))
+
+    point = await _point(gateway, new_id(), NOON)
+    await gateway.shows(f"{POINTS}/{point}", lambda _: True)
+    async with gateway.http("owner", second_factor=True) as http, gateway.nats.connected("recovery-worker") as worker:
+        await worker.subscribe(ASK_CONTENT, cb=hear)
+        await worker.flush()
+        body = {"recoveryPointId": point, "targetLocation": "restored", "scope": ["2027"]}
+        made = await http.post("/api/backup/recovery/initiate", json=body, headers={"Idempotency-Key": new_id()})
+        path = f"{made.json()['resource']}/content?path=2027/ü.jpg"
+        whole = await http.get(path)
+        assert (whole.status_code, whole.content == FILE) == (200, True), whole.text[:300]
+        assert whole.headers["content-disposition"].endswith("%C3%BC.jpg")
+        assert {(each.organisation, each.recovery_point_id, each.scope) for each in asked} == {
+            (ORGANISATION, point, ("2027",))
+        }
+        for span, first, end in (("0-9", 0, 10), ("1000000-", 1_000_000, len(FILE)), ("-5", len(FILE) - 5, len(FILE))):
+            part = await http.get(path, headers={"Range": f"bytes={span}", "If-Range": whole.headers["etag"]})
+            assert (part.status_code, part.content == FILE[first:end]) == (206, True), span
+            assert part.headers["content-range"] == f"bytes {first}-{end - 1}/{len(FILE)}"
+        for unread in ({"Range": "bytes=5-1"}, {"Range": "lines=1-2"}, {"Range": "bytes=0-9", "If-Range": '"other"'}):
+            assert (await http.get(path, headers=unread)).status_code == 200, unread
+        beyond = await http.get(path, headers={"Range": f"bytes={len(FILE)}-"})
+        assert problem_code(beyond) == errors.RANGE_NOT_THERE.code
+        asked.clear()
+        head = await http.head(path)
+        assert (head.headers["content-length"], head.content, len(asked)) == (str(len(FILE)), b"", 1)
+        broken = True
+        with pytest.raises(httpx.RemoteProtocolError):
+            await http.get(path)
+        asked.clear()
+        for who in (
+            {"roles": ("owner",)},
+            {"roles": ("operator",), "second_factor": True},
+            {"roles": ("owner",), "second_factor": True, "subject": "somebody-else"},
+            {"roles": ("owner",), "second_factor": True, "organisation": "another"},
+        ):
+            async with gateway.http(*who.pop("roles"), **who) as other:
+                refused = problem_code(await other.get(path))
+            assert refused in {errors.SECOND_FACTOR_NEEDED.code, errors.FORBIDDEN.code, errors.NOT_FOUND.code}
+        assert asked == []

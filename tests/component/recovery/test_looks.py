@@ -10,12 +10,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from contracts import errors
 from contracts.cleanup_events import GoingPoint, RecoveryPointsForgotten
 from contracts.errors import PlatformError
-from contracts.looking import EntriesAsked, EntryKind, PointLooked, encoded
+from contracts.looking import ContentAsked, EntriesAsked, EntryKind, PointLooked, encoded
 from gateway.reading import asking
 from gateway.reading.asking import Asking
 from services.recovery.adapters.looks import RepositoryLooks
@@ -120,6 +121,33 @@ async def test_point_of_another_or_one_that_is_gone_shows_nothing(
         gone = RecoveryPointsForgotten(cleanup_id="cleanup-1", points=(point,))
         await bench.hear(gone)
         assert (await ask.entries(_asked()))[0].code == errors.RECOVERY_POINT_GONE.code
+
+
+async def test_file_comes_piece_by_piece_and_within_the_scope_alone(
+    bench: RecoveryBench, nats_server: NatsServer
+) -> None:
+    """Every byte, from the tier that answers; a folder, what is not in the scope and another file have none."""
+    async with _answering(bench, nats_server) as ask:
+        asked = ContentAsked(organisation=ORGANISATION, recovery_point_id=POINT, path=b"contract.txt", length=7_000)
+        shutil.rmtree(bench.tier("local"))
+        read, entry = b"", None
+        while entry is None or len(read) < entry.size:
+            entry, piece = await ask.content(msgspec.structs.replace(asked, offset=len(read)))
+            read += piece
+        assert read == (bench.source / "contract.txt").read_bytes()
+        assert await ask.content(msgspec.structs.replace(asked, scope=("*.txt",), content=entry.content))
+        for changes, code in (
+            ({"path": b"2027"}, errors.ENTRY_WITHOUT_CONTENT),
+            ({"path": b"none"}, errors.ENTRY_UNKNOWN),
+            ({"scope": ("*.jpg",)}, errors.ENTRY_UNKNOWN),
+            ({"content": "of another"}, errors.ENTRY_UNKNOWN),
+            ({"organisation": "org-b"}, errors.RECOVERY_POINT_NOT_SEEN_YET),
+            ({"offset": -1}, errors.INTERNAL),
+            ({"length": 10**9}, errors.INTERNAL),
+        ):
+            with pytest.raises(PlatformError) as refused:
+                await ask.content(msgspec.structs.replace(asked, **changes))
+            assert refused.value.code is code, changes
 
 
 async def test_nobody_who_listens_or_answers_is_told_as_such(

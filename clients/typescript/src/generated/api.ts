@@ -934,6 +934,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/backup/recovery/operations/{operation_id}/content": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get one file of a recovery
+         * @description One file of a recovery's point, within its scope, as it lies on the tiers; for who asked for the recovery.
+         *
+         *     Roles: owner.
+         */
+        get: operations["getContent"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/backup/requests/{request_id}": {
         parameters: {
             query?: never;
@@ -5707,6 +5729,72 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["WriteRequest"];
                 };
+            };
+            /** @description What is wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getContent: {
+        parameters: {
+            query?: {
+                /** @description A path in the recovery point; empty for its root */
+                path?: string;
+                /** @description The path in base64, in place of `path`, where it has `nameBytes` in it */
+                pathBytes?: string;
+            };
+            header?: {
+                /** @description One range of bytes (`bytes=0-1048575`); several are not given */
+                Range?: string;
+                /** @description The `ETag` that the range is of; else all of it is sent */
+                "If-Range"?: string;
+                /** @description An `ETag`; 304 where it is still the same */
+                "If-None-Match"?: string;
+            };
+            path: {
+                /** @description A UUID */
+                operation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The file */
+            200: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    /** @description `bytes` */
+                    "Accept-Ranges"?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A range of it */
+            206: {
+                headers: {
+                    /** @description Equal where the bytes are */
+                    ETag?: string;
+                    /** @description Which bytes, and the size */
+                    "Content-Range"?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description It is still what the `ETag` is of */
+            304: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description What is wrong */
             default: {

@@ -324,6 +324,8 @@ export interface components {
             /** @constant */
             "entry-unknown": true;
             /** @constant */
+            "entry-without-content": true;
+            /** @constant */
             "event-unreadable": true;
             /** @constant */
             forbidden: true;
@@ -393,6 +395,8 @@ export interface components {
             "path-too-long": true;
             /** @constant */
             "queue-full": true;
+            /** @constant */
+            "range-not-there": true;
             /** @constant */
             "receiver-not-public": true;
             /** @constant */
