@@ -14,8 +14,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from typing import Any, NoReturn, Protocol, TypeVar, runtime_checkable
 
 import uvloop
@@ -24,7 +25,7 @@ from chassis.life.health import DEGRADED, Health
 from chassis.life.tasks import end
 from chassis.own_folders import require_folder, require_places
 from chassis.settings import ServiceSettings, load
-from chassis.telemetry.logging import configure
+from chassis.telemetry.logging import configure, speak_as
 from contracts import errors
 from contracts.errors import PlatformError
 
@@ -44,6 +45,12 @@ LAST_SECONDS = 0.1
 """What each part has for its stop where those before it have used up that time."""
 CLOSE_SECONDS = 1.0
 """What the loop's end may take once all parts have stopped."""
+
+
+STOPS: list[asyncio.Event] = []
+"""What a signal sets: the stop of each service that runs in this process, one of most (`chassis.life.together`)."""
+ENVIRONMENT: ContextVar[Mapping[str, str] | None] = ContextVar("environment", default=None)
+"""The settings of a service that runs in another one's process; None for those of the process itself."""
 
 
 class Part(Protocol):
@@ -141,20 +148,23 @@ def _stopping_on_signals(stop: asyncio.Event) -> Iterator[None]:
     loop = asyncio.get_running_loop()
 
     def received(number: signal.Signals) -> None:
-        if stop.is_set():
+        if any(each.is_set() for each in STOPS):
             # The second signal comes from somebody who does not want to wait. Nothing is lost: what is
             # recorded is recorded, and what is not acknowledged is delivered again.
             os._exit(128 + number)
         _log.info("told to stop", extra={"signal": number.name})
-        stop.set()
+        for each in STOPS:
+            each.set()
 
     numbers = (signal.SIGTERM, signal.SIGINT)
+    STOPS.append(stop)
     for number in numbers:
         loop.add_signal_handler(number, received, number)
     try:
         yield
     finally:
-        for number in numbers:
+        STOPS.remove(stop)
+        for number in numbers if not STOPS else ():
             loop.remove_signal_handler(number)
 
 
@@ -211,11 +221,16 @@ async def _stop(begun: Sequence[Part], grace_seconds: float) -> bool:
 
 def begin(settings: type[S], service: str) -> S:
     """Read a process's settings, and log by them. Raises INVALID_SETTING, which is logged like everything else."""
-    configure(service)
-    read = load(settings, os.environ)
+    own = ENVIRONMENT.get()
+    if own is None:
+        configure(service)
+    else:
+        speak_as(service)
+    read = load(settings, os.environ if own is None else own)
     require_places(read)
     require_folder("keys_dir", read.keys_dir)
-    configure(service, level=read.log_level)
+    if own is None:
+        configure(service, level=read.log_level)
     return read
 
 
