@@ -7,6 +7,7 @@ from msgspec import Meta
 
 from contracts.configuration import BulkMode, ConfigurationBody, LocationName
 from contracts.controls import Framework
+from contracts.disaster import PlanBody
 from contracts.event import Event, Value, pinned
 from contracts.holds import HoldBody
 from contracts.notifications import ChannelBody
@@ -295,6 +296,27 @@ class RecoveryCancellationRequested(Event, frozen=True, kw_only=True):
     request_id: str
     operation_id: str
     evidence: Evidence
+
+
+class DrPlanRequest(Event, frozen=True, kw_only=True):
+    """The base of what is asked of disaster recovery plans: all that one is to say."""
+
+    request_id: str
+    plan_id: str
+    body: PlanBody
+    evidence: Evidence
+
+
+@pinned("gateway.dr-plan-submitted.v1", taken_by=("dr--create-plan",))
+class DrPlanSubmitted(DrPlanRequest, frozen=True, kw_only=True):
+    """An owner asked for a new disaster recovery plan. Its id is allocated with the request."""
+
+
+@pinned("gateway.dr-plan-change-submitted.v1", taken_by=("dr--change-plan",))
+class DrPlanChangeSubmitted(DrPlanRequest, frozen=True, kw_only=True):
+    """An owner asked for a plan to say something else, where it is at `expected_version`."""
+
+    expected_version: int
 
 
 @pinned("gateway.compliance-audit-requested.v1", taken_by=("compliance--audit",))

@@ -9,6 +9,18 @@ from contracts.approval_events import ApprovedOperation
 from contracts.compliance_events import ControlFinding
 from contracts.configuration import BackupType, ConfigurationBody, Destination, SourceType, StorageDestinations
 from contracts.controls import ControlVerdict, Framework
+from contracts.disaster import (
+    BackupSource,
+    PlanBody,
+    PlanNotifications,
+    PlanScope,
+    PlanStep,
+    PlanType,
+    RecoveryObjectives,
+    SourcePreference,
+    StepKind,
+    TestingSchedule,
+)
 from contracts.holds import HoldBody, HoldScope
 from contracts.notifications import ChannelBody, ChannelKind, NotificationEvent
 from contracts.retention import LegalBasis, RetentionPolicyBody
@@ -114,6 +126,33 @@ HELD: dict[str, object] = {
     "too_late_points": (EXECUTION,),
 }
 """What the fields of events of holds and approvals hold, by their names."""
+DR_PLAN = "0199a0f2-0000-7000-8000-0000000000f7"
+PLAN_BODY = PlanBody(
+    name=sealed(0xAA),
+    plan_type=PlanType.REGION_LOSS,
+    scope=PlanScope(configuration_ids=(CONFIGURATION,)),
+    recovery_objectives=RecoveryObjectives(rto_minutes=240, rpo_minutes=60),
+    backup_sources=(BackupSource(configuration_id=CONFIGURATION, prefer=SourcePreference.PROVEN),),
+    procedures=(
+        PlanStep(id="go", kind=StepKind.APPROVE, owner="owner"),
+        PlanStep(
+            id="photos",
+            kind=StepKind.RESTORE,
+            owner="on-call",
+            after=("go",),
+            time_limit_minutes=180,
+            configuration_id=CONFIGURATION,
+            target_location="restored",
+            target_path=sealed(0xBB),
+        ),
+        PlanStep(id="whole", kind=StepKind.CHECK, owner="on-call", after=("photos",), of_step="photos"),
+    ),
+    notifications=PlanNotifications(channel_ids=(CHANNEL,)),
+    testing_schedule=TestingSchedule(every_days=90),
+    is_wedding_critical=True,
+)
+BODIES: dict[object, object] = {HoldBody: HOLD_BODY, PlanBody: PLAN_BODY}
+"""What is called a body, as others are, by its own type."""
 AUDITED: dict[str, object] = {
     "audit_id": "0199a0f2-0000-7000-8000-0000000000f4",
     "frameworks": (Framework.HIPAA,),

@@ -17,13 +17,9 @@ from contracts import executor_events as executor
 from contracts import gateway_events as gateway
 from contracts import recovery_events as recovery
 from contracts.compliance_events import ControlFinding
-from contracts.configuration import (
-    BulkMode,
-    Tier,
-)
+from contracts.configuration import BulkMode, Tier
 from contracts.envelope import SOURCE_PREFIX, Envelope, encode_data
 from contracts.event import Event, pinned_events
-from contracts.holds import HoldBody
 from contracts.notifications import ChannelBody, NotificationEvent
 from contracts.progress import Progress, TierProgress
 from contracts.retention import RetentionPolicyBody
@@ -33,6 +29,7 @@ from contracts.sample_values import (
     AUDITED,
     BACKUP_REQUEST,
     BEGIN,
+    BODIES,
     BODY,
     CHANNEL,
     CHANNEL_BODY,
@@ -40,11 +37,11 @@ from contracts.sample_values import (
     CLEANUP,
     CONFIGURATION,
     CONFIGURATION_REQUEST,
+    DR_PLAN,
     EVIDENCE,
     EXECUTION,
     HELD,
     HOLD,
-    HOLD_BODY,
     NOTIFICATION,
     OPERATION,
     ORGANISATION,
@@ -265,6 +262,7 @@ _USUAL: dict[str, object] = {
     "target_digest": "5c0f4e1f0b8d4a6c9e2d7b3a1f6e8c90",
     "scope": sealed(0x55),
     "channel_id": CHANNEL,
+    "plan_id": DR_PLAN,
     "notification_id": NOTIFICATION,
     "event": NotificationEvent.FAILED,
     **AUDITED,
@@ -290,7 +288,7 @@ _BY_TYPE: dict[object, object] = {  # And what one that is not named here holds,
 _OF_KIND: dict[object, object] = {
     RetentionPolicyBody: POLICY,
     ChannelBody: CHANNEL_BODY,
-    HoldBody: HOLD_BODY,
+    **BODIES,
     tuple[ControlFinding, ...]: AUDIT_FINDINGS,
 }
 
@@ -325,6 +323,7 @@ def _usual(cls: type[Any]) -> tuple[str, str, int, Event]:
         "config": of_config,
         "recovery": f"recovery-operation/{OPERATION}",
         "compliance": f"compliance-audit/{AUDITED['audit_id']}",
+        "dr": f"plan/{DR_PLAN}",
     }
     of_executor = next(
         (
@@ -354,7 +353,7 @@ def _envelope(request: str, subject: str, version: int, event: Event) -> Envelop
         datacontenttype="application/json",
         organisation=ORGANISATION,
         actor=f"service:{owner}"
-        if owner in ("executor", "recovery", "compliance")
+        if owner in ("executor", "recovery", "compliance", "dr")
         else "user:0199a0f2-0000-7000-8000-0000000000b1",
         sequence=version,
         correlationid=request,

@@ -12,6 +12,7 @@ from contracts import (  # noqa: F401  # they declare who takes them
     cleanup_events,
     compliance_events,
     config_events,
+    dr_events,
     executor_events,
     gateway_events,
     hold_events,

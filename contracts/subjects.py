@@ -8,7 +8,7 @@ one line (`backup.executor.>`); organisation second, so that a subscriber's is o
 
 from contracts.envelope import Envelope
 
-SERVICES = ("gateway", "config", "executor", "recovery", "compliance")
+SERVICES = ("gateway", "config", "executor", "recovery", "compliance", "dr")
 """Whoever owns events. A service's stream, permissions, schema and processes follow from its name here."""
 
 READERS_OF_ALL = ("gateway", "compliance")

@@ -105,4 +105,17 @@ STATEMENTS: tuple[LiteralString, ...] = (
                 pinned_bytes bigint NOT NULL, cleaned_at timestamptz NOT NULL, PRIMARY KEY (organisation, location))""",
         )
     ),
+    # Disaster recovery plans, each as it is in force.
+    *(
+        statement
+        for suffix in ("", "_shadow")
+        for statement in (
+            f"""CREATE TABLE dr_plans{suffix} (
+                plan_id text PRIMARY KEY, organisation text NOT NULL, version bigint NOT NULL, request_id text NOT NULL,
+                created_by text NOT NULL, created_at timestamptz NOT NULL, changed_at timestamptz NOT NULL,
+                body json NOT NULL)""",
+            f"""CREATE INDEX dr_plans{suffix}_latest
+                ON dr_plans{suffix} (organisation, created_at DESC, plan_id DESC)""",
+        )
+    ),
 )

@@ -189,7 +189,7 @@ def units(layout: Layout, secrets: Secrets, account: Account | None, programs: P
         nats.nats_part(layout),
         *(s3.s3_part(layout, secrets, region) for region in REGIONS),
         *install_steps(layout, secrets),
-        *(services.service_part(layout, secrets, service) for service in services.SERVICES),
+        *(services.service_part(layout, secrets, service) for service in services.PROCESSES),
     ]
 
 

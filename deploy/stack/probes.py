@@ -4,7 +4,7 @@ A probe answers None where all is well, else the trouble: why, and who can do so
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import IntEnum
 
 import msgspec
@@ -122,6 +122,22 @@ def service_ready(port: int) -> Probe:
         return trouble_of_report(status, body)
 
     return probe
+
+
+def all_well(probes: Sequence[Probe]) -> Probe:
+    """Ready when all of them are: services that share a process. The worst trouble, in the words of all."""
+
+    async def probe() -> Trouble | None:
+        found = [trouble for trouble in await asyncio.gather(*(each() for each in probes)) if trouble is not None]
+        if len(found) < 2:
+            return found[0] if found else None
+        worst = max(found, key=lambda trouble: (trouble.grade, trouble.restart_helps))
+        words = "; ".join(dict.fromkeys(trouble.reason for trouble in found))
+        services = frozenset[str]().union(*(trouble.services for trouble in found))
+        restart_helps = any(trouble.restart_helps for trouble in found)
+        return Trouble(words, worst.grade, restart_helps=restart_helps, services=services)
+
+    return probe if len(probes) > 1 else probes[0]
 
 
 def trouble_of_report(status: int, body: bytes) -> Trouble | None:

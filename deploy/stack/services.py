@@ -15,6 +15,7 @@ from contracts.errors import PlatformError
 from deploy.postgres.schemas import ROLES
 from deploy.stack import nats, postgres
 from deploy.stack.child import Launch
+from deploy.stack.early import TOGETHER
 from deploy.stack.files import write_atomically
 from deploy.stack.identity_provider import AUDIENCE, ISSUER
 from deploy.stack.install import TOPOLOGY_STEP, schema_step_name
@@ -22,7 +23,7 @@ from deploy.stack.interpreter import python_path
 from deploy.stack.layout import Layout
 from deploy.stack.part import Part
 from deploy.stack.ports import LOOPBACK
-from deploy.stack.probes import http_ready, service_ready
+from deploy.stack.probes import all_well, http_ready, service_ready
 from deploy.stack.secrets import Secrets
 
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE")
@@ -68,6 +69,15 @@ def _processes_of(service: str) -> tuple[Service, ...]:
 
 SERVICES = (*(each for name in names.SERVICES if name != "gateway" for each in _processes_of(name)), GATEWAY)
 
+HOSTS = {"dr": "compliance"}
+"""Small services that share another's process here, by the host that they are beside (ADR 0091)."""
+PROCESSES = tuple(service for service in SERVICES if service.identity not in HOSTS)
+
+
+def hosted_by(service: Service) -> tuple[Service, ...]:
+    """The services that share a process beside its own."""
+    return tuple(each for each in SERVICES if HOSTS.get(each.identity) == service.identity)
+
 
 def port_names() -> list[str]:
     """The names of all ports of our own processes."""
@@ -89,16 +99,22 @@ def write_targets(layout: Layout) -> None:
 def service_part(layout: Layout, secrets: Secrets, service: Service) -> Part:
     """A process as a part. It is ready when its own `/health/ready` says so."""
     health = layout.port(f"{service.identity}.health")
+    others = hosted_by(service)
     ports = {
         "health": health,
         **{("http" if name == service.identity else name): layout.port(name) for name in service.ports},
+        **{f"{each.identity}-health": layout.port(f"{each.identity}.health") for each in others},
     }
 
     def launch() -> Launch:
+        beside = {each.module: environment_of(layout, secrets, each) for each in others}
         return Launch(
-            argv=(sys.executable, "-m", "deploy.stack.early", service.module),
+            argv=(sys.executable, "-m", "deploy.stack.early", service.module, *beside),
             waits=True,
-            environment=environment_of(layout, secrets, service),
+            environment={
+                **environment_of(layout, secrets, service),
+                **({TOGETHER: json.dumps(beside)} if beside else {}),
+            },
             folder=layout.run,
             log=layout.log(service.identity),
         )
@@ -106,10 +122,10 @@ def service_part(layout: Layout, secrets: Secrets, service: Service) -> Part:
     return Part(
         name=service.identity,
         launch=launch,
-        probe=service_ready(health),
-        live=http_ready(health, "/health/live"),
+        probe=all_well([service_ready(health), *(service_ready(ports[f"{each.identity}-health"]) for each in others)]),
+        live=all_well([http_ready(ports[name], "/health/live") for name in ports if name.endswith("health")]),
         log=layout.log(service.identity),
-        needs=(schema_step_name(service.service), TOPOLOGY_STEP),
+        needs=(*(schema_step_name(each.service) for each in (service, *others)), TOPOLOGY_STEP),
         ports=ports,
         is_loaded_early=True,
     )

@@ -35,6 +35,9 @@ HOLD_ID = "019ab4d7-7ab1-7caa-8e63-0b1c2d3e4f50"
 APPROVAL_ID = "019ab4d8-8bc2-7dbb-9f74-1c2d3e4f5061"
 
 
+DR_PLAN_ID = "019ab4d9-9cd3-7ecc-a085-2d3e4f506172"
+
+
 AUDIT_ID = "019ab4d6-6fa0-7b99-9d52-9a0b1c2d3e4f"
 
 

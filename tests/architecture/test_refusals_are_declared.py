@@ -28,6 +28,7 @@ READ = (
     *(
         "services.",
         "contracts.configuration_rules",
+        "contracts.disaster_rules",
         "contracts.retention",
         "contracts.notifications",
         "chassis.calendar",
@@ -39,6 +40,7 @@ READ = (
 """Where it is decided why something is refused."""
 BEHIND_PORTS: dict[str, tuple[Any, ...]] = {
     "known": (Locations.known,),
+    "not_open": (Locations.not_open,),
     "examined": (target_folder,),
     "trouble": (OpenedReceivers.trouble,),
     "record_asked": (TrialPerformance.perform, TrialTeller.end),

@@ -47,6 +47,7 @@ from contracts.gateway_events import (
     ConfigurationChangeSubmitted,
     ConfigurationItemSubmitted,
     ConfigurationsSubmitted,
+    DrPlanChangeSubmitted,
     NotificationChannelChangeSubmitted,
     RetentionPolicyChangeSubmitted,
 )
@@ -255,7 +256,12 @@ def whole_run(execution_id: str, configuration_id: str, tiers: Sequence[Tier] = 
     ]
 
 
-_CHANGES = ConfigurationChangeSubmitted | RetentionPolicyChangeSubmitted | NotificationChannelChangeSubmitted
+_CHANGES = (
+    ConfigurationChangeSubmitted
+    | RetentionPolicyChangeSubmitted
+    | NotificationChannelChangeSubmitted
+    | DrPlanChangeSubmitted
+)
 
 
 @dataclass

@@ -42,6 +42,8 @@ OWNER = {
     "resume_configuration",
     "create_retention_policy",
     "update_retention_policy",
+    "create_disaster_recovery_plan",
+    "update_disaster_recovery_plan",
     "clean_up_retention",
     "place_hold",
     "release_hold",

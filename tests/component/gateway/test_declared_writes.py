@@ -16,6 +16,7 @@ from chassis.ids import new_id
 from contracts import errors
 from contracts.approval_events import ApprovalAsked
 from contracts.config_events import NotificationChannelCreated, RetentionPolicyCreated
+from contracts.dr_events import DrPlanCreated
 from contracts.envelope import decode_data
 from contracts.errors import PlatformError
 from contracts.event import Event
@@ -30,10 +31,11 @@ from gateway.groups.executions.examples import NEW_EXECUTION
 from gateway.groups.executions.resources import NewExecution
 from gateway.http import problems
 from gateway.http.web import StrictRequest
+from gateway.runs.examples import CONFIGURATION_ID
 from gateway.writes.declaration import API_PREFIX, Asked, Draft, Write, declared
 from gateway.writes.queries import resource_path
 from gateway.writes.resources import RequestState
-from gateway.writes.things import APPROVAL, CHANNEL, CONFIGURATION, HOLD, RECOVERY, RETENTION_POLICY, RUN
+from gateway.writes.things import APPROVAL, CHANNEL, CONFIGURATION, DR_PLAN, HOLD, RECOVERY, RETENTION_POLICY, RUN
 from tests.support.gateway import NEW_CONFIGURATION, ORGANISATION, RunningGateway, problem_code
 
 pytestmark = pytest.mark.stack
@@ -91,6 +93,11 @@ async def _channel(gateway: RunningGateway) -> str:
     return made.channel_id
 
 
+async def _plan(gateway: RunningGateway) -> str:
+    made = msgspec.structs.replace(sample_event(DrPlanCreated), plan_id=new_id())
+    return await _shown(gateway, made, f"/api/backup/disaster-recovery/plans/{made.plan_id}")
+
+
 async def _hold(gateway: RunningGateway) -> str:
     placed = msgspec.structs.replace(sample_event(HoldPlaced), hold_id=new_id())
     return await _shown(gateway, placed, f"/api/backup/retention/holds/{placed.hold_id}")
@@ -140,6 +147,8 @@ async def test_declared_write_keeps_what_every_write_keeps(gateway: RunningGatew
         targets = [await _policy(gateway), await _policy(gateway)]
     elif write.OF is CHANNEL:
         targets = [await _channel(gateway), await _channel(gateway)]
+    elif write.OF is DR_PLAN:
+        targets = [await _plan(gateway), await _plan(gateway)]
     elif write.OF is HOLD:
         targets = [await _hold(gateway), await _hold(gateway)]
     elif write.OF is APPROVAL:
@@ -333,7 +342,12 @@ async def _proves_who_asked(gateway: RunningGateway, event: Any) -> None:
 
 def _body(write: Write[Any], there: Mapping[str, Any]) -> Any:
     body = BODIES.get(write.NAME) or (write.EXAMPLE and msgspec.to_builtins(write.EXAMPLE[1]))
-    return body and {**body, **{name: identity for name, identity in there.items() if name in body}}
+    if body is None:
+        return None
+    # Wherever it is named, also within what it says.
+    text = msgspec.json.encode(body).replace(CONFIGURATION_ID.encode(), there["configurationId"].encode())
+    body = msgspec.json.decode(text)
+    return {**body, **{name: identity for name, identity in there.items() if name in body}}
 
 
 def _path(write: Write[Any], target: str) -> str:

@@ -430,6 +430,89 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/backup/disaster-recovery/plans": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List disaster recovery plans
+         * @description Plans of the organisation, the latest first.
+         *
+         *     Roles: auditor, operator, owner, viewer.
+         */
+        get: operations["listDisasterRecoveryPlans"];
+        put?: never;
+        /**
+         * Create a disaster recovery plan
+         * @description Say what is brought back after a disaster, how fast, and by which steps. Nothing begins or tests it yet.
+         *
+         *     What can never succeed is refused, every wrong field at once: steps in a circle, a configuration that nothing
+         *     restores, waits longer than the RTO, a target that is not open to the organisation.
+         *
+         *     Roles: owner.
+         */
+        post: operations["createDisasterRecoveryPlan"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/backup/disaster-recovery/plans/{plan_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show a disaster recovery plan
+         * @description One plan. `ETag` is its version, to be sent as `If-Match` with a change.
+         *
+         *     Roles: auditor, operator, owner, viewer.
+         */
+        get: operations["showDisasterRecoveryPlan"];
+        /**
+         * Change a disaster recovery plan
+         * @description Have a plan say what is sent, all of it.
+         *
+         *     `If-Match` is the ETag of what was read; another version in force is answered with 412.
+         *
+         *     Roles: owner.
+         */
+        put: operations["updateDisasterRecoveryPlan"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/backup/disaster-recovery/plans/{plan_id}/runbook": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show a plan's runbook
+         * @description A plan as a document for people, in `text`: what to do, in which order, by whom, also without the platform.
+         *
+         *     Roles: auditor, operator, owner, viewer.
+         */
+        get: operations["showDisasterRecoveryRunbook"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/backup/execute": {
         parameters: {
             query?: never;
@@ -1654,6 +1737,14 @@ export interface components {
             checkpoint: string;
         };
         /**
+         * BackupSource
+         * @description Which point of a configuration is taken, where its step names none.
+         */
+        BackupSource: {
+            configurationId: string;
+            prefer?: components["schemas"]["SourcePreference"];
+        };
+        /**
          * BackupType
          * @description How much of the source a run reads.
          * @enum {unknown}
@@ -2050,6 +2141,31 @@ export interface components {
             storageClass?: string;
         };
         /**
+         * DisasterRecoveryPlan
+         * @description A plan as it is in force; `version` is its ETag. `unreadableFields` are null for want of a key.
+         */
+        DisasterRecoveryPlan: {
+            id: string;
+            version: number;
+            planName: string | null;
+            planType: components["schemas"]["PlanType"];
+            scope: components["schemas"]["PlanScope"];
+            recoveryObjectives: components["schemas"]["RecoveryObjectives"];
+            procedures: components["schemas"]["PlannedStep"][];
+            backupSources: components["schemas"]["BackupSource"][];
+            notifications: components["schemas"]["PlanNotifications"];
+            testingSchedule: components["schemas"]["TestingSchedule"] | null;
+            isWeddingCritical: boolean;
+            automatedExecution: boolean;
+            createdBy: string;
+            /** Format: date-time */
+            createdAt: string;
+            /** Format: date-time */
+            changedAt: string;
+            /** @default [] */
+            unreadableFields: string[];
+        };
+        /**
          * EntryKindShown
          * @description What an entry of a recovery point is. `file`: also a bucket's object, and what a table was saved as.
          * @enum {unknown}
@@ -2372,6 +2488,15 @@ export interface components {
             nextCursor: string | null;
         };
         /**
+         * ListPage[DisasterRecoveryPlan]
+         * @description One page of a list. `nextCursor` continues it; null on the last page.
+         */
+        ListPage_DisasterRecoveryPlan_: {
+            items: components["schemas"]["DisasterRecoveryPlan"][];
+            /** @default null */
+            nextCursor: string | null;
+        };
+        /**
          * ListPage[Execution]
          * @description One page of a list. `nextCursor` continues it; null on the last page.
          */
@@ -2609,6 +2734,29 @@ export interface components {
             quietHours?: components["schemas"]["QuietHours"] | null;
         };
         /**
+         * NewPlan
+         * @description What is brought back after a disaster, how fast, and by which steps (`procedures`).
+         *
+         *     `scope.configurationIds`: each is restored by a step. `recoveryObjectives`: `rtoMinutes` until it works again,
+         *     `rpoMinutes` whose changes may be lost, and at most `maximumDataLoss` bytes of them (null: no bound of its own).
+         *     `backupSources`: which recovery point of a configuration is taken where its step names none, the `freshest` or the
+         *     newest `proven` one. `testingSchedule.everyDays`: how often it is to be tested at least. `automatedExecution` is
+         *     false: nothing begins a plan by itself yet.
+         */
+        NewPlan: {
+            /** @description Visible characters alone: no controls, line separators, bidirectional or zero-width marks. Kept in NFC, without white space around it. */
+            planName: string;
+            planType: components["schemas"]["PlanType"];
+            scope: components["schemas"]["PlanScope"];
+            recoveryObjectives: components["schemas"]["RecoveryObjectives"];
+            procedures: components["schemas"]["NewStep"][];
+            backupSources?: components["schemas"]["BackupSource"][];
+            notifications?: components["schemas"]["PlanNotifications"];
+            testingSchedule?: components["schemas"]["TestingSchedule"] | null;
+            isWeddingCritical?: boolean;
+            automatedExecution?: boolean;
+        };
+        /**
          * NewPreview
          * @description Which policy is to be tried on which recovery points.
          *
@@ -2666,6 +2814,33 @@ export interface components {
             tags?: string[];
             dataCategories?: string[];
             legalBasis?: components["schemas"]["LegalBasis"] | null;
+        };
+        /**
+         * NewStep
+         * @description One step. It begins when all steps that `after` names have ended.
+         *
+         *     `owner`: the role that looks after it, in small letters. `timeLimitMinutes`: what takes longer has failed. `restore`
+         *     takes `configurationId`, `targetLocation`, `targetPath`, and at most one of `recoveryPointId` (this very point) and
+         *     `moment` (the newest that is not younger); `check` takes `ofStep`, a restore before it; `wait` takes `waitMinutes`;
+         *     `notify` takes `channelIds`; `approve` (somebody else says that it may go on) and `manual` need no more.
+         */
+        NewStep: {
+            id: string;
+            kind: components["schemas"]["StepKind"];
+            owner: string;
+            after?: string[];
+            timeLimitMinutes?: number;
+            configurationId?: string | null;
+            recoveryPointId?: string | null;
+            moment?: string | null;
+            targetLocation?: string | null;
+            ofStep?: string | null;
+            waitMinutes?: number | null;
+            channelIds?: string[];
+            /** @description Visible characters alone: no controls, line separators, bidirectional or zero-width marks. Kept in NFC, without white space around it. */
+            instructions?: string;
+            /** @description A relative path without `..`; empty for the location itself. Visible characters alone: no controls, line separators, bidirectional or zero-width marks. */
+            targetPath?: string;
         };
         /**
          * NextRunReason
@@ -2761,6 +2936,46 @@ export interface components {
             code: string | null;
             /** @default  */
             hint: string;
+        };
+        /**
+         * PlanNotifications
+         * @description The notification channels that are told of what becomes of a plan.
+         */
+        PlanNotifications: {
+            channelIds?: string[];
+        };
+        /**
+         * PlanScope
+         * @description What a plan brings back: what these configurations save.
+         */
+        PlanScope: {
+            configurationIds: string[];
+        };
+        /**
+         * PlanType
+         * @description Which disaster a plan is for.
+         * @enum {unknown}
+         */
+        PlanType: "accidental-deletion" | "other" | "platform-loss" | "ransomware" | "region-loss" | "supplier-loss";
+        /**
+         * PlannedStep
+         * @description One step, as it is in force.
+         */
+        PlannedStep: {
+            id: string;
+            kind: components["schemas"]["StepKind"];
+            owner: string;
+            after: string[];
+            timeLimitMinutes: number;
+            configurationId: string | null;
+            recoveryPointId: string | null;
+            moment: string | null;
+            targetLocation: string | null;
+            ofStep: string | null;
+            waitMinutes: number | null;
+            channelIds: string[];
+            instructions: string | null;
+            targetPath: string | null;
         };
         /**
          * PointEntries
@@ -2938,6 +3153,17 @@ export interface components {
             code: string;
             title: string;
             hint: string;
+        };
+        /**
+         * RecoveryObjectives
+         * @description What is to be reached: minutes until it works again, minutes whose changes may be lost, and bytes of them.
+         *
+         *     `maximum_data_loss`: None for no bound beside `rpo_minutes`.
+         */
+        RecoveryObjectives: {
+            rtoMinutes: number;
+            rpoMinutes: number;
+            maximumDataLoss?: number | null;
         };
         /**
          * RecoveryOperation
@@ -3192,6 +3418,17 @@ export interface components {
             cancelled: number;
         };
         /**
+         * Runbook
+         * @description A plan as a document for people, of its version `version`.
+         */
+        Runbook: {
+            id: string;
+            version: number;
+            /** @enum {unknown} */
+            format: "markdown";
+            text: string;
+        };
+        /**
          * RunningExecution
          * @description A run that has not ended.
          */
@@ -3224,6 +3461,12 @@ export interface components {
          * @enum {unknown}
          */
         Severity: "critical" | "high" | "low" | "medium";
+        /**
+         * SourcePreference
+         * @description Of several recovery points, which is taken: the newest, or the newest that was read back and found whole.
+         * @enum {unknown}
+         */
+        SourcePreference: "freshest" | "proven";
         /**
          * SourceProtection
          * @description Whether a source is kept by 3-2-1-1-0, rule by rule; the status counts the same over all of them.
@@ -3267,6 +3510,16 @@ export interface components {
             oldestUnprotectedSource: components["schemas"]["Unprotected"] | null;
             verdict: components["schemas"]["Protection"];
         };
+        /**
+         * StepKind
+         * @description What a step does.
+         *
+         *     `restore`: a recovery point to a target; `check`: what a step before has restored is whole and was read back;
+         *     `wait`: so many minutes; `notify`: channels; `approve`: somebody else says that it may go on; `manual`: a person
+         *     does what the instructions say.
+         * @enum {unknown}
+         */
+        StepKind: "approve" | "check" | "manual" | "notify" | "restore" | "wait";
         /**
          * StorageCost
          * @description What is kept costs so much a month, by the prices of this date. `isPartial`: some location has none.
@@ -3458,6 +3711,13 @@ export interface components {
          * @enum {unknown}
          */
         TestVerdict: "fail" | "pass" | "unknown" | "untested";
+        /**
+         * TestingSchedule
+         * @description How often a plan is to be tested, at least.
+         */
+        TestingSchedule: {
+            everyDays: number;
+        };
         /**
          * Ticket
          * @description A single-use ticket for `/api/backup/monitoring?ticket=…`, for browsers, which cannot send headers there.
@@ -4603,6 +4863,257 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["WriteRequest"];
                 };
+            };
+            /** @description What is wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listDisasterRecoveryPlans: {
+        parameters: {
+            query?: {
+                /** @description Items on a page */
+                limit?: number;
+                /** @description `nextCursor` of the page before */
+                cursor?: string;
+            };
+            header?: {
+                /** @description An `ETag`; 304 where it is still the same */
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page */
+            200: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListPage_DisasterRecoveryPlan_"];
+                };
+            };
+            /** @description It is still what the `ETag` is of */
+            304: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What is wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    createDisasterRecoveryPlan: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A new UUID for each new write; the same key and body again is the same write. Required. */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewPlan"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    /** @description Where the result is */
+                    Location?: string;
+                    /** @description Its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DisasterRecoveryPlan"];
+                };
+            };
+            /** @description In the record. `state` says whether it is accepted; Location is where the answer is or will be */
+            202: {
+                headers: {
+                    /** @description Where the request is */
+                    Location?: string;
+                    /** @description When to ask there, where it is pending */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WriteRequest"];
+                };
+            };
+            /** @description What is wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    showDisasterRecoveryPlan: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description An `ETag`; 304 where it is still the same */
+                "If-None-Match"?: string;
+            };
+            path: {
+                /** @description A UUID */
+                plan_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The plan */
+            200: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DisasterRecoveryPlan"];
+                };
+            };
+            /** @description It is still what the `ETag` is of */
+            304: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What is wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    updateDisasterRecoveryPlan: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description A new UUID for each new write; the same key and body again is the same write. Required. */
+                "Idempotency-Key"?: string;
+                /** @description The `ETag` of the resource as it was read. Required. */
+                "If-Match": string;
+            };
+            path: {
+                /** @description A UUID */
+                plan_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewPlan"];
+            };
+        };
+        responses: {
+            /** @description Changed */
+            200: {
+                headers: {
+                    /** @description Where the result is */
+                    Location?: string;
+                    /** @description Its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DisasterRecoveryPlan"];
+                };
+            };
+            /** @description In the record. `state` says whether it is accepted; Location is where the answer is or will be */
+            202: {
+                headers: {
+                    /** @description Where the request is */
+                    Location?: string;
+                    /** @description When to ask there, where it is pending */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WriteRequest"];
+                };
+            };
+            /** @description What is wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    showDisasterRecoveryRunbook: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description An `ETag`; 304 where it is still the same */
+                "If-None-Match"?: string;
+            };
+            path: {
+                /** @description A UUID */
+                plan_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The runbook */
+            200: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Runbook"];
+                };
+            };
+            /** @description It is still what the `ETag` is of */
+            304: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description What is wrong */
             default: {

@@ -200,6 +200,14 @@ export interface components {
             nextAttemptAt?: string | null;
         };
         /**
+         * BackupSource
+         * @description Which point of a configuration is taken, where its step names none.
+         */
+        BackupSource: {
+            configurationId: string;
+            prefer?: components["schemas"]["SourcePreference"];
+        };
+        /**
          * BackupType
          * @description How much of the source a run reads.
          * @enum {unknown}
@@ -321,6 +329,10 @@ export interface components {
             "destination-is-source": true;
             /** @constant */
             "destination-twice": true;
+            /** @constant */
+            "dr-plan-circle": true;
+            /** @constant */
+            "dr-plan-unknown": true;
             /** @constant */
             "entry-unknown": true;
             /** @constant */
@@ -798,6 +810,50 @@ export interface components {
             storageClass?: string;
         };
         /**
+         * DrPlanChangeRefused
+         * @description A submitted change of a plan was refused.
+         */
+        DrPlanChangeRefused: {
+            requestId: string;
+            code: string;
+            field?: string | null;
+            hint?: string;
+            wrong?: components["schemas"]["WrongField"][];
+            planId: string;
+        };
+        /**
+         * DrPlanCreated
+         * @description There is a disaster recovery plan. Version 1 of it.
+         */
+        DrPlanCreated: {
+            requestId: string;
+            planId: string;
+            version: number;
+            body: components["schemas"]["PlanBody"];
+        };
+        /**
+         * DrPlanRefused
+         * @description A submitted plan was refused.
+         */
+        DrPlanRefused: {
+            requestId: string;
+            code: string;
+            field?: string | null;
+            hint?: string;
+            wrong?: components["schemas"]["WrongField"][];
+            planId: string;
+        };
+        /**
+         * DrPlanUpdated
+         * @description A plan says something else from now on; what it said before is in the fact of the version before.
+         */
+        DrPlanUpdated: {
+            requestId: string;
+            planId: string;
+            version: number;
+            body: components["schemas"]["PlanBody"];
+        };
+        /**
          * EstimatedFrom
          * @description By what a backup's size is estimated: by a look at all of the source, or by the latest run that completed.
          * @enum {unknown}
@@ -907,6 +963,8 @@ export interface components {
             "executor.retention-cleanup-refused.v1": components["schemas"]["RetentionCleanupRefused"];
             "config.configuration-created.v1": components["schemas"]["ConfigurationCreated"];
             "config.configuration-refused.v1": components["schemas"]["ConfigurationRefused"];
+            "dr.dr-plan-created.v1": components["schemas"]["DrPlanCreated"];
+            "dr.dr-plan-refused.v1": components["schemas"]["DrPlanRefused"];
             "config.notification-channel-created.v1": components["schemas"]["NotificationChannelCreated"];
             "config.notification-channel-refused.v1": components["schemas"]["NotificationChannelRefused"];
             "config.retention-policy-created.v1": components["schemas"]["RetentionPolicyCreated"];
@@ -937,6 +995,8 @@ export interface components {
             "config.notification-test-refused.v1": components["schemas"]["NotificationTestRefused"];
             "config.configuration-updated.v1": components["schemas"]["ConfigurationUpdated"];
             "config.configuration-change-refused.v1": components["schemas"]["ConfigurationChangeRefused"];
+            "dr.dr-plan-updated.v1": components["schemas"]["DrPlanUpdated"];
+            "dr.dr-plan-change-refused.v1": components["schemas"]["DrPlanChangeRefused"];
             "config.notification-channel-updated.v1": components["schemas"]["NotificationChannelUpdated"];
             "config.notification-channel-change-refused.v1": components["schemas"]["NotificationChannelChangeRefused"];
             "config.retention-policy-updated.v1": components["schemas"]["RetentionPolicyUpdated"];
@@ -1214,6 +1274,62 @@ export interface components {
             seconds: number | null;
         };
         /**
+         * PlanBody
+         * @description All that a plan says.
+         */
+        PlanBody: {
+            planType: components["schemas"]["PlanType"];
+            scope: components["schemas"]["PlanScope"];
+            recoveryObjectives: components["schemas"]["RecoveryObjectives"];
+            backupSources?: components["schemas"]["BackupSource"][];
+            notifications?: components["schemas"]["PlanNotifications"];
+            testingSchedule?: components["schemas"]["TestingSchedule"] | null;
+            isWeddingCritical?: boolean;
+            automatedExecution?: boolean;
+            name: components["schemas"]["Sealed"];
+            procedures: components["schemas"]["PlanStep"][];
+        };
+        /**
+         * PlanNotifications
+         * @description The notification channels that are told of what becomes of a plan.
+         */
+        PlanNotifications: {
+            channelIds?: string[];
+        };
+        /**
+         * PlanScope
+         * @description What a plan brings back: what these configurations save.
+         */
+        PlanScope: {
+            configurationIds: string[];
+        };
+        /**
+         * PlanStep
+         * @description One step of a plan. What people wrote, and the path below a target, may be personal, so they are sealed.
+         */
+        PlanStep: {
+            id: string;
+            kind: components["schemas"]["StepKind"];
+            owner: string;
+            after?: string[];
+            timeLimitMinutes?: number;
+            configurationId?: string | null;
+            recoveryPointId?: string | null;
+            moment?: string | null;
+            targetLocation?: string | null;
+            ofStep?: string | null;
+            waitMinutes?: number | null;
+            channelIds?: string[];
+            instructions?: components["schemas"]["Sealed"] | null;
+            targetPath?: components["schemas"]["Sealed"] | null;
+        };
+        /**
+         * PlanType
+         * @description Which disaster a plan is for.
+         * @enum {unknown}
+         */
+        PlanType: "accidental-deletion" | "other" | "platform-loss" | "ransomware" | "region-loss" | "supplier-loss";
+        /**
          * Problem
          * @description What went wrong with a request.
          *
@@ -1356,6 +1472,17 @@ export interface components {
             code: string;
             hint?: string;
             totals?: components["schemas"]["RecoveryTotals"] | null;
+        };
+        /**
+         * RecoveryObjectives
+         * @description What is to be reached: minutes until it works again, minutes whose changes may be lost, and bytes of them.
+         *
+         *     `maximum_data_loss`: None for no bound beside `rpo_minutes`.
+         */
+        RecoveryObjectives: {
+            rtoMinutes: number;
+            rpoMinutes: number;
+            maximumDataLoss?: number | null;
         };
         /**
          * RecoveryPreparing
@@ -1595,11 +1722,27 @@ export interface components {
             isComplete: boolean;
         };
         /**
+         * SourcePreference
+         * @description Of several recovery points, which is taken: the newest, or the newest that was read back and found whole.
+         * @enum {unknown}
+         */
+        SourcePreference: "freshest" | "proven";
+        /**
          * SourceType
          * @description What is backed up.
          * @enum {unknown}
          */
         SourceType: "directory" | "postgres" | "s3";
+        /**
+         * StepKind
+         * @description What a step does.
+         *
+         *     `restore`: a recovery point to a target; `check`: what a step before has restored is whole and was read back;
+         *     `wait`: so many minutes; `notify`: channels; `approve`: somebody else says that it may go on; `manual`: a person
+         *     does what the instructions say.
+         * @enum {unknown}
+         */
+        StepKind: "approve" | "check" | "manual" | "notify" | "restore" | "wait";
         /**
          * StorageDestinations
          * @description The tiers of a configuration; at least one is there.
@@ -1624,6 +1767,13 @@ export interface components {
             executions?: string[];
             configurations?: string[];
             resume?: string;
+        };
+        /**
+         * TestingSchedule
+         * @description How often a plan is to be tested, at least.
+         */
+        TestingSchedule: {
+            everyDays: number;
         };
         /**
          * Tier

@@ -21,6 +21,8 @@ from services.compliance import bootstrap as compliance
 from services.compliance.domain import ComplianceAudit
 from services.config import bootstrap as config
 from services.config.domain import Configuration
+from services.dr import bootstrap as dr
+from services.dr.domain import Plan
 from services.executor import bootstrap as executor
 from services.executor.domain import BackupRun
 from services.recovery import bootstrap as recovery
@@ -33,6 +35,7 @@ EVERY = {
         (BackupRun, executor.REFUSED),
         (RecoveryOperation, recovery.REFUSED),
         (ComplianceAudit, compliance.REFUSED),
+        (Plan, dr.REFUSED),
     )
     for request, refused in table.items()
 }

@@ -1,0 +1,1 @@
+"""The group of disaster recovery: plans, and their runbooks."""

@@ -1,0 +1,86 @@
+"""Examples of the group's requests and answers: typed, so that they cannot drift from what the API takes and gives."""
+
+from contracts.disaster import (
+    BackupSource,
+    PlanNotifications,
+    PlanScope,
+    PlanType,
+    RecoveryObjectives,
+    SourcePreference,
+    StepKind,
+    TestingSchedule,
+)
+from gateway.groups.disaster_recovery.resources import (
+    DisasterRecoveryPlan,
+    NewPlan,
+    NewStep,
+    PlannedStep,
+    Runbook,
+)
+from gateway.groups.disaster_recovery.runbook import runbook_of
+from gateway.http.resources import ListPage
+from gateway.runs.examples import ACTOR, CONFIGURATION_ID, DR_PLAN_ID, at
+
+NEW_PLAN = NewPlan(
+    plan_name="The studio's disks are lost",
+    plan_type=PlanType.SUPPLIER_LOSS,
+    scope=PlanScope(configuration_ids=(CONFIGURATION_ID,)),
+    recovery_objectives=RecoveryObjectives(rto_minutes=240, rpo_minutes=60),
+    procedures=(
+        NewStep(id="go", kind=StepKind.APPROVE, owner="owner", instructions="Look first: are the disks really lost?"),
+        NewStep(
+            id="photos",
+            kind=StepKind.RESTORE,
+            owner="on-call",
+            after=("go",),
+            time_limit_minutes=180,
+            configuration_id=CONFIGURATION_ID,
+            target_location="restored",
+            target_path="after-a-disaster/photos",
+        ),
+        NewStep(id="whole", kind=StepKind.CHECK, owner="on-call", after=("photos",), of_step="photos"),
+    ),
+    backup_sources=(BackupSource(configuration_id=CONFIGURATION_ID, prefer=SourcePreference.PROVEN),),
+    testing_schedule=TestingSchedule(every_days=90),
+    is_wedding_critical=True,
+)
+
+PLAN = DisasterRecoveryPlan(
+    id=DR_PLAN_ID,
+    version=1,
+    plan_name=NEW_PLAN.plan_name,
+    plan_type=NEW_PLAN.plan_type,
+    scope=NEW_PLAN.scope,
+    recovery_objectives=NEW_PLAN.recovery_objectives,
+    procedures=[
+        PlannedStep(
+            id=step.id,
+            kind=step.kind,
+            owner=step.owner,
+            after=list(step.after),
+            time_limit_minutes=step.time_limit_minutes,
+            configuration_id=step.configuration_id,
+            recovery_point_id=None,
+            moment=None,
+            target_location=step.target_location,
+            of_step=step.of_step,
+            wait_minutes=None,
+            channel_ids=[],
+            instructions=step.instructions or None,
+            target_path=step.target_path if step.kind is StepKind.RESTORE else None,
+        )
+        for step in NEW_PLAN.procedures
+    ],
+    backup_sources=list(NEW_PLAN.backup_sources),
+    notifications=PlanNotifications(),
+    testing_schedule=NEW_PLAN.testing_schedule,
+    is_wedding_critical=True,
+    automated_execution=False,
+    created_by=ACTOR,
+    created_at=at(-3600),
+    changed_at=at(-3600),
+)
+
+PLANS = ListPage[DisasterRecoveryPlan](items=[PLAN])
+
+RUNBOOK = Runbook(id=PLAN.id, version=PLAN.version, format="markdown", text=runbook_of(PLAN))

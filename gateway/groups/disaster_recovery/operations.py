@@ -1,0 +1,30 @@
+"""What each operation of the group takes and gives, by the name of its handler."""
+
+from contracts import errors
+from gateway.groups.disaster_recovery.examples import PLAN, PLANS, RUNBOOK
+from gateway.groups.disaster_recovery.resources import DisasterRecoveryPlan, Runbook
+from gateway.http.resources import ListPage
+from gateway.openapi.operation import Answer, Operation
+
+_GROUP = "Disaster recovery"
+_KEYS = (errors.KEYS_UNUSABLE, errors.KEYS_UNREACHABLE)
+
+OPERATIONS = {
+    "list_disaster_recovery_plans": Operation(
+        group=_GROUP,
+        answers=(
+            Answer(status=200, description="A page", body=ListPage[DisasterRecoveryPlan], examples={"one": PLANS}),
+        ),
+        errors=(errors.INVALID_CURSOR, *_KEYS),
+    ),
+    "show_disaster_recovery_plan": Operation(
+        group=_GROUP,
+        answers=(Answer(status=200, description="The plan", body=DisasterRecoveryPlan, examples={"disks": PLAN}),),
+        errors=(errors.DR_PLAN_UNKNOWN, *_KEYS),
+    ),
+    "show_disaster_recovery_runbook": Operation(
+        group=_GROUP,
+        answers=(Answer(status=200, description="The runbook", body=Runbook, examples={"disks": RUNBOOK}),),
+        errors=(errors.DR_PLAN_UNKNOWN, *_KEYS),
+    ),
+}

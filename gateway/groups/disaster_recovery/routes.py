@@ -1,0 +1,56 @@
+"""Disaster recovery: list and show plans, and print one as a runbook."""
+
+from typing import Any
+
+from litestar import Request, Response, Router, get
+
+from contracts import errors
+from gateway.auth.guards import needs
+from gateway.auth.rights import Right
+from gateway.groups.disaster_recovery.queries import PlanQueries
+from gateway.groups.disaster_recovery.resources import DisasterRecoveryPlan, Runbook
+from gateway.groups.disaster_recovery.runbook import runbook_of
+from gateway.http.parameters import LIMIT_DEFAULT, CursorText, Id, Limit, checked_id
+from gateway.http.resources import ListPage
+from gateway.parts import parts_of, principal_of
+
+
+@get("/", **needs(Right.READ), summary="List disaster recovery plans")
+async def list_disaster_recovery_plans(
+    request: Request[Any, Any, Any], limit: Limit = LIMIT_DEFAULT, cursor: CursorText = None
+) -> ListPage[DisasterRecoveryPlan]:
+    """Plans of the organisation, the latest first."""
+    gateway, principal = parts_of(request), principal_of(request)
+    return await PlanQueries(gateway.sealer).page(gateway.reading, principal.organisation, limit=limit, cursor=cursor)
+
+
+@get("/{plan_id:str}", **needs(Right.READ), summary="Show a disaster recovery plan")
+async def show_disaster_recovery_plan(request: Request[Any, Any, Any], plan_id: Id) -> Response[DisasterRecoveryPlan]:
+    """One plan. `ETag` is its version, to be sent as `If-Match` with a change."""
+    shown = await _plan(request, plan_id)
+    return Response(shown, headers={"ETag": f'"{shown.version}"'})
+
+
+@get("/{plan_id:str}/runbook", **needs(Right.READ), summary="Show a plan's runbook")
+async def show_disaster_recovery_runbook(request: Request[Any, Any, Any], plan_id: Id) -> Runbook:
+    """A plan as a document for people, in `text`: what to do, in which order, by whom, also without the platform."""
+    shown = await _plan(request, plan_id)
+    return Runbook(id=shown.id, version=shown.version, format="markdown", text=runbook_of(shown))
+
+
+async def _plan(request: Request[Any, Any, Any], plan_id: str) -> DisasterRecoveryPlan:
+    gateway, principal = parts_of(request), principal_of(request)
+    checked_id(plan_id, code=errors.DR_PLAN_UNKNOWN)
+    return await PlanQueries(gateway.sealer).one(gateway.reading, principal.organisation, plan_id)
+
+
+HANDLERS = [
+    Router(
+        "/disaster-recovery/plans",
+        route_handlers=[
+            list_disaster_recovery_plans,
+            show_disaster_recovery_plan,
+            show_disaster_recovery_runbook,
+        ],
+    )
+]

@@ -1,0 +1,1 @@
+"""The disaster recovery service: plans."""

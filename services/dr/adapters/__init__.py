@@ -1,0 +1,1 @@
+"""What the disaster recovery service has of the outside."""
