@@ -219,3 +219,16 @@ async def test_move_that_was_proven_is_measured_by_the_run_that_was_told_last() 
     proven = msgspec.structs.replace(request, evidence=Evidence(assurance="aal2", second_factor=True))
     configuration.change(proven, None, becomes, is_later=True)
     assert not await schedules.is_put_off(configuration, more, await schedules.next_run("configuration", more, ""))
+
+
+def test_schedules_before_a_proven_putting_off_are_measured_against_no_more() -> None:
+    """The one that it was put off to is what later small steps begin at."""
+    rare, rarer = (body(schedule=Schedule(cron=_yearly(step))) for step in (0, 30))
+    configuration = Configuration("configuration")
+    configuration.create(request_id="r", body=rare, next_run_at=_BEGIN)
+    assert configuration.schedules_since == [rare.schedule]
+    proven = msgspec.structs.replace(
+        _change(configuration, rarer), evidence=Evidence(assurance="aal2", second_factor=True)
+    )
+    configuration.change(proven, None, _BEGIN + timedelta(days=30), is_later=True)
+    assert configuration.schedules_since == [rarer.schedule]

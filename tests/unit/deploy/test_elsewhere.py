@@ -8,6 +8,7 @@ from unittest.mock import AsyncMock, Mock
 
 import pytest
 
+from chassis.outbox.tables import RefillPermission
 from contracts.errors import STREAM_OF_ANOTHER_LOG, PlatformError
 from deploy import elsewhere
 from deploy.nats.permissions import generate_keys
@@ -141,6 +142,48 @@ async def test_folder_of_keys_with_another_mark_is_not_called_prepared(
         await elsewhere._keys(tmp_path)
 
 
+def _servers_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"POSTGRES_ADMIN_DSN": "host=h", "NATS_URL": "nats://h:1", "NATS_SEED_FILE": "/nowhere"}.items():
+        monkeypatch.setenv(f"WEDSYNC_{name}", value)
+    for name in ("check_trust", "apply", "stream_view"):
+        monkeypatch.setattr(elsewhere, name, AsyncMock())
+    monkeypatch.setattr(elsewhere, "_connection", lambda settings: Mock(start=AsyncMock(), stop=AsyncMock()))
+
+
+@pytest.mark.parametrize(
+    ("filled", "code", "told"),
+    [
+        ([None, 3, 7], 0, "its stream holds the record"),
+        ([3, 3, 3, 3, 3], 4, "not yet: its relay goes on by itself"),
+        ([None] * 5, 4, "not yet: its relay goes on by itself"),
+    ],
+    ids=["whole", "in-part", "no-relay"],
+)
+async def test_refill_is_done_once_the_stream_holds_the_whole_record(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], filled: list[int | None], code: int, told: str
+) -> None:
+    """A relay that has begun is not one that has ended; what is not so in time ends with 4, and says so."""
+    _servers_answer(monkeypatch)
+    given = RefillPermission(1, 7, "log")
+    moments = iter(range(100))
+    looks = AsyncMock(side_effect=filled)
+    for name, stub in {
+        "require_possible": AsyncMock(),
+        "request_refill": AsyncMock(return_value=given),
+        "announce": AsyncMock(),
+        "refilled": looks,
+        "time": Mock(monotonic=lambda: float(next(moments))),
+        "_POLL_SECONDS": 0.0,
+        "_REFILL_SECONDS": float(len(filled) + 1),
+    }.items():
+        monkeypatch.setattr(elsewhere, name, stub)
+    assert await elsewhere._refill(("config",), new_incarnation=False) == code
+    assert looks.await_count >= 3
+    said = capsys.readouterr().out
+    assert f"config: {told}" in said
+    assert ("holds the record" in said) is (code == 0)
+
+
 async def test_refill_that_time_does_not_help_ends_with_1_and_each_command_whole(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -149,11 +192,7 @@ async def test_refill_that_time_does_not_help_ends_with_1_and_each_command_whole
         f"python3 -m deploy.elsewhere refill {name} --new-incarnation" for name in "abcdefg"
     )
     refusal = PlatformError(STREAM_OF_ANOTHER_LOG, "the stream is of another log", hint=hint)
-    for name, value in {"POSTGRES_ADMIN_DSN": "host=h", "NATS_URL": "nats://h:1", "NATS_SEED_FILE": "/nowhere"}.items():
-        monkeypatch.setenv(f"WEDSYNC_{name}", value)
-    for name in ("check_trust", "apply", "stream_view"):
-        monkeypatch.setattr(elsewhere, name, AsyncMock())
-    monkeypatch.setattr(elsewhere, "_connection", lambda settings: Mock(start=AsyncMock(), stop=AsyncMock()))
+    _servers_answer(monkeypatch)
     monkeypatch.setattr(elsewhere, "require_possible", AsyncMock(side_effect=refusal))
     permitted = AsyncMock()
     monkeypatch.setattr(elsewhere, "request_refill", permitted)

@@ -5,6 +5,7 @@ import base64
 import unicodedata
 from datetime import UTC, datetime
 from typing import Any
+from unittest.mock import Mock
 
 import msgspec
 import psycopg
@@ -19,6 +20,7 @@ from contracts import errors
 from contracts.errors import PlatformError
 from gateway.auth.rate_limit import Rate, TokenBuckets
 from gateway.groups.configurations.resources import NewConfiguration
+from gateway.groups.security.queries import AccessFilter, SecurityQueries
 from gateway.http.bodies import TOLD_MAX, UNREADABLE, invalid_body, require_names_once
 from gateway.http.parameters import checked_id, checked_time
 from gateway.http.problems import WrongFields, error_of_code, headers_of, plain, problem_of, public_hint
@@ -137,6 +139,16 @@ async def test_cursor_is_of_one_list_alone(sealer: Sealer) -> None:
             await cursors.decode(sent)
         assert (refused.value.code, refused.value.field) == (errors.INVALID_CURSOR, "cursor")
     assert await given_by.decode(None) is None
+
+
+async def test_cursor_of_access_logs_in_order_of_time_is_refused(sealer: Sealer) -> None:
+    """They are in the order of the log since: a time is no place in it, and would be another page."""
+    old = Cursors(sealer, "acme", "access-logs", AccessFilter())
+    queries = SecurityQueries(Mock(side_effect=AssertionError("it is not read")), sealer, "compliance")
+    for place in (Place(datetime(2026, 11, 24, tzinfo=UTC), "019ab4d3"), Place(7, "019ab4d3")):
+        with pytest.raises(PlatformError) as refused:
+            await queries.accesses("acme", AccessFilter(), limit=1, cursor=await old.encode(place))
+        assert (refused.value.code, refused.value.field) == (errors.INVALID_CURSOR, "cursor")
 
 
 @given(st.text(max_size=400) | st.binary(max_size=90).map(lambda raw: base64.urlsafe_b64encode(raw).decode()))
