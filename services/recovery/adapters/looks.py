@@ -299,7 +299,7 @@ def _found(entry: Entry) -> EntryFound:
         kind=kind,
         size=entry.stat.size,
         modified_ns=entry.stat.mtime_ns,
-        states=tuple(word for flag, word in _STATES.items() if flags & flag),
+        states=tuple(word for flag, word in _STATES.items() if flags & flag) if flags else (),
         target=entry.extra.target,
         content="" if digest is None else digest.hexdigest()[:32],
     )
