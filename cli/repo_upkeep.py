@@ -138,7 +138,7 @@ def catch_up(arguments: argparse.Namespace) -> int:
                 )
 
             _attempt_all(_chosen(repository, arguments.only), attempt, results, failed)
-            replayed = [(name, hint) for name, hint in _replayed(repository) if name in failed]
+        replayed = [(name, hint) for name, hint in _replayed(repository) if name in failed]
         if arguments.json:
             tiers = {name: catch_up_document(result) for name, result in results.items()}
             say_json({"tiers": tiers, "failed": {name: str(failure) for name, failure in failed.items()}})

@@ -5,7 +5,8 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -82,10 +83,34 @@ async def test_second_signal_ends_at_once(repo: RepoCommand, running: subprocess
     assert repo.run("check").code == ExitCode.OK
 
 
+def _waits(process: subprocess.Popen[bytes]) -> Iterator[Path]:
+    """Where each thread waits in the kernel."""
+    return Path(f"/proc/{process.pid}/task").glob("*/wchan")
+
+
+def test_interrupted_catch_up_says_what_it_brought(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends in order wherever that was, with an exit code of its own."""
+    repo = RepoCommand(tmp_path, capsys, tiers=("a",))
+    repo.json("init")
+    (tmp_path / "photo").write_bytes(b"once in a lifetime")
+    repo.json("backup", tmp_path / "photo")
+    tiers = [*repo.tiers, (tmp_path / "b").as_uri()]
+
+    @contextmanager
+    def asked_to_stop() -> Iterator[Callable[[], bool]]:
+        yield lambda: True
+
+    monkeypatch.setattr("cli.repo_session.interruptible", asked_to_stop)
+    for words in (["catch-up"], ["catch-up", "--json"]):
+        assert repo.run(*words, tiers=tiers).code == ExitCode.INTERRUPTED
+
+
 async def test_interrupted_while_a_tier_hangs_every_kind_of_command_ends_with_130(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Also where the main thread cannot be told: it waits in the kernel for a disk that does not answer."""
+    """Also where a thread cannot be told: it waits in the kernel for a disk that does not answer."""
     repo = RepoCommand(tmp_path, capsys, tiers=("a",))
     repo.json("init")
     kinds = (["dump", "latest"], ["check"])
@@ -103,8 +128,7 @@ async def test_interrupted_while_a_tier_hangs_every_kind_of_command_ends_with_13
         ]
         try:
             for process in begun:
-                # It waits in the kernel, and takes no signal there.
-                await eventually(lambda: "fuse" in Path(f"/proc/{process.pid}/wchan").read_text())  # noqa: B023
+                await eventually(lambda: any("fuse" in each.read_text() for each in _waits(process)))  # noqa: B023
                 process.send_signal(signal.SIGINT)
             assert [process.wait(60) for process in begun] == [ExitCode.INTERRUPTED] * len(kinds)
         finally:

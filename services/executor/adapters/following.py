@@ -35,6 +35,9 @@ QUEUE_SECONDS = 60.0
 WINDOW_SECONDS = 300.0
 """So often is looked whether the schedule's window is open, and when it opens."""
 
+BLACKOUT_SECONDS = 1800.0
+"""So often is looked whether a blackout is one still: somebody may take it away."""
+
 
 class FollowingRuns:
     """Begins them."""
@@ -105,8 +108,10 @@ def kept_out_until(schedule: Schedule | None, now: datetime) -> datetime | None:
     except ValueError:
         return None  # An older build's, which rules of today do not take.
     until = plan.blackout_end(now)
-    if until is not None or plan.is_open(now):
-        return until
+    if until is not None:
+        return min(until, now + timedelta(seconds=BLACKOUT_SECONDS))
+    if plan.is_open(now):
+        return None
     # A window may be shorter than the time between two looks.
     return min(plan.opens_after(now), now + timedelta(seconds=WINDOW_SECONDS))
 

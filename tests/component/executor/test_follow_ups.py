@@ -68,7 +68,7 @@ async def test_nothing_follows_while_the_schedule_lets_nothing_begin(
     await _fail(bench)
     timer = await _due(bench)
     assert timer is not None
-    away = Blackout(starts_at=timer.now - timedelta(hours=1), ends_at=timer.now + timedelta(hours=1))
+    away = Blackout(starts_at=timer.now - timedelta(hours=1), ends_at=timer.now + timedelta(minutes=20))
     closed = Window(start=f"{timer.now + timedelta(hours=2):%H:%M}", end=f"{timer.now + timedelta(hours=3):%H:%M}")
     schedule = Schedule(cron="0 * * * *", window=closed) if is_window else Schedule(cron="0 * * * *", blackouts=(away,))
     await bench.configure(version=2, schedule=schedule, local=Destination(location="local"))

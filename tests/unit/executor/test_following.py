@@ -17,13 +17,20 @@ from contracts.executor_events import BackupAccepted, BackupFailed, ExecutionTyp
 from contracts.samples import sample_event
 from contracts.schedule import Blackout, Schedule, Window
 from services.executor.adapters.follow_ups import FOLLOW_UP, Preceding
-from services.executor.adapters.following import QUEUE_SECONDS, WINDOW_SECONDS, FollowingRuns, kept_out_until
+from services.executor.adapters.following import (
+    BLACKOUT_SECONDS,
+    QUEUE_SECONDS,
+    WINDOW_SECONDS,
+    FollowingRuns,
+    kept_out_until,
+)
 from services.executor.domain import BackupRun
 from services.executor.kept import Replica
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 TIMER = Timer(FOLLOW_UP, "c", NOW, msgspec.json.encode(Preceding("run-1", "acme")), 7, 1, NOW)
 PLENTY, NO_ROOM = QueueLimits(per_organisation=9, in_all=9), QueueLimits(per_organisation=0, in_all=0)
+SOON_OVER = Schedule(cron="0 * * * *", blackouts=(Blackout(starts_at=NOW, ends_at=NOW + timedelta(minutes=20)),))
 AWAY = Schedule(cron="0 * * * *", blackouts=(Blackout(starts_at=NOW, ends_at=NOW + timedelta(hours=2)),))
 
 
@@ -139,8 +146,9 @@ async def test_other_refusals_are_not_taken_for_a_race() -> None:
 @pytest.mark.parametrize(
     ("schedule", "limits", "until"),
     [
-        (AWAY, PLENTY, timedelta(hours=2)),
-        (AWAY, NO_ROOM, timedelta(hours=2)),
+        (AWAY, PLENTY, timedelta(seconds=BLACKOUT_SECONDS)),
+        (AWAY, NO_ROOM, timedelta(seconds=BLACKOUT_SECONDS)),
+        (SOON_OVER, PLENTY, timedelta(minutes=20)),
         (None, NO_ROOM, timedelta(seconds=QUEUE_SECONDS)),
     ],
 )
