@@ -9,7 +9,7 @@ from unittest.mock import AsyncMock, Mock
 import pytest
 
 from chassis.outbox.tables import RefillPermission
-from contracts.errors import STREAM_OF_ANOTHER_LOG, PlatformError
+from contracts.errors import INVALID_SETTING, STREAM_OF_ANOTHER_LOG, UNAVAILABLE, PlatformError
 from deploy import elsewhere
 from deploy.nats.permissions import generate_keys
 from tests.support.stack import ROOT
@@ -199,3 +199,16 @@ async def test_refill_that_time_does_not_help_ends_with_1_and_each_command_whole
     assert await elsewhere._refill(("config",), new_incarnation=False) == 1
     assert hint in capsys.readouterr().err
     permitted.assert_not_awaited()
+
+
+async def test_refill_by_another_identity_is_refused_by_its_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No time helps: the seed is another one's; nor does a folder of keys that is not there."""
+    _servers_answer(monkeypatch)
+    denied = Mock(start=AsyncMock(), stop=AsyncMock(), denied="streams")
+    monkeypatch.setattr(elsewhere, "_connection", lambda settings: denied)
+    monkeypatch.setattr(elsewhere, "apply", AsyncMock(side_effect=PlatformError(UNAVAILABLE, "jetstream is silent")))
+    for variable in ("WEDSYNC_NATS_SEED_FILE", "WEDSYNC_KEYS_DIR"):
+        with pytest.raises(PlatformError) as refused:
+            await elsewhere._refill(("config",), new_incarnation=False)
+        assert (refused.value.code, refused.value.field) == (INVALID_SETTING, variable)
+        monkeypatch.setenv("WEDSYNC_KEYS_DIR", "/no/such/folder")
