@@ -19,12 +19,17 @@ from contracts.errors import PlatformError
 from contracts.looking import ContentAsked, EntriesAsked, EntryKind, PointLooked, encoded
 from gateway.reading import asking
 from gateway.reading.asking import Asking
+from repository.keys.key_file import KeyFile
+from repository.opened.repository import Repository
+from repository.retention.orders import forget
+from repository.tiers.location import open_tier
 from services.recovery.adapters.looks import RepositoryLooks
 from services.recovery.kept import KeptPoint
 from services.recovery.looking import LookAnswers
 from tests.support.nats_server import NatsServer
 from tests.support.postgres_server import PostgresServer
 from tests.support.recovery import CONFIGURATION, ORGANISATION, POINT, TIERS, RecoveryBench, recovery_bench
+from vault.key_files import name_of
 
 pytestmark = pytest.mark.stack
 
@@ -121,6 +126,21 @@ async def test_point_of_another_or_one_that_is_gone_shows_nothing(
         gone = RecoveryPointsForgotten(cleanup_id="cleanup-1", points=(point,))
         await bench.hear(gone)
         assert (await ask.entries(_asked()))[0].code == errors.RECOVERY_POINT_GONE.code
+
+
+async def test_what_was_forgotten_meanwhile_is_shown_no_more(bench: RecoveryBench, nats_server: NatsServer) -> None:
+    """By the command line, between two looks: the repository that is open does not show what it has read before."""
+    async with _answering(bench, nats_server) as ask:
+        content = ContentAsked(organisation=ORGANISATION, recovery_point_id=POINT, path=b"contract.txt")
+        assert (await ask.content(content))[1]
+        stores = [open_tier(f"file://{bench.tier(name)}", name=name) for name in TIERS]
+        with Repository.open(stores, KeyFile.load(bench.home / "keys" / name_of(ORGANISATION))) as repository:
+            forget(repository, [repository.find_snapshot("latest").id])
+        (looked,) = await ask.entries(_asked(b"contract.txt"))
+        assert (looked.entry, looked.code) == (None, errors.RECOVERY_POINT_MISSING.code)
+        with pytest.raises(PlatformError) as refused:
+            await ask.content(content)
+        assert refused.value.code is errors.RECOVERY_POINT_MISSING
 
 
 async def test_file_comes_piece_by_piece_and_within_the_scope_alone(
