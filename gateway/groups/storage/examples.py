@@ -17,7 +17,6 @@ from gateway.runs.examples import CONFIGURATION_ID, at
 _COST = StorageCost(currency="EUR", price_date="2026-11-01", monthly=0.03, is_partial=False)
 
 OVERVIEW = StorageOverview(
-    as_of=at(86_400 * 20),
     totals=StorageTotals(
         points=52,
         logical_bytes=8_589_934_592,
@@ -52,7 +51,6 @@ OVERVIEW = StorageOverview(
 )
 
 TIERS = StorageTiers(
-    as_of=at(86_400 * 20),
     items=[
         StorageTier(
             location="offsite",

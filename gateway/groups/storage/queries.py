@@ -101,7 +101,6 @@ async def overview(database: Database, organisation: str, prices: Prices | None,
     forecast = list(_forecast(days, kept, since, now))
     cost = _cost(told, prices)
     return StorageOverview(
-        as_of=now,
         totals=StorageTotals(
             points=points,
             logical_bytes=logical,
@@ -129,11 +128,11 @@ async def overview(database: Database, organisation: str, prices: Prices | None,
     )
 
 
-async def tiers(database: Database, organisation: str, prices: Prices | None, now: datetime) -> StorageTiers:
+async def tiers(database: Database, organisation: str, prices: Prices | None) -> StorageTiers:
     """Each location."""
     places = await _places(database, organisation)
     told = await _tiers(database, organisation, prices)
-    return StorageTiers(as_of=now, items=told, cost=_cost(told, prices), unknown=_unknown(told, places, prices))
+    return StorageTiers(items=told, cost=_cost(told, prices), unknown=_unknown(told, places, prices))
 
 
 async def _rows(database: Database, query: LiteralString, *values: Any) -> list[tuple[Any, ...]]:

@@ -65,7 +65,7 @@ class StorageCost(Resource, frozen=True, kw_only=True):
 
 
 class StorageOverview(Resource, frozen=True, kw_only=True):
-    """What an organisation has stored, as its runs and cleanups have told up to `asOf`; no tier was asked.
+    """What an organisation has stored, as its runs and cleanups have told; no tier was asked.
 
     `keptBytes`: of all tiers together, what runs uploaded less what cleanups freed. `configurations`: the hundred that
     have stored most; `configurationsMore`: how many there are beside them. `growth`: the last 30 days that had any.
@@ -73,7 +73,6 @@ class StorageOverview(Resource, frozen=True, kw_only=True):
     less than a week is known.
     """
 
-    as_of: Timestamp
     totals: StorageTotals
     kept_bytes: int
     locked_bytes: int | None
@@ -121,7 +120,6 @@ class StorageTier(Resource, frozen=True, kw_only=True):
 class StorageTiers(Resource, frozen=True, kw_only=True):
     """Every location where the organisation keeps something, by its name."""
 
-    as_of: Timestamp
     items: list[StorageTier]
     cost: StorageCost | None
     unknown: list[str]

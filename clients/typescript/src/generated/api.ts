@@ -3560,7 +3560,7 @@ export interface components {
         };
         /**
          * StorageOverview
-         * @description What an organisation has stored, as its runs and cleanups have told up to `asOf`; no tier was asked.
+         * @description What an organisation has stored, as its runs and cleanups have told; no tier was asked.
          *
          *     `keptBytes`: of all tiers together, what runs uploaded less what cleanups freed. `configurations`: the hundred that
          *     have stored most; `configurationsMore`: how many there are beside them. `growth`: the last 30 days that had any.
@@ -3568,8 +3568,6 @@ export interface components {
          *     less than a week is known.
          */
         StorageOverview: {
-            /** Format: date-time */
-            asOf: string;
             totals: components["schemas"]["StorageTotals"];
             keptBytes: number;
             lockedBytes: number | null;
@@ -3618,8 +3616,6 @@ export interface components {
          * @description Every location where the organisation keeps something, by its name.
          */
         StorageTiers: {
-            /** Format: date-time */
-            asOf: string;
             items: components["schemas"]["StorageTier"][];
             cost: components["schemas"]["StorageCost"] | null;
             unknown: string[];
