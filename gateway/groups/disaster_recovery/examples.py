@@ -10,11 +10,13 @@ from contracts.disaster import (
     StepKind,
     TestingSchedule,
 )
+from gateway.groups.disaster_recovery.readiness import Seen, status_of
 from gateway.groups.disaster_recovery.resources import (
     DisasterRecoveryPlan,
     NewPlan,
     NewStep,
     PlannedStep,
+    PlanStatus,
     Runbook,
 )
 from gateway.groups.disaster_recovery.runbook import runbook_of
@@ -84,3 +86,6 @@ PLAN = DisasterRecoveryPlan(
 PLANS = ListPage[DisasterRecoveryPlan](items=[PLAN])
 
 RUNBOOK = Runbook(id=PLAN.id, version=PLAN.version, format="markdown", text=runbook_of(PLAN))
+
+_SEEN = Seen({CONFIGURATION_ID: "active"}, {CONFIGURATION_ID: at(120)}, (), (), ())
+STATUS = ListPage[PlanStatus](items=[status_of(PLAN, _SEEN, at(7200))])

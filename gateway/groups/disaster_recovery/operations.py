@@ -1,8 +1,8 @@
 """What each operation of the group takes and gives, by the name of its handler."""
 
 from contracts import errors
-from gateway.groups.disaster_recovery.examples import PLAN, PLANS, RUNBOOK
-from gateway.groups.disaster_recovery.resources import DisasterRecoveryPlan, Runbook
+from gateway.groups.disaster_recovery.examples import PLAN, PLANS, RUNBOOK, STATUS
+from gateway.groups.disaster_recovery.resources import DisasterRecoveryPlan, PlanStatus, Runbook
 from gateway.http.resources import ListPage
 from gateway.openapi.operation import Answer, Operation
 
@@ -21,6 +21,11 @@ OPERATIONS = {
         group=_GROUP,
         answers=(Answer(status=200, description="The plan", body=DisasterRecoveryPlan, examples={"disks": PLAN}),),
         errors=(errors.DR_PLAN_UNKNOWN, *_KEYS),
+    ),
+    "show_disaster_recovery_status": Operation(
+        group=_GROUP,
+        answers=(Answer(status=200, description="A page", body=ListPage[PlanStatus], examples={"one": STATUS}),),
+        errors=(errors.INVALID_CURSOR, errors.LOCATIONS_UNREADABLE, *_KEYS),
     ),
     "show_disaster_recovery_runbook": Operation(
         group=_GROUP,

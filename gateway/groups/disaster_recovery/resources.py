@@ -1,6 +1,7 @@
 """Disaster recovery plans as the API takes and gives them. A text whose key was destroyed is null."""
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated, Literal
 
 import msgspec
@@ -137,3 +138,60 @@ class Runbook(Resource, frozen=True, kw_only=True):
     version: int
     format: Literal["markdown"]
     text: str
+
+
+class ReadinessCheck(StrEnum):
+    """What is looked at.
+
+    `point-fresh`: the latest recovery point is no older than the RPO allows; `configuration-active`: its configuration
+    has runs; `point-there`: the point that a step names is not gone; `target-open`: the target of a step is registered
+    and open; `channel-active`: a channel that is told is there; `tested`: a test has proven the plan.
+    """
+
+    POINT_FRESH = "point-fresh"
+    CONFIGURATION_ACTIVE = "configuration-active"
+    POINT_THERE = "point-there"
+    TARGET_OPEN = "target-open"
+    CHANNEL_ACTIVE = "channel-active"
+    TESTED = "tested"
+
+
+class ReadinessVerdict(StrEnum):
+    """What a check found, or all of a plan's: `unknown` is never a pass."""
+
+    PASS = "pass"  # noqa: S105  # a verdict
+    FAIL = "fail"
+    UNKNOWN = "unknown"
+
+
+class ReadinessFinding(Resource, frozen=True, kw_only=True):
+    """What one check found. `about`: the configuration, step or channel; null for the plan. `hint`: what to do."""
+
+    check: ReadinessCheck
+    verdict: ReadinessVerdict
+    about: str | None
+    hint: str
+
+
+class PlanStatus(Resource, frozen=True, kw_only=True):
+    """How a plan stands at `judgedAt`: what it says, what a test has proven, and what stands in its way.
+
+    `provenRtoMinutes`, `provenRpoMinutes`, `lastTestAt`, `nextTestAt` are null: nothing tests a plan yet.
+    `lostNowMinutes`: how old the oldest of its configurations' latest points is, null where one has none. `verdict`:
+    `fail` where a finding is one, else `unknown` where one is. `unknown`: what is not looked at.
+    """
+
+    plan_id: str
+    version: int
+    plan_name: str | None
+    is_wedding_critical: bool
+    configured: RecoveryObjectives
+    proven_rto_minutes: int | None
+    proven_rpo_minutes: int | None
+    last_test_at: Timestamp | None
+    next_test_at: Timestamp | None
+    lost_now_minutes: int | None
+    verdict: ReadinessVerdict
+    findings: list[ReadinessFinding]
+    unknown: list[str]
+    judged_at: Timestamp

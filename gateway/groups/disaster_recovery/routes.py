@@ -8,8 +8,9 @@ from contracts import errors
 from gateway.auth.guards import needs
 from gateway.auth.rights import Right
 from gateway.groups.disaster_recovery.queries import PlanQueries
-from gateway.groups.disaster_recovery.resources import DisasterRecoveryPlan, Runbook
+from gateway.groups.disaster_recovery.resources import DisasterRecoveryPlan, PlanStatus, Runbook
 from gateway.groups.disaster_recovery.runbook import runbook_of
+from gateway.groups.disaster_recovery.status import statuses
 from gateway.http.parameters import LIMIT_DEFAULT, CursorText, Id, Limit, checked_id
 from gateway.http.resources import ListPage
 from gateway.parts import parts_of, principal_of
@@ -38,6 +39,18 @@ async def show_disaster_recovery_runbook(request: Request[Any, Any, Any], plan_i
     return Runbook(id=shown.id, version=shown.version, format="markdown", text=runbook_of(shown))
 
 
+@get("/disaster-recovery/status", **needs(Right.READ), summary="Show how disaster recovery plans stand")
+async def show_disaster_recovery_status(
+    request: Request[Any, Any, Any], limit: Limit = LIMIT_DEFAULT, cursor: CursorText = None
+) -> ListPage[PlanStatus]:
+    """Each plan's objectives, what of them was proven, and what stands in its way now, each with what to do."""
+    gateway, principal = parts_of(request), principal_of(request)
+    plans = await PlanQueries(gateway.sealer).page(gateway.reading, principal.organisation, limit=limit, cursor=cursor)
+    now = gateway.clock.now()
+    items = await statuses(gateway.reading, gateway.locations, principal.organisation, plans.items, now)
+    return ListPage(items=items, next_cursor=plans.next_cursor)
+
+
 async def _plan(request: Request[Any, Any, Any], plan_id: str) -> DisasterRecoveryPlan:
     gateway, principal = parts_of(request), principal_of(request)
     checked_id(plan_id, code=errors.DR_PLAN_UNKNOWN)
@@ -52,5 +65,6 @@ HANDLERS = [
             show_disaster_recovery_plan,
             show_disaster_recovery_runbook,
         ],
-    )
+    ),
+    Router("/", route_handlers=[show_disaster_recovery_status]),
 ]

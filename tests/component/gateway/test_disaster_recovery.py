@@ -80,6 +80,23 @@ async def test_plan_is_shown_and_printed_to_its_organisation_alone_and_wrong_one
         changed = await _send(http, "PUT", path, _plan(configuration, planName="Other"), **{"If-Match": '"1"'})
         assert (changed.status_code, changed.headers["etag"], changed.json()["planName"]) == (200, '"2"', "Other")
 
+        status = "/api/backup/disaster-recovery/status"
+        (stands,) = (await http.get(status)).json()["items"]
+        assert (stands["planId"], stands["verdict"], stands["provenRtoMinutes"]) == (shown["id"], "fail", None)
+        found = {each["check"]: (each["verdict"], each["about"]) for each in stands["findings"]}
+        assert found == {
+            "configuration-active": ("pass", configuration),
+            "point-fresh": ("fail", configuration),
+            "target-open": ("pass", "photos"),
+            "tested": ("unknown", None),
+        }
+        run = await gateway.facts.accepted(configuration_id=configuration)
+        await gateway.facts.complete(run, configuration)
+        await gateway.shows(f"/api/backup/recovery-points/{run}", lambda _: True)
+        (stands,) = (await http.get(status)).json()["items"]
+        assert stands["lostNowMinutes"] is not None
+        assert (await stranger.get(status)).json()["items"] == []
+
         asked = len(gateway.owners.asked)
         steps = _plan(configuration)["procedures"]
         for wrong, fields in (

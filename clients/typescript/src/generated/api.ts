@@ -513,6 +513,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/backup/disaster-recovery/status": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show how disaster recovery plans stand
+         * @description Each plan's objectives, what of them was proven, and what stands in its way now, each with what to do.
+         *
+         *     Roles: auditor, operator, owner, viewer.
+         */
+        get: operations["showDisasterRecoveryStatus"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/backup/execute": {
         parameters: {
             query?: never;
@@ -2533,6 +2555,15 @@ export interface components {
             nextCursor: string | null;
         };
         /**
+         * ListPage[PlanStatus]
+         * @description One page of a list. `nextCursor` continues it; null on the last page.
+         */
+        ListPage_PlanStatus_: {
+            items: components["schemas"]["PlanStatus"][];
+            /** @default null */
+            nextCursor: string | null;
+        };
+        /**
          * ListPage[PointVersion]
          * @description One page of a list. `nextCursor` continues it; null on the last page.
          */
@@ -2952,6 +2983,31 @@ export interface components {
             configurationIds: string[];
         };
         /**
+         * PlanStatus
+         * @description How a plan stands at `judgedAt`: what it says, what a test has proven, and what stands in its way.
+         *
+         *     `provenRtoMinutes`, `provenRpoMinutes`, `lastTestAt`, `nextTestAt` are null: nothing tests a plan yet.
+         *     `lostNowMinutes`: how old the oldest of its configurations' latest points is, null where one has none. `verdict`:
+         *     `fail` where a finding is one, else `unknown` where one is. `unknown`: what is not looked at.
+         */
+        PlanStatus: {
+            planId: string;
+            version: number;
+            planName: string | null;
+            isWeddingCritical: boolean;
+            configured: components["schemas"]["RecoveryObjectives"];
+            provenRtoMinutes: number | null;
+            provenRpoMinutes: number | null;
+            lastTestAt: string | null;
+            nextTestAt: string | null;
+            lostNowMinutes: number | null;
+            verdict: components["schemas"]["ReadinessVerdict"];
+            findings: components["schemas"]["ReadinessFinding"][];
+            unknown: string[];
+            /** Format: date-time */
+            judgedAt: string;
+        };
+        /**
          * PlanType
          * @description Which disaster a plan is for.
          * @enum {unknown}
@@ -3145,6 +3201,32 @@ export interface components {
             end: string;
             timeZone?: string;
         };
+        /**
+         * ReadinessCheck
+         * @description What is looked at.
+         *
+         *     `point-fresh`: the latest recovery point is no older than the RPO allows; `configuration-active`: its configuration
+         *     has runs; `point-there`: the point that a step names is not gone; `target-open`: the target of a step is registered
+         *     and open; `channel-active`: a channel that is told is there; `tested`: a test has proven the plan.
+         * @enum {unknown}
+         */
+        ReadinessCheck: "channel-active" | "configuration-active" | "point-fresh" | "point-there" | "target-open" | "tested";
+        /**
+         * ReadinessFinding
+         * @description What one check found. `about`: the configuration, step or channel; null for the plan. `hint`: what to do.
+         */
+        ReadinessFinding: {
+            check: components["schemas"]["ReadinessCheck"];
+            verdict: components["schemas"]["ReadinessVerdict"];
+            about: string | null;
+            hint: string;
+        };
+        /**
+         * ReadinessVerdict
+         * @description What a check found, or all of a plan's: `unknown` is never a pass.
+         * @enum {unknown}
+         */
+        ReadinessVerdict: "fail" | "pass" | "unknown";
         /**
          * RecoveryError
          * @description Why a recovery failed.
@@ -5100,6 +5182,54 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Runbook"];
+                };
+            };
+            /** @description It is still what the `ETag` is of */
+            304: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What is wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    showDisasterRecoveryStatus: {
+        parameters: {
+            query?: {
+                /** @description Items on a page */
+                limit?: number;
+                /** @description `nextCursor` of the page before */
+                cursor?: string;
+            };
+            header?: {
+                /** @description An `ETag`; 304 where it is still the same */
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page */
+            200: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListPage_PlanStatus_"];
                 };
             };
             /** @description It is still what the `ETag` is of */

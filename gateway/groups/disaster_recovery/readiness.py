@@ -1,0 +1,105 @@
+"""How ready a plan is, by what the read models and the registry show: each finding with what to do. Pure."""
+
+from collections.abc import Collection, Iterator, Mapping
+from datetime import datetime
+from typing import NamedTuple
+
+from contracts.disaster import StepKind
+from gateway.groups.disaster_recovery.resources import (
+    DisasterRecoveryPlan,
+    PlanStatus,
+    ReadinessCheck,
+    ReadinessFinding,
+    ReadinessVerdict,
+)
+
+NOT_LOOKED_AT = ("tiers-healthy", "keys-usable", "target-space", "approvers-there", "predicted-rto")
+_PASS, _FAIL, _UNKNOWN = ReadinessVerdict.PASS, ReadinessVerdict.FAIL, ReadinessVerdict.UNKNOWN
+
+
+class Seen(NamedTuple):
+    """What there is: the state of each configuration and when its latest point was made, points and channels that are
+    there, names of targets that are not open.
+    """
+
+    states: Mapping[str, str]
+    latest: Mapping[str, datetime]
+    points: Collection[str]
+    channels: Collection[str]
+    closed: Collection[str]
+
+
+def status_of(plan: DisasterRecoveryPlan, seen: Seen, now: datetime) -> PlanStatus:
+    """How a plan stands."""
+    findings = list(_findings(plan, seen, now))
+    verdicts = {finding.verdict for finding in findings}
+    made = [seen.latest.get(each) for each in plan.scope.configuration_ids]
+    known = [each for each in made if each is not None]
+    return PlanStatus(
+        plan_id=plan.id,
+        version=plan.version,
+        plan_name=plan.plan_name,
+        is_wedding_critical=plan.is_wedding_critical,
+        configured=plan.recovery_objectives,
+        proven_rto_minutes=None,
+        proven_rpo_minutes=None,
+        last_test_at=None,
+        next_test_at=None,
+        lost_now_minutes=_minutes(min(known), now) if len(known) == len(made) and known else None,
+        verdict=next((each for each in (_FAIL, _UNKNOWN) if each in verdicts), _PASS),
+        findings=findings,
+        unknown=list(NOT_LOOKED_AT),
+        judged_at=now,
+    )
+
+
+def _findings(plan: DisasterRecoveryPlan, seen: Seen, now: datetime) -> Iterator[ReadinessFinding]:
+    for each in plan.scope.configuration_ids:
+        yield _active(each, seen.states.get(each))
+        yield _fresh(each, seen.latest.get(each), plan.recovery_objectives.rpo_minutes, now)
+    for step in plan.procedures:
+        if step.kind is not StepKind.RESTORE:
+            continue
+        is_open = step.target_location not in seen.closed
+        hint = f"Have an operator register the location {step.target_location} as a target, or change the step."
+        yield _finding(ReadinessCheck.TARGET_OPEN, step.id, is_well=is_open, hint=hint)
+        if step.recovery_point_id is not None:
+            hint = "Name another recovery point in the step, or none: the one that backupSources prefers is taken."
+            is_there = step.recovery_point_id in seen.points
+            yield _finding(ReadinessCheck.POINT_THERE, step.id, is_well=is_there, hint=hint)
+    told = [*plan.notifications.channel_ids, *(each for step in plan.procedures for each in step.channel_ids)]
+    for channel in dict.fromkeys(told):
+        hint = "Name another channel (GET /api/backup/notifications/channels)."
+        yield _finding(ReadinessCheck.CHANNEL_ACTIVE, channel, is_well=channel in seen.channels, hint=hint)
+    yield ReadinessFinding(
+        check=ReadinessCheck.TESTED,
+        verdict=_UNKNOWN,
+        about=None,
+        hint="Go through the runbook by hand, and write down how long it took: the platform tests no plan yet.",
+    )
+
+
+def _active(configuration: str, state: str | None) -> ReadinessFinding:
+    hint = {
+        "paused": "Resume the configuration: nothing is backed up meanwhile.",
+        "retired": "Take it out of the plan, or plan for the configuration that follows it: it has no more runs.",
+    }.get(state or "", "There is no such configuration: take it out of the plan.")
+    return _finding(ReadinessCheck.CONFIGURATION_ACTIVE, configuration, is_well=state == "active", hint=hint)
+
+
+def _fresh(configuration: str, made: datetime | None, rpo: int, now: datetime) -> ReadinessFinding:
+    age = None if made is None else _minutes(made, now)
+    hint = "There is no recovery point: execute a backup."
+    if age is not None:
+        hint = f"The latest recovery point is {age} minutes old, and {rpo} are allowed: back up now, and more often."
+    return _finding(ReadinessCheck.POINT_FRESH, configuration, is_well=age is not None and age <= rpo, hint=hint)
+
+
+def _finding(check: ReadinessCheck, about: str, *, is_well: bool, hint: str) -> ReadinessFinding:
+    verdict = _PASS if is_well else _FAIL
+    return ReadinessFinding(check=check, verdict=verdict, about=about, hint="" if is_well else hint)
+
+
+def _minutes(since: datetime, now: datetime) -> int:
+    """Whole minutes, rounded up: a point is never said to be younger than it is."""
+    return max(0, -int((since - now).total_seconds() // 60))

@@ -1,0 +1,51 @@
+"""What the read models and the registry show of a page of plans, for their readiness."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import LiteralString
+
+from chassis.locations import Locations
+from gateway.groups.disaster_recovery.readiness import Seen, status_of
+from gateway.groups.disaster_recovery.resources import DisasterRecoveryPlan, PlanStatus
+from gateway.reading.slices import Reading
+
+_CONFIGURATIONS: LiteralString = """
+    SELECT c.configuration_id, c.state, (
+        SELECT p.completed_at FROM recovery_points p
+        WHERE p.organisation = c.organisation AND p.configuration_id = c.configuration_id AND p.gone_at IS NULL
+        ORDER BY p.completed_at DESC, p.recovery_point_id DESC LIMIT 1)
+    FROM configurations c WHERE c.organisation = %s AND c.configuration_id = ANY(%s)
+"""
+_POINTS: LiteralString = """
+    SELECT recovery_point_id FROM recovery_points
+    WHERE organisation = %s AND recovery_point_id = ANY(%s) AND gone_at IS NULL
+"""
+_CHANNELS: LiteralString = """
+    SELECT channel_id FROM notification_channels
+    WHERE organisation = %s AND channel_id = ANY(%s) AND state = 'active'
+"""
+
+
+async def statuses(
+    reading: Reading, locations: Locations, organisation: str, plans: Sequence[DisasterRecoveryPlan], now: datetime
+) -> list[PlanStatus]:
+    """How plans stand. Raises LOCATIONS_UNREADABLE."""
+    steps = [step for plan in plans for step in plan.procedures]
+    targets = {step.target_location for step in steps if step.target_location is not None}
+    closed = await locations.not_open([(name, "target") for name in sorted(targets)], organisation)
+    configurations = list({each for plan in plans for each in plan.scope.configuration_ids})
+    points = list({step.recovery_point_id for step in steps if step.recovery_point_id is not None})
+    told = {each for plan in plans for each in plan.notifications.channel_ids}
+    channels = list(told | {each for step in steps for each in step.channel_ids})
+    async with reading(organisation) as database:
+        found = await (await database.execute(_CONFIGURATIONS, (organisation, configurations))).fetchall()
+        there = await (await database.execute(_POINTS, (organisation, points))).fetchall()
+        active = await (await database.execute(_CHANNELS, (organisation, channels))).fetchall()
+    seen = Seen(
+        states={identity: state for identity, state, _ in found},
+        latest={identity: made for identity, _, made in found if made is not None},
+        points={identity for (identity,) in there},
+        channels={identity for (identity,) in active},
+        closed=set(closed),
+    )
+    return [status_of(plan, seen, now) for plan in plans]

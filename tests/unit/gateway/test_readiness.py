@@ -1,0 +1,47 @@
+"""How ready a plan is: what is missing is told with what to do, and what nobody knows is no pass."""
+
+from datetime import timedelta
+
+import msgspec
+
+from contracts.disaster import PlanNotifications
+from gateway.groups.disaster_recovery.examples import PLAN
+from gateway.groups.disaster_recovery.readiness import Seen, status_of
+from gateway.runs.examples import CONFIGURATION_ID, at
+
+WELL = Seen({CONFIGURATION_ID: "active"}, {CONFIGURATION_ID: at(0)}, (), (), ())
+
+
+def test_plan_that_lacks_nothing_is_unknown_for_want_of_a_test() -> None:
+    status = status_of(PLAN, WELL, at(60 * 60))
+    assert (status.verdict, status.lost_now_minutes, status.proven_rto_minutes) == ("unknown", 60, None)
+    assert {each.check for each in status.findings if each.verdict != "pass"} == {"tested"}
+
+
+def test_point_is_fresh_as_long_as_the_rpo_allows_and_no_longer() -> None:
+    late = status_of(PLAN, WELL, at(60 * 60) + timedelta(seconds=1))
+    (finding,) = [each for each in late.findings if each.verdict == "fail"]
+    assert (finding.check, finding.about, late.verdict) == ("point-fresh", CONFIGURATION_ID, "fail")
+    assert "61 minutes old, and 60 are allowed" in finding.hint
+
+
+def test_what_is_gone_is_told_each_with_what_to_do() -> None:
+    go, photos, whole = PLAN.procedures
+    plan = msgspec.structs.replace(
+        PLAN,
+        procedures=[go, msgspec.structs.replace(photos, recovery_point_id="gone"), whole],
+        notifications=PlanNotifications(channel_ids=("retired",)),
+    )
+    for state in ("paused", "retired", None):
+        states = {} if state is None else {CONFIGURATION_ID: state}
+        status = status_of(plan, Seen(states, {}, (), (), ("restored",)), at(0))
+        failed = {(each.check, each.about) for each in status.findings if each.verdict == "fail"}
+        assert failed == {
+            ("configuration-active", CONFIGURATION_ID),
+            ("point-fresh", CONFIGURATION_ID),
+            ("target-open", "photos"),
+            ("point-there", "photos"),
+            ("channel-active", "retired"),
+        }
+        assert all(each.hint for each in status.findings if each.verdict != "pass")
+        assert status.lost_now_minutes is None
