@@ -77,6 +77,8 @@ VERSIONS = ListPage[PointVersion](
     ]
 )
 
+CONTENT = "between A and B\n"
+
 _PHASES = (
     (RecoveryState.INITIALIZING, 3600, 3600.2),
     (RecoveryState.PREPARING, 3600.2, 3601),

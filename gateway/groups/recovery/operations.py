@@ -79,13 +79,17 @@ OPERATIONS = {
         answers=(
             Answer(
                 status=200,
-                description="The file",
+                description="The file's bytes",
+                body=str,
+                examples={"text": examples.CONTENT},
                 media_type="application/octet-stream",
                 headers={"ETag": "Equal where the bytes are", "Accept-Ranges": "`bytes`"},
             ),
             Answer(
                 status=206,
-                description="A range of it",
+                description="A range of them",
+                body=str,
+                examples={"text": examples.CONTENT[:7]},
                 media_type="application/octet-stream",
                 headers={"ETag": "Equal where the bytes are", "Content-Range": "Which bytes, and the size"},
             ),

@@ -6402,7 +6402,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The file */
+            /** @description The file's bytes */
             200: {
                 headers: {
                     /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
@@ -6411,9 +6411,11 @@ export interface operations {
                     "Accept-Ranges"?: string;
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/octet-stream": string;
+                };
             };
-            /** @description A range of it */
+            /** @description A range of them */
             206: {
                 headers: {
                     /** @description Equal where the bytes are */
@@ -6422,7 +6424,9 @@ export interface operations {
                     "Content-Range"?: string;
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/octet-stream": string;
+                };
             };
             /** @description It is still what the `ETag` is of */
             304: {
