@@ -3,8 +3,8 @@
 Promise: they live and end together. A signal stops all of them; one that ends by itself has the others stopped, and the
 process ends with its code, for the supervisor to start all anew. None sees another's settings.
 
-It saves what every process of ours loads, some 50 MiB. It is for small services beside each other on one machine; each
-is started as a process of its own all the same wherever memory is no matter.
+It saves what every process of ours loads a second time (ADR 0091). It is for small services beside each other on one
+machine; each is started as a process of its own all the same wherever memory is no matter.
 """
 
 import asyncio
