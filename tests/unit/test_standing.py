@@ -125,6 +125,7 @@ TASKS = {
     "chassis/bus/connection.py": "the start of a connection, which has a time",
     "chassis/claims/performance.py": "tells progress, which may be lost",
     "chassis/claims/loop.py": "the runs themselves (`Standstills`), and the wait for the end of a loop",
+    "chassis/life/together.py": "the services of one process, which ends with any of them",
     "chassis/life/runtime.py": "waits for ends and starts of parts",
     "chassis/life/tasks.py": "the supervisor",
     "chassis/reading/stream_reader.py": "reads ahead; its answer is waited for with a time",
@@ -138,6 +139,7 @@ TASKS = {
     "gateway/projections/session.py": "one question, which has a time",
     "gateway/wire/readiness.py": "one look, whose checks have a time",
     "gateway/wire/server.py": "the HTTP server, whose end ends the process",
+    "services/recovery/looking.py": "one answer, which has a time",
     "services/executor/performance.py": "writes down that reading has begun, and is waited for",
 }
 

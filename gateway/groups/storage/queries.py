@@ -35,10 +35,7 @@ _ASKED_BY_NOBODY = (
     "executor-worker tell them.",
 )
 _NO_FORECAST = "There is no forecast: less than seven days are known."
-_NO_PRICES = (
-    "What it costs is unknown: the operator has set no table of prices "
-    "(WEDSYNC_STORAGE_PRICES, with currency and date)."
-)
+_NO_PRICES = "What it costs is unknown: the operator has set no table of prices."
 _COST_OF_KEEPING = (
     "Costs are those of keeping: transfer, requests, early deletion and minimum storage times are not in it."
 )

@@ -3,7 +3,7 @@
 import pytest
 
 from repository.errors import AccessDenied, LocationInvalid
-from repository.tiers.folder.store import DirectoryObjectStore
+from repository.tiers.folder.answering import AnsweringStore
 from repository.tiers.limits import Limits
 from repository.tiers.location import open_tier, s3_options
 from repository.tiers.retry import RetryPolicy
@@ -24,8 +24,8 @@ from repository.tiers.s3.options import S3Options, credentials_from_environment
 def test_open_tier_opens_a_directory(url: str, root: str, name: str) -> None:
     """A file address is a directory tier at that path; its name is the folder's."""
     store = open_tier(url)
-    assert isinstance(store, DirectoryObjectStore)
-    assert (store._root, store.name) == (root, name)
+    assert isinstance(store, AnsweringStore)
+    assert (store._store._root, store.name) == (root, name)
     assert open_tier(url, name="cellar").name == "cellar"
 
 
