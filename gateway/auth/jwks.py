@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
 import jwt
 import msgspec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -141,6 +140,8 @@ async def _from_file(file: Disk) -> bytes:
 
 
 async def _from_url(url: str) -> bytes:
+    import httpx  # 6 MB, which a gateway that reads a file does without
+
     body = bytearray()
     # A proxy of the environment is for what is elsewhere: on this machine it would be somebody else on the way.
     uses_proxies = not _is_loopback(urlsplit(url).hostname or "")
