@@ -31,17 +31,16 @@ _log = logging.getLogger(__name__)
 
 
 class _Unread:
-    """How long an answer has waited for its reader."""
+    """How long an answer has waited for its reader, who took nothing of it. A slow one takes some between two looks."""
 
     def __init__(self) -> None:
-        self._since: float | None = None
+        self._since = 0.0
+        self._waiting = 0
 
     def seconds(self, transport: asyncio.Transport, now: float) -> float:
-        if transport.get_write_buffer_size() == 0:
-            self._since = None
-            return 0.0
-        if self._since is None:
-            self._since = now
+        waiting = transport.get_write_buffer_size()
+        if waiting == 0 or waiting != self._waiting:
+            self._since, self._waiting = now, waiting
         return now - self._since
 
 

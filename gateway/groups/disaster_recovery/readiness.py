@@ -4,7 +4,9 @@ from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
-from contracts.disaster import StepKind
+import msgspec
+
+from contracts.disaster import SourcePreference, StepKind
 from gateway.groups.disaster_recovery.resources import (
     DisasterRecoveryPlan,
     PlanStatus,
@@ -13,13 +15,24 @@ from gateway.groups.disaster_recovery.resources import (
     ReadinessVerdict,
 )
 
-NOT_LOOKED_AT = ("tiers-healthy", "keys-usable", "target-space", "approvers-there", "predicted-rto")
+NOT_LOOKED_AT = (
+    "maximum-data-loss",
+    "tiers-healthy",
+    "keys-usable",
+    "target-space",
+    "approvers-there",
+    "predicted-rto",
+)
+_NOT_NEWEST = (
+    "A step takes a named point, one of a moment, or the newest that is proven: how old that is nobody has looked at. "
+    "Compare it with the objective by hand (GET /api/backup/recovery-points)."
+)
 _PASS, _FAIL, _UNKNOWN = ReadinessVerdict.PASS, ReadinessVerdict.FAIL, ReadinessVerdict.UNKNOWN
 
 
 class Seen(NamedTuple):
-    """What there is: the state of each configuration and when its latest point was made, points and channels that are
-    there, names of targets that are not open.
+    """What there is: the state of each configuration and when the run of its latest point began to read, points and
+    channels that are there, names of targets that are not open.
     """
 
     states: Mapping[str, str]
@@ -33,7 +46,7 @@ def status_of(plan: DisasterRecoveryPlan, seen: Seen, now: datetime) -> PlanStat
     """How a plan stands."""
     findings = list(_findings(plan, seen, now))
     verdicts = {finding.verdict for finding in findings}
-    made = [seen.latest.get(each) for each in plan.scope.configuration_ids]
+    made = [None if each in _not_newest(plan) else seen.latest.get(each) for each in plan.scope.configuration_ids]
     known = [each for each in made if each is not None]
     return PlanStatus(
         plan_id=plan.id,
@@ -56,7 +69,10 @@ def status_of(plan: DisasterRecoveryPlan, seen: Seen, now: datetime) -> PlanStat
 def _findings(plan: DisasterRecoveryPlan, seen: Seen, now: datetime) -> Iterator[ReadinessFinding]:
     for each in plan.scope.configuration_ids:
         yield _active(each, seen.states.get(each))
-        yield _fresh(each, seen.latest.get(each), plan.recovery_objectives.rpo_minutes, now)
+        fresh = _fresh(each, seen.latest.get(each), plan.recovery_objectives.rpo_minutes, now)
+        if fresh.verdict is _PASS and each in _not_newest(plan):
+            fresh = msgspec.structs.replace(fresh, verdict=_UNKNOWN, hint=_NOT_NEWEST)
+        yield fresh
     for step in plan.procedures:
         if step.kind is not StepKind.RESTORE:
             continue
@@ -77,6 +93,13 @@ def _findings(plan: DisasterRecoveryPlan, seen: Seen, now: datetime) -> Iterator
         about=None,
         hint="Go through the runbook by hand, and write down how long it took: the platform tests no plan yet.",
     )
+
+
+def _not_newest(plan: DisasterRecoveryPlan) -> set[str | None]:
+    """The configurations that the plan may bring back by another point than their newest."""
+    proven = {each.configuration_id for each in plan.backup_sources if each.prefer is not SourcePreference.FRESHEST}
+    named = {each.configuration_id for each in plan.procedures if each.recovery_point_id or each.moment}
+    return proven | named
 
 
 def _active(configuration: str, state: str | None) -> ReadinessFinding:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from datetime import UTC
 
 from contracts.disaster import StepKind
 from gateway.groups.disaster_recovery.resources import DisasterRecoveryPlan, PlannedStep
@@ -103,7 +104,7 @@ def _restore(step: PlannedStep, prefer: str, path: str) -> Iterator[str]:
     if step.recovery_point_id is not None:
         point = f"`{step.recovery_point_id}`"
     elif step.moment is not None:
-        point = f"the newest that is not younger than {step.moment:%Y-%m-%d %H:%M} UTC"
+        point = f"the newest that is not younger than {step.moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     else:
         point = "the newest" if prefer == "freshest" else "the newest that was read back and found whole"
     yield f"Configuration `{step.configuration_id}`, recovery point: {point}."
@@ -123,7 +124,13 @@ def _restore(step: PlannedStep, prefer: str, path: str) -> Iterator[str]:
 def _path(plan: DisasterRecoveryPlan, place: int, step: PlannedStep) -> str:
     if f"procedures[{place}].targetPath" in plan.unreadable_fields:
         return _UNREADABLE
-    return _text(step.target_path) if step.target_path else "of the location itself"
+    return _code(step.target_path) if step.target_path else "of the location itself"
+
+
+def _code(text: str) -> str:
+    """As it is to be typed: without what Markdown would make of it, and nothing put into it."""
+    fence = "`" * (max((len(each) for each in re.findall("`+", text)), default=0) + 1)
+    return f"{fence} {text} {fence}"
 
 
 def _text(text: str | None) -> str:

@@ -11,7 +11,7 @@ from gateway.reading.slices import Reading
 
 _CONFIGURATIONS: LiteralString = """
     SELECT c.configuration_id, c.state, (
-        SELECT p.completed_at FROM recovery_points p
+        SELECT p.completed_at - make_interval(secs => coalesce((p.fact->>'seconds')::float8, 0)) FROM recovery_points p
         WHERE p.organisation = c.organisation AND p.configuration_id = c.configuration_id AND p.gone_at IS NULL
         ORDER BY p.completed_at DESC, p.recovery_point_id DESC LIMIT 1)
     FROM configurations c WHERE c.organisation = %s AND c.configuration_id = ANY(%s)

@@ -66,8 +66,10 @@ _PLACES = """
     INSERT INTO {storage_places} AS kept SELECT * FROM json_populate_recordset(NULL::{storage_places}, %s)
     ON CONFLICT (organisation, location) DO UPDATE SET
         freed_bytes = kept.freed_bytes + excluded.freed_bytes, again_bytes = kept.again_bytes + excluded.again_bytes,
-        locked_bytes = excluded.locked_bytes, locked_until = excluded.locked_until,
-        pinned_bytes = excluded.pinned_bytes, cleaned_at = excluded.cleaned_at
+        locked_bytes = CASE WHEN excluded.cleaned_at > 'epoch' THEN excluded.locked_bytes ELSE kept.locked_bytes END,
+        locked_until = CASE WHEN excluded.cleaned_at > 'epoch' THEN excluded.locked_until ELSE kept.locked_until END,
+        pinned_bytes = CASE WHEN excluded.cleaned_at > 'epoch' THEN excluded.pinned_bytes ELSE kept.pinned_bytes END,
+        cleaned_at = greatest(kept.cleaned_at, excluded.cleaned_at)
 """
 _EPOCH = "1970-01-01T00:00:00Z"
 _ENDS = (BackupCompleted, BackupFailed, BackupCancelled)
@@ -181,6 +183,8 @@ class _Sums:
             place = self.places.setdefault(key, _Place(*key))
             place.freed_bytes += each.freed_bytes
             place.again_bytes += each.stored_bytes
+            if each.code is not None:
+                continue  # what it keeps was not looked at
             place.locked_bytes, place.locked_until = each.locked_bytes, each.locked_until
             place.pinned_bytes, place.cleaned_at = each.pinned_bytes, envelope.time
 
@@ -204,7 +208,7 @@ class Storage(Projection):
     """What is stored, by configuration, class, tier and day; what locations gave back."""
 
     NAME = "storage"
-    VERSION = 1
+    VERSION = 2
     EVENTS = (BackupAccepted, TierUploaded, TierFailed, *_ENDS, RecoveryPointsForgotten, RetentionCleanedUp)
     TABLES = (
         "storage_runs",

@@ -60,7 +60,7 @@ _KEPT: LiteralString = """
     SELECT coalesce(sum(uploaded_bytes - freed_bytes), 0)::bigint, min(day) FROM storage_days WHERE organisation = %s
 """
 _PLACES: LiteralString = """
-    SELECT location, freed_bytes, again_bytes, locked_bytes, locked_until, pinned_bytes, cleaned_at
+    SELECT location, freed_bytes, again_bytes, locked_bytes, locked_until, pinned_bytes, nullif(cleaned_at, 'epoch')
     FROM storage_places WHERE organisation = %s
 """
 # Where a tier lay is what the version of the configuration says by which the run was accepted.
@@ -80,7 +80,12 @@ class _Place(msgspec.Struct, frozen=True):
     locked_bytes: int
     locked_until: datetime | None
     pinned_bytes: int
-    cleaned_at: datetime
+    cleaned_at: datetime | None
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether any cleanup has looked at what it keeps."""
+        return self.cleaned_at is not None
 
 
 async def overview(database: Database, organisation: str, prices: Prices | None, now: datetime) -> StorageOverview:
@@ -106,7 +111,7 @@ async def overview(database: Database, organisation: str, prices: Prices | None,
             compression_ratio=new / stored if stored else None,
         ),
         kept_bytes=max(kept, 0),
-        locked_bytes=sum(each.locked_bytes for each in places.values()) if places else None,
+        locked_bytes=_locked(places),
         configurations=[
             StoredOfConfiguration(
                 configuration_id=each, points=of, logical_bytes=latest, new_bytes=fresh, stored_bytes=on_tier
@@ -140,6 +145,12 @@ async def _places(database: Database, organisation: str) -> dict[str, _Place]:
     return {name: _Place(*row) for name, *row in await _rows(database, _PLACES, organisation)}
 
 
+def _locked(places: dict[str, _Place]) -> int | None:
+    """What locks keep at the locations that were looked at; None where none was."""
+    seen = [each.locked_bytes for each in places.values() if each.is_seen]
+    return sum(seen) if seen else None
+
+
 async def _tiers(database: Database, organisation: str, prices: Prices | None) -> list[StorageTier]:
     places = await _places(database, organisation)
     told = [_tier(places, prices, *row) for row in await _rows(database, _TIERS, organisation)]
@@ -149,6 +160,7 @@ async def _tiers(database: Database, organisation: str, prices: Prices | None) -
 def _tier(places: dict[str, _Place], prices: Prices | None, location: str | None, *row: Any) -> StorageTier:
     of, uploaded, seconds, uploads, failures, uploaded_at, failed_at, code, proven_at = row
     place = places.get(location or "")
+    seen = place if place is not None and place.is_seen else None
     freed = 0 if place is None else place.freed_bytes - place.again_bytes
     # More can be freed than runs have told of, who had stored by the command line as well.
     kept = uploaded - freed if uploaded >= freed else None
@@ -159,10 +171,10 @@ def _tier(places: dict[str, _Place], prices: Prices | None, location: str | None
         kept_bytes=kept,
         uploaded_bytes=uploaded,
         freed_bytes=freed,
-        locked_bytes=None if place is None else place.locked_bytes,
-        locked_until=None if place is None else place.locked_until,
-        pinned_bytes=None if place is None else place.pinned_bytes,
-        cleaned_at=None if place is None else place.cleaned_at,
+        locked_bytes=seen.locked_bytes if seen else None,
+        locked_until=seen.locked_until if seen else None,
+        pinned_bytes=seen.pinned_bytes if seen else None,
+        cleaned_at=seen.cleaned_at if seen else None,
         uploaded_at=uploaded_at,
         is_failing=failed_at is not None and (uploaded_at is None or failed_at > uploaded_at),
         failed_at=failed_at,
@@ -205,7 +217,8 @@ def _cost(told: Sequence[StorageTier], prices: Prices | None) -> StorageCost | N
 def _unknown(told: Sequence[StorageTier], places: dict[str, _Place], prices: Prices | None) -> list[str]:
     """What is not known, in words."""
     unknown = list(_ASKED_BY_NOBODY)
-    uncleaned = sorted(each.location for each in told if each.location is not None and each.location not in places)
+    cleaned = {name for name, place in places.items() if place.is_seen}
+    uncleaned = sorted(each.location for each in told if each.location is not None and each.location not in cleaned)
     if uncleaned:
         unknown.append(
             f"What locks keep is known since the first cleanup, which was not yet at: {', '.join(uncleaned)}."

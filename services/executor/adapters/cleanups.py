@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
-from chassis.claims.port import Claim
+from chassis.claims.port import Claim, Unclaimed
 from chassis.claims.record import RecordedWork
 from chassis.claims.work import CLAIM, Work
 from chassis.context import Context
 from chassis.handling import Handling
 from chassis.ids import new_id
-from chassis.record.eventstore import EventStore, StatementRefused
+from chassis.record.eventstore import EventStore, Statement, StatementRefused
 from chassis.timers.table import Timer, set_within
 from contracts.cleanup_events import CleanupPurpose, GoingPoint
 from services.executor.adapters.holds import TIER_HOLDS, going_points, turned
@@ -103,8 +103,15 @@ class RecordedCleanups(RecordedWork[RetentionCleanup]):
 
     async def record_end(self, thing: RetentionCleanup, *, claim: Claim, context: Context) -> None:
         """Record the end and close the claim in one transaction."""
-        also = [CLEANUPS.closed(claim)]
-        if thing.purpose is CleanupPurpose.HOLDS and not thing.is_whole:
-            # It is tried again by itself: a tier was away, or something kept the worker from it.
-            also.append(set_within(TIER_HOLDS, context.organisation, AGAIN_SECONDS))
-        await self.save_of(thing, claim, context, also)
+        await self.save_of(thing, claim, context, [CLEANUPS.closed(claim), *_again(thing, context)])
+
+    async def record_unclaimed_end(self, thing: RetentionCleanup, unclaimed: Unclaimed, *, context: Context) -> None:
+        """Record the end of one that no worker could take."""
+        await self.save_of(thing, unclaimed.claim, context, [CLEANUPS.ended(unclaimed), *_again(thing, context)])
+
+
+def _again(cleanup: RetentionCleanup, context: Context) -> list[Statement]:
+    """What has tiers that did not follow the holds tried again: one was away, or something kept the worker from it."""
+    if cleanup.purpose is not CleanupPurpose.HOLDS or cleanup.is_whole:
+        return []
+    return [set_within(TIER_HOLDS, context.organisation, AGAIN_SECONDS)]

@@ -72,11 +72,12 @@ class RetentionCleanup(Aggregate):
         )
 
     def accept_holds(self) -> None:
-        """Take on that the tiers follow the holds, which nobody has asked for by itself."""
+        """Take on that the tiers follow the holds, which nobody has asked for by itself.
+
+        A worker of a build that knows no purposes only looks by it: it lets nothing go.
+        """
         self.record(
-            RetentionCleanupAccepted(
-                request_id=self.id, cleanup_id=self.id, dry_run=False, purpose=CleanupPurpose.HOLDS
-            )
+            RetentionCleanupAccepted(request_id=self.id, cleanup_id=self.id, dry_run=True, purpose=CleanupPurpose.HOLDS)
         )
 
     def accept_scheduled(self, configuration_ids: Sequence[str]) -> None:
@@ -159,8 +160,9 @@ class RetentionCleanup(Aggregate):
             case RetentionCleanupAccepted():
                 self.dry_run, self.configuration_ids = event.dry_run, event.configuration_ids
                 self.purpose = event.purpose
-            case RetentionCleanedUp(degraded=degraded):
-                self.is_whole = not degraded
+            case RetentionCleanedUp(degraded=degraded, held=held, kept=kept):
+                # Where points were counted and no holds were, an older build's worker has only looked.
+                self.is_whole = not degraded and (bool(held) or not kept)
             case RetentionCleanupRefused():
                 self.state = REFUSED
             case RetentionCleanupPreparing(fence=fence):

@@ -95,6 +95,9 @@ class CleanupPerformance(Performance[RetentionCleanup, _Attempt]):
         if opened is not None and cleanup.purpose is CleanupPurpose.HOLDS:
             held = await self._hold(attempt, opened)
         elif opened is not None:
+            if cleanup.purpose is not CleanupPurpose.LET_GO:
+                message, hint = "another build alone knows what the cleanup is for", "Bring the workers up to date."
+                raise PlatformError(errors.UNAVAILABLE, message, hint=hint)
             assessed = await self._assess(attempt, opened)
             if cleanup.dry_run:
                 places = opened.left_out()

@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -13,7 +14,7 @@ from contracts.errors import PlatformError
 from gateway.wire import connection_limits
 from gateway.wire import server as http_server
 from gateway.wire.connection_limits import Connections, Limits, networks_of
-from gateway.wire.connections import PIPELINED_MAX
+from gateway.wire.connections import PIPELINED_MAX, _Unread
 from gateway.wire.server import HttpServer
 from tests.support.eventually import eventually
 
@@ -214,6 +215,19 @@ async def test_slow_application_is_not_cut_off() -> None:
         assert (await client.answer())[0] == 200
         await client.send(REQUEST)
         assert (await client.answer())[0] == 200
+
+
+def test_reader_that_is_slow_is_none_that_does_not_read() -> None:
+    """Of a large answer there is always some that waits; what counts is for how long nobody has taken any of it."""
+    transport, unread = Mock(), _Unread()
+
+    def looked(now: float, waiting: int) -> float:
+        transport.get_write_buffer_size.return_value = waiting
+        return unread.seconds(transport, now)
+
+    assert [looked(10.0 * number, 500_000 - number) for number in range(9)] == [0.0] * 9
+    assert [looked(100.0 + number, 400_000) for number in range(4)] == [0.0, 1.0, 2.0, 3.0]
+    assert (looked(110.0, 0), looked(120.0, 0), looked(121.0, 7), looked(125.0, 7)) == (0.0, 0.0, 0.0, 4.0)
 
 
 async def test_answer_that_nobody_reads_is_thrown_away() -> None:

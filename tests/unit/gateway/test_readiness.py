@@ -12,17 +12,37 @@ from gateway.runs.examples import CONFIGURATION_ID, at
 WELL = Seen({CONFIGURATION_ID: "active"}, {CONFIGURATION_ID: at(0)}, (), (), ())
 
 
+FRESHEST = msgspec.structs.replace(PLAN, backup_sources=[])
+
+
 def test_plan_that_lacks_nothing_is_unknown_for_want_of_a_test() -> None:
-    status = status_of(PLAN, WELL, at(60 * 60))
+    status = status_of(FRESHEST, WELL, at(60 * 60))
     assert (status.verdict, status.lost_now_minutes, status.proven_rto_minutes) == ("unknown", 60, None)
     assert {each.check for each in status.findings if each.verdict != "pass"} == {"tested"}
 
 
 def test_point_is_fresh_as_long_as_the_rpo_allows_and_no_longer() -> None:
-    late = status_of(PLAN, WELL, at(60 * 60) + timedelta(seconds=1))
+    late = status_of(FRESHEST, WELL, at(60 * 60) + timedelta(seconds=1))
     (finding,) = [each for each in late.findings if each.verdict == "fail"]
     assert (finding.check, finding.about, late.verdict) == ("point-fresh", CONFIGURATION_ID, "fail")
     assert "61 minutes old, and 60 are allowed" in finding.hint
+
+
+def test_newest_point_says_nothing_of_a_plan_that_takes_another_one() -> None:
+    """A named one, one of a moment, and the newest that is proven are older, nobody knows by how much."""
+    go, photos, whole = PLAN.procedures
+    named = [
+        msgspec.structs.replace(photos, recovery_point_id="of last year"),
+        msgspec.structs.replace(photos, moment=at(0)),
+    ]
+    plans = [PLAN, *(msgspec.structs.replace(FRESHEST, procedures=[go, each, whole]) for each in named)]
+    seen = WELL._replace(points=("of last year",))
+    for plan in plans:
+        status = status_of(plan, seen, at(60))
+        (fresh,) = [each for each in status.findings if each.check == "point-fresh"]
+        assert (fresh.verdict, status.lost_now_minutes, "by hand" in fresh.hint) == ("unknown", None, True)
+        late = status_of(plan, seen, at(60 * 61))
+        assert [each.verdict for each in late.findings if each.check == "point-fresh"] == ["fail"]
 
 
 def test_what_is_gone_is_told_each_with_what_to_do() -> None:

@@ -1,5 +1,7 @@
 """The runbook of a plan: in the order of its steps, and what people wrote is never taken for Markdown."""
 
+from datetime import datetime, timedelta, timezone
+
 import msgspec
 
 from gateway.groups.disaster_recovery.examples import PLAN
@@ -16,7 +18,7 @@ def test_steps_are_told_in_the_order_in_which_they_may_begin() -> None:
         "## 3. whole (check)",
         "## When it is done",
     ]
-    assert "path after\\-a\\-disaster/photos" in text
+    assert "path ` after-a-disaster/photos `" in text
     assert "the newest that was read back and found whole" in text
     assert "is to work again within 4 h (RTO)" in text
     assert "whether any of this is reached is not known" in text
@@ -49,3 +51,13 @@ def test_steps_beside_each_other_are_told_so_and_a_circle_ends() -> None:
         msgspec.structs.replace(PLAN, procedures=[go, photos, beside, whole])
     )
     assert len(in_order([msgspec.structs.replace(go, after=["whole"]), photos, whole])) == 1
+
+
+def test_what_is_to_be_typed_is_as_it_is_typed() -> None:
+    """A moment is one of the zone that is named; a path has nothing that is not its own."""
+    go, photos, whole = PLAN.procedures
+    moment = datetime(2026, 6, 1, 18, tzinfo=timezone(timedelta(hours=2)))
+    asked = msgspec.structs.replace(photos, moment=moment, target_path="a_b/`c``d")
+    text = runbook_of(msgspec.structs.replace(PLAN, procedures=[go, asked, whole]))
+    assert "not younger than 2026-06-01 16:00 UTC" in text
+    assert "path ``` a_b/`c``d ```" in text
