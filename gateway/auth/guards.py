@@ -7,7 +7,7 @@ rate, and the right that the route names (`gateway.auth.rights`). What an authen
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 from litestar.connection import ASGIConnection
 from litestar.enums import ScopeType
@@ -96,7 +96,12 @@ async def demand(connection: Connection, principal: Principal, right: Right, *, 
         error = PlatformError(errors.SECOND_FACTOR_NEEDED, "this needs a second factor, given lately")
     else:
         return
-    denials: DenialLog = gateway.denials
+    await deny(connection, principal, error)
+
+
+async def deny(connection: Connection, principal: Principal, error: PlatformError) -> NoReturn:
+    """Record whom something is denied, and where; raise it."""
+    denials: DenialLog = connection.app.state["gateway"].denials
     method = str(connection.scope.get("method", "WEBSOCKET"))
     route = str(connection.scope.get("path_template", ""))
     await denials.note(principal, error.code.code, route, method, partial(_evidence_of, connection, principal))

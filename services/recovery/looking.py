@@ -1,7 +1,8 @@
 """A worker's answers to what is asked of it at once: what lies in recovery points.
 
 Promise: every question gets an answer within its time, or the reason why there is none. At most `AT_ONCE` looks are
-made at a time, `OF_ONE` of an organisation: others wait their turn, for as long as their question's time goes. A look
+made at a time, `OF_ONE` of an organisation: others wait their turn, `WAITING_OF_ONE` of an organisation, for as long
+as their question's time goes. A look
 that a tier holds counts until it ends, so that a disk that hangs costs its organisation's share and no other's.
 Looks run beside recoveries and take none of their slots.
 """
@@ -12,10 +13,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Protocol, TypeVar
 
 import msgspec
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.errors import Error as NatsError
 
 from chassis.bus.connection import Connection
 from chassis.life.blocking import NoAnswer, call_in_thread
@@ -44,6 +48,7 @@ from services.recovery.kept import KeptPoint
 
 AT_ONCE = 8
 OF_ONE = 2
+WAITING_OF_ONE = 8
 WAITING_MAX = 64
 LIMIT_MAX = 200
 CLOSE_SECONDS = 30.0
@@ -104,6 +109,8 @@ class LookAnswers:
         self._looks = looks
         self._seconds = seconds
         self._under_way: Counter[str] = Counter()
+        self._waiting: Counter[str] = Counter()
+        self._heard: list[Subscription] = []
         self._counting = threading.Lock()
         self._freed = asyncio.Event()
         self._answers: set[asyncio.Task[None]] = set()
@@ -114,11 +121,14 @@ class LookAnswers:
         """Begin to answer."""
         self._loop = asyncio.get_running_loop()
         for subject, hear in ((ASK_ENTRIES, self._hear_entries), (ASK_CONTENT, self._hear_content)):
-            await self._connection.client.subscribe(subject, queue=QUEUE, cb=hear)
+            self._heard.append(await self._connection.client.subscribe(subject, queue=QUEUE, cb=hear))
         await self._closing.start()
 
     async def stop(self) -> None:
-        """Answer nothing more. Who waits is told by the silence."""
+        """Hear nothing more, so that another worker is asked. Who waits is told by the silence."""
+        for each in self._heard:
+            with suppress(NatsError):
+                await each.unsubscribe()
         await self._closing.stop()
         await end(*self._answers)
 
@@ -186,7 +196,15 @@ class LookAnswers:
         def is_over() -> bool:
             return time.monotonic() >= until
 
-        await self._turn(organisation, until)
+        if self._waiting[organisation] >= WAITING_OF_ONE:
+            raise PlatformError(errors.TOO_MANY_REQUESTS, "so many of the organisation wait already")
+        self._waiting[organisation] += 1
+        try:
+            await self._turn(organisation, until)
+        finally:
+            self._waiting[organisation] -= 1
+            if not self._waiting[organisation]:
+                del self._waiting[organisation]
 
         def make() -> _T:
             try:

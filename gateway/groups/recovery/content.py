@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from contracts import errors
 from contracts.errors import PlatformError
 from contracts.looking import PIECE_BYTES, ContentAsked
-from gateway.auth.guards import needs
+from gateway.auth.guards import deny, needs
 from gateway.auth.rights import Right
 from gateway.groups.recovery import looking, queries
 from gateway.groups.recovery.parameters import PathBytes, PathIn
@@ -65,7 +65,10 @@ async def get_content(
     one = queries.OperationQueries(gateway.sealer).one
     shown = await one(gateway.reading, principal.organisation, checked_id(operation_id))
     if shown.initiated_by != principal.actor:
-        raise PlatformError(errors.FORBIDDEN, "somebody else has asked for this recovery", hint="Ask for one yourself.")
+        error = PlatformError(
+            errors.FORBIDDEN, "somebody else has asked for this recovery", hint="Ask for one yourself."
+        )
+        await deny(request, principal, error)
     if shown.scope is None:
         raise PlatformError(errors.KEYS_UNUSABLE, "what the recovery is of cannot be read")
     asked = ContentAsked(

@@ -51,6 +51,7 @@ OWNER = {
     "deny_approval",
     "initiate_recovery",
     "cancel_recovery",
+    "get_content",
     "create_notification_channel",
     "update_notification_channel",
     "retire_notification_channel",
@@ -63,12 +64,14 @@ AUDITOR = {
     "prove_audit_consistency",
     "audit_compliance",
 }
+NOT_READ_BY_ALL = AUDITOR | {"get_content"}
 READ_BY_POST = {"give_ticket", "preview_retention"}
 """What is read by all, as what is asked by GET."""
 SECOND_FACTOR = {
     "retire_configuration",
     "pause_configuration",
     "initiate_recovery",
+    "get_content",
     "clean_up_retention",
     "release_hold",
     "grant_approval",
@@ -211,7 +214,7 @@ async def test_each_role_may_what_the_table_says_and_nothing_else(gateway: Runni
         async with httpx.AsyncClient(base_url=gateway.url, headers=headers, timeout=30.0) as http:
             for name, method, path in _guarded():
                 answer = await http.request(method, path)
-                is_read = (method == "GET" or name in READ_BY_POST) and name not in AUDITOR
+                is_read = (method == "GET" or name in READ_BY_POST) and name not in NOT_READ_BY_ALL
                 denied = None if answer.status_code < 400 else problem_code(answer)
                 if not (name in may or (is_read and roles)):
                     assert denied == "forbidden", (roles, name)
@@ -229,7 +232,7 @@ async def test_each_role_may_what_the_table_says_and_nothing_else(gateway: Runni
             assert refused.value.response.status_code == 403
 
     async def recorded() -> list[AccessDenied]:
-        found = await _denials(gateway, hidden=tokens)
+        found = await denials(gateway, hidden=tokens)
         return found if len(found) == len(MAY) + 1 else []
 
     # Each person once; of who has not given a second factor once more. What follows is counted.
@@ -246,11 +249,11 @@ async def test_denials_are_recorded_once_a_minute(gateway: RunningGateway) -> No
             )
             assert answer.status_code == 403
 
-    (denied,) = await eventually(lambda: _denials(gateway))
+    (denied,) = await eventually(lambda: denials(gateway))
     assert (denied.code, denied.route, denied.method) == ("forbidden", "/api/backup/execute", "POST")
 
 
-async def _denials(gateway: RunningGateway, hidden: Sequence[str] = ()) -> list[AccessDenied]:
+async def denials(gateway: RunningGateway, hidden: Sequence[str] = ()) -> list[AccessDenied]:
     """What of the gateway's stream tells of denials; nothing on it has any of what is `hidden`."""
     js = gateway.client.jetstream()
     last = (await js.stream_info(stream_of("gateway"))).state.last_seq

@@ -35,7 +35,9 @@ from contracts.recovery_events import (
     RecoveryVerified,
 )
 from contracts.samples import sample_event
+from tests.component.gateway.test_access import denials
 from tests.support.alerts import firing
+from tests.support.eventually import eventually
 from tests.support.gateway import ORGANISATION, RunningGateway, problem_code, whole_run
 from tests.support.promql import Scrapes
 
@@ -321,3 +323,11 @@ async def test_file_of_a_recovery_is_sent_to_who_asked_for_it_and_in_ranges(gate
                 refused = problem_code(await other.get(path))
             assert refused in {errors.SECOND_FACTOR_NEEDED.code, errors.FORBIDDEN.code, errors.NOT_FOUND.code}
         assert asked == []
+        # Each of the three of this organisation is in the record, him too who has the right and did not ask for it.
+        assert await eventually(lambda: _denied(gateway, 3))
+
+
+async def _denied(gateway: RunningGateway, count: int) -> bool:
+    """Whether so many denials of the file are in the record."""
+    told = await denials(gateway)
+    return len([each for each in told if each.route.endswith("/content")]) == count

@@ -25,7 +25,7 @@ from repository.retention.orders import forget
 from repository.tiers.location import open_tier
 from services.recovery.adapters.looks import RepositoryLooks
 from services.recovery.kept import KeptPoint
-from services.recovery.looking import LookAnswers
+from services.recovery.looking import OF_ONE, WAITING_OF_ONE, LookAnswers
 from tests.support.nats_server import NatsServer
 from tests.support.postgres_server import PostgresServer
 from tests.support.recovery import CONFIGURATION, ORGANISATION, POINT, TIERS, RecoveryBench, recovery_bench
@@ -247,3 +247,19 @@ async def test_tier_that_hangs_costs_its_organisation_and_no_other() -> None:
         assert time.monotonic() - begun < 15
     finally:
         held.over.set()
+
+
+async def test_questions_of_one_organisation_wait_in_bounds() -> None:
+    """So many of one never fill the places in which all wait: what is beyond is refused at once."""
+    held = Held()
+    worker = LookAnswers(connection=None, points=AllThere(), looks=held, seconds=15.0)  # type: ignore[arg-type]
+    asked = [asyncio.create_task(worker.answer(encoded(_asked(organisation="held")))) for _ in range(20)]
+    try:
+        done, _ = await asyncio.wait(asked, timeout=2.0)
+        assert len(done) == 20 - WAITING_OF_ONE - OF_ONE
+        refused = [each.exception() for each in done]
+        assert all(isinstance(each, PlatformError) and each.code is errors.TOO_MANY_REQUESTS for each in refused)
+        assert await worker.answer(encoded(_asked(organisation="other")))
+    finally:
+        held.over.set()
+        await asyncio.gather(*asked, return_exceptions=True)
