@@ -28,7 +28,7 @@ from tests.support.executor import CONFIGURATION, ORGANISATION, PLENTY, Executor
 
 pytestmark = pytest.mark.stack
 
-AT_ONCE = FollowUps(0.001)
+AT_ONCE = FollowUps(0.00001)
 """The timer is due when it is looked for."""
 
 
