@@ -44,9 +44,10 @@ class Seen(NamedTuple):
 
 def status_of(plan: DisasterRecoveryPlan, seen: Seen, now: datetime) -> PlanStatus:
     """How a plan stands."""
-    findings = list(_findings(plan, seen, now))
+    not_newest = _not_newest(plan)
+    findings = list(_findings(plan, seen, now, not_newest))
     verdicts = {finding.verdict for finding in findings}
-    made = [None if each in _not_newest(plan) else seen.latest.get(each) for each in plan.scope.configuration_ids]
+    made = [None if each in not_newest else seen.latest.get(each) for each in plan.scope.configuration_ids]
     known = [each for each in made if each is not None]
     return PlanStatus(
         plan_id=plan.id,
@@ -66,11 +67,13 @@ def status_of(plan: DisasterRecoveryPlan, seen: Seen, now: datetime) -> PlanStat
     )
 
 
-def _findings(plan: DisasterRecoveryPlan, seen: Seen, now: datetime) -> Iterator[ReadinessFinding]:
+def _findings(
+    plan: DisasterRecoveryPlan, seen: Seen, now: datetime, not_newest: Collection[str | None]
+) -> Iterator[ReadinessFinding]:
     for each in plan.scope.configuration_ids:
         yield _active(each, seen.states.get(each))
         fresh = _fresh(each, seen.latest.get(each), plan.recovery_objectives.rpo_minutes, now)
-        if fresh.verdict is _PASS and each in _not_newest(plan):
+        if fresh.verdict is _PASS and each in not_newest:
             fresh = msgspec.structs.replace(fresh, verdict=_UNKNOWN, hint=_NOT_NEWEST)
         yield fresh
     for step in plan.procedures:

@@ -99,7 +99,7 @@ async def overview(database: Database, organisation: str, prices: Prices | None,
     ]
     ((kept, since),) = await _rows(database, _KEPT, organisation)
     places = await _places(database, organisation)
-    told = await _tiers(database, organisation, prices)
+    told = await _tiers(database, organisation, places, prices)
     forecast = list(_forecast(days, kept, since, now))
     cost = _cost(told, prices)
     return StorageOverview(
@@ -133,7 +133,7 @@ async def overview(database: Database, organisation: str, prices: Prices | None,
 async def tiers(database: Database, organisation: str, prices: Prices | None) -> StorageTiers:
     """Each location."""
     places = await _places(database, organisation)
-    told = await _tiers(database, organisation, prices)
+    told = await _tiers(database, organisation, places, prices)
     return StorageTiers(items=told, cost=_cost(told, prices), unknown=_unknown(told, places, prices))
 
 
@@ -151,8 +151,9 @@ def _locked(places: dict[str, _Place]) -> int | None:
     return sum(seen) if seen else None
 
 
-async def _tiers(database: Database, organisation: str, prices: Prices | None) -> list[StorageTier]:
-    places = await _places(database, organisation)
+async def _tiers(
+    database: Database, organisation: str, places: dict[str, _Place], prices: Prices | None
+) -> list[StorageTier]:
     told = [_tier(places, prices, *row) for row in await _rows(database, _TIERS, organisation)]
     return sorted(told, key=lambda each: (each.location is None, each.location or ""))
 

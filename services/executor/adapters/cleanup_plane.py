@@ -173,16 +173,17 @@ class RepositoryCleanup:
     def _held(self, location: str, found: TierHolds) -> PlaceHeld:
         tier = self._repository.tier(location)
         error = found.failed.get(location) if tier.is_ready else tier.error
-        if tier.is_ready and error is None:
-            return PlaceHeld(
-                location=location, points=found.points.get(location, 0), on_objects=found.on_objects.get(location)
-            )
-        code = code_of(error)
-        code = errors.TIER_UNUSABLE if code is errors.INTERNAL else code
         points = found.points.get(location, 0)
-        return PlaceHeld(
-            location=location, points=points, code=code.code, hint=hint_of(code, error, self._places[location])
-        )
+        if tier.is_ready and error is None:
+            return PlaceHeld(location=location, points=points, on_objects=found.on_objects.get(location))
+        code, hint = self._why_not(location, error)
+        return PlaceHeld(location=location, points=points, code=code, hint=hint)
+
+    def _why_not(self, location: str, error: Exception | None) -> tuple[str, str]:
+        """The code and the hint of what kept a location from taking part."""
+        found = code_of(error)
+        found = errors.TIER_UNUSABLE if found is errors.INTERNAL else found
+        return found.code, hint_of(found, error, self._places[location])
 
     def left_out(self) -> Sequence[PlaceCleaned]:
         """See `OpenCleanup.left_out`."""
@@ -206,9 +207,7 @@ class RepositoryCleanup:
         code: str | None = None
         hint = ""
         if done is None or error is not None:
-            found = code_of(error)
-            found = errors.TIER_UNUSABLE if found is errors.INTERNAL else found
-            code, hint = found.code, hint_of(found, error, self._places[location])
+            code, hint = self._why_not(location, error)
         if done is None:
             return PlaceCleaned(location=location, code=code, hint=hint)
         return PlaceCleaned(
