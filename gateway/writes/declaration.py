@@ -106,6 +106,18 @@ class Draft:
     items: Sequence[Callable[[New], Event]] = ()
 
 
+class Versioned(Protocol):
+    """A thing that is kept as versions, as it is shown."""
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+
+    @property
+    def version(self) -> int:
+        """The one in force."""
+
+
 @dataclass(frozen=True, slots=True)
 class Superseded:
     """What was accepted is in force no longer: something has made it this `version` since."""
@@ -188,6 +200,13 @@ class Write(Generic[B]):
         Superseded where the thing is at another version by now: whoever asked gets no ETag of what they have not seen.
         """
         return None
+
+    def in_force(self, asked: Asked[B], made: Versioned) -> Response[Any] | Superseded:
+        """The thing, if it is what was accepted: the version after what was seen."""
+        if made.version != (asked.seen or 0) + 1:
+            return Superseded(made.version)
+        headers = {"Location": self.resource_path(made.id), "ETag": f'"{made.version}"'}
+        return Response(made, status_code=self.ANSWERS[0].status, headers=headers)
 
     @property
     def operation(self) -> str:

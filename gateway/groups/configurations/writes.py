@@ -107,10 +107,7 @@ class CreateConfiguration(Write[NewConfiguration]):
         """The configuration as it is in force, if that is what was accepted: the version after what was seen."""
         queries = ConfigurationQueries(asked.gateway.sealer, asked.gateway.locations)
         created = await queries.one(asked.gateway.reading, asked.organisation, resource_id)
-        if created.version != (asked.seen or 0) + 1:
-            return Superseded(created.version)
-        headers = {"Location": self.resource_path(created.id), "ETag": f'"{created.version}"'}
-        return Response(created, status_code=self.ANSWERS[0].status, headers=headers)
+        return self.in_force(asked, created)
 
 
 class BulkCreateConfigurations(Write[SentConfigurations]):

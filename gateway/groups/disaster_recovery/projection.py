@@ -1,13 +1,12 @@
 """The read model of disaster recovery plans, each as it is in force. The dr service's stream alone changes it."""
 
-from typing import Any
-
 import msgspec
 
 from contracts.disaster import PlanBody
 from contracts.dr_events import DrPlanFact
 from contracts.event import pinned_kinds
 from gateway.projections.applied import Database, read_view, upsert
+from gateway.projections.in_force import rows_in_force
 from gateway.projections.projection import Batch, Projection, Side
 
 _STORE = """
@@ -34,24 +33,7 @@ class DisasterRecoveryPlans(Projection):
 
     async def project(self, database: Database, batch: Batch) -> None:
         """Take facts over, in the caller's transaction."""
-        rows: dict[str, dict[str, Any]] = {}
-        for applied in batch.events:
-            event, envelope = applied.event, applied.envelope
-            if not isinstance(event, DrPlanFact):
-                continue
-            # Whose it is, who made it and when: of its first fact alone, here and in the table.
-            row = rows.setdefault(
-                event.plan_id,
-                {
-                    "plan_id": event.plan_id,
-                    "organisation": envelope.organisation,
-                    "request_id": event.request_id,
-                    "created_by": envelope.actor,
-                    "created_at": envelope.time,
-                },
-            )
-            row |= {"version": event.version, "changed_at": envelope.time, "body": event.body}
-        await upsert(database, self._store, list(rows.values()))
+        await upsert(database, self._store, rows_in_force(batch, DrPlanFact, "plan_id"))
 
 
 def plan_body(stored: str) -> PlanBody:

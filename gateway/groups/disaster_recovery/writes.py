@@ -119,10 +119,7 @@ class CreateDisasterRecoveryPlan(Write[NewPlan]):
         """The plan as it is in force, if that is what was accepted: the version after what was seen."""
         queries = PlanQueries(asked.gateway.sealer)
         made = await queries.one(asked.gateway.reading, asked.organisation, resource_id)
-        if made.version != (asked.seen or 0) + 1:
-            return Superseded(made.version)
-        headers = {"Location": self.resource_path(made.id), "ETag": f'"{made.version}"'}
-        return Response(made, status_code=self.ANSWERS[0].status, headers=headers)
+        return self.in_force(asked, made)
 
 
 class UpdateDisasterRecoveryPlan(CreateDisasterRecoveryPlan):

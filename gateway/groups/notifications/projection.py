@@ -19,6 +19,7 @@ from contracts.event import pinned_kinds
 from contracts.notifications import ChannelBody
 from gateway.groups.notifications.resources import DeliveryState
 from gateway.projections.applied import Applied, Database, read_view, upsert
+from gateway.projections.in_force import rows_in_force
 from gateway.projections.projection import Batch, Projection, Side
 
 _STORE_CHANNEL = """
@@ -61,29 +62,7 @@ class NotificationChannels(Projection):
 
     async def project(self, database: Database, batch: Batch) -> None:
         """Take facts over, in the caller's transaction."""
-        rows: dict[str, dict[str, Any]] = {}
-        for applied in batch.events:
-            event, envelope = applied.event, applied.envelope
-            if not isinstance(event, ChannelFact):
-                continue
-            # Whose it is, who made it and when: of its first fact alone, here and in the table.
-            row = rows.setdefault(
-                event.channel_id,
-                {
-                    "channel_id": event.channel_id,
-                    "organisation": envelope.organisation,
-                    "request_id": event.request_id,
-                    "created_by": envelope.actor,
-                    "created_at": envelope.time,
-                },
-            )
-            row |= {
-                "version": event.version,
-                "changed_at": envelope.time,
-                "state": event.state,
-                "body": event.body,
-            }
-        await upsert(database, self._store, list(rows.values()))
+        await upsert(database, self._store, rows_in_force(batch, ChannelFact, "channel_id", "state"))
 
 
 class Notifications(Projection):

@@ -119,10 +119,7 @@ class CreateNotificationChannel(Write[NewNotificationChannel]):
     ) -> Response[NotificationChannel] | Superseded:
         """The channel as it is in force, if that is what was accepted: the version after what was seen."""
         made = await ChannelQueries(asked.gateway.sealer).one(asked.gateway.reading, asked.organisation, resource_id)
-        if made.version != (asked.seen or 0) + 1:
-            return Superseded(made.version)
-        headers = {"Location": self.resource_path(made.id), "ETag": f'"{made.version}"'}
-        return Response(made, status_code=self.ANSWERS[0].status, headers=headers)
+        return self.in_force(asked, made)
 
 
 class UpdateNotificationChannel(CreateNotificationChannel):

@@ -4,7 +4,6 @@ The config service's stream alone changes the first of the tables, the executor'
 """
 
 from datetime import datetime
-from typing import Any
 
 import msgspec
 
@@ -28,6 +27,7 @@ from contracts.event import Event, pinned_kinds
 from contracts.reading import written_as
 from contracts.retention import RetentionPolicyBody
 from gateway.projections.applied import Applied, Database, Row, load_views, read_view, upsert
+from gateway.projections.in_force import rows_in_force
 from gateway.projections.projection import Batch, Projection, Side
 from gateway.runs.views import ErrorView, WaitView
 
@@ -65,24 +65,7 @@ class RetentionPolicies(Projection):
 
     async def project(self, database: Database, batch: Batch) -> None:
         """Take facts over, in the caller's transaction."""
-        rows: dict[str, dict[str, Any]] = {}
-        for applied in batch.events:
-            event, envelope = applied.event, applied.envelope
-            if not isinstance(event, RetentionPolicyFact):
-                continue
-            # Whose it is, who made it and when: of its first fact alone, here and in the table.
-            row = rows.setdefault(
-                event.retention_policy_id,
-                {
-                    "retention_policy_id": event.retention_policy_id,
-                    "organisation": envelope.organisation,
-                    "request_id": event.request_id,
-                    "created_by": envelope.actor,
-                    "created_at": envelope.time,
-                },
-            )
-            row |= {"version": event.version, "changed_at": envelope.time, "body": event.body}
-        await upsert(database, self._store, list(rows.values()))
+        await upsert(database, self._store, rows_in_force(batch, RetentionPolicyFact, "retention_policy_id"))
 
 
 def policy_body(stored: str) -> RetentionPolicyBody:
