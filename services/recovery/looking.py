@@ -2,9 +2,8 @@
 
 Promise: every question gets an answer within its time, or the reason why there is none. At most `AT_ONCE` looks are
 made at a time, `OF_ONE` of an organisation: others wait their turn, `WAITING_OF_ONE` of an organisation, for as long
-as their question's time goes. A look
-that a tier holds counts until it ends, so that a disk that hangs costs its organisation's share and no other's.
-Looks run beside recoveries and take none of their slots.
+as their question's time goes. A look that a tier holds counts until it ends, so that a disk that hangs costs its
+organisation's share and no other's. Looks run beside recoveries and take none of their slots.
 """
 
 import asyncio

@@ -128,7 +128,7 @@ async def test_interrupted_while_a_tier_hangs_every_kind_of_command_ends_with_13
         ]
         try:
             for process in begun:
-                await eventually(lambda: any("fuse" in each.read_text() for each in _waits(process)))  # noqa: B023
+                await eventually(lambda: any("fuse" in each.read_text() for each in _waits(process)))  # noqa: B023  # awaited here
                 process.send_signal(signal.SIGINT)
             assert [process.wait(60) for process in begun] == [ExitCode.INTERRUPTED] * len(kinds)
         finally:

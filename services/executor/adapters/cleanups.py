@@ -1,7 +1,7 @@
 """The record of cleanups, in the executor's event store."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from chassis.claims.port import Claim, Unclaimed
 from chassis.claims.record import RecordedWork
@@ -45,19 +45,12 @@ class ScheduledCleanups:
         chosen = [each for each in scheduled if each > after][:CONFIGURATIONS_AT_ONCE]
         cleanup = RetentionCleanup(new_id())
         context = Context(organisation, "service:executor", correlation_id=cleanup.id)
-        beside = timer.now + timedelta(seconds=BESIDE_SECONDS)
         if not chosen:
             again = timer.moved(timer.now + timedelta(days=days), b"") if days else timer.done()
             await self._store.save(context=context, also=[again])
             return
         cleanup.accept_scheduled(chosen)
-        claim = CLEANUPS.asked(cleanup.id, context=context, subject=organisation)
-        try:
-            await self._store.save(cleanup, context=context, also=[timer.moved(beside, chosen[-1].encode()), claim])
-        except StatementRefused as error:
-            if error.name != CLAIM:
-                raise
-            await self._store.save(context=context, also=[timer.moved(beside)])
+        await _begin(self._store, cleanup, context, timer, timer.moved(_beside(timer), chosen[-1].encode()))
 
 
 class RecordedCleanups(RecordedWork[RetentionCleanup]):
@@ -79,14 +72,7 @@ class RecordedCleanups(RecordedWork[RetentionCleanup]):
         cleanup = RetentionCleanup(new_id())
         cleanup.accept_holds()
         context = Context(timer.name, "service:executor", correlation_id=cleanup.id)
-        claim = CLEANUPS.asked(cleanup.id, context=context, subject=timer.name)
-        try:
-            await self._store.save(cleanup, context=context, also=[timer.done(), claim])
-        except StatementRefused as error:
-            if error.name != CLAIM:
-                raise
-            later = timer.now + timedelta(seconds=BESIDE_SECONDS)
-            await self._store.save(context=context, also=[timer.moved(later)])
+        await _begin(self._store, cleanup, context, timer, timer.done())
 
     async def record_going(
         self, thing: RetentionCleanup, points: Sequence[GoingPoint], turn: int, *, context: Context
@@ -115,3 +101,18 @@ def _again(cleanup: RetentionCleanup, context: Context) -> list[Statement]:
     if cleanup.purpose is not CleanupPurpose.HOLDS or cleanup.is_whole:
         return []
     return [set_within(TIER_HOLDS, context.organisation, AGAIN_SECONDS)]
+
+
+async def _begin(store: EventStore, cleanup: RetentionCleanup, context: Context, timer: Timer, then: Statement) -> None:
+    """Record a cleanup that a timer begins, and what becomes of the timer; a little later beside another cleanup."""
+    claim = CLEANUPS.asked(cleanup.id, context=context, subject=context.organisation)
+    try:
+        await store.save(cleanup, context=context, also=[then, claim])
+    except StatementRefused as error:
+        if error.name != CLAIM:
+            raise
+        await store.save(context=context, also=[timer.moved(_beside(timer))])
+
+
+def _beside(timer: Timer) -> datetime:
+    return timer.now + timedelta(seconds=BESIDE_SECONDS)

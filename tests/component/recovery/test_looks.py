@@ -225,7 +225,7 @@ class AllThere:
 async def test_tier_that_hangs_costs_its_organisation_and_no_other() -> None:
     """Two looks of one are begun, the others wait and are refused; both are answered in time; others look meanwhile."""
     held = Held()
-    worker = LookAnswers(connection=None, points=AllThere(), looks=held, seconds=0.4)  # type: ignore[arg-type]
+    worker = LookAnswers(connection=None, points=AllThere(), looks=held, seconds=0.4)  # type: ignore[arg-type]  # no bus
 
     async def ask(organisation: str) -> str:
         try:
@@ -252,7 +252,7 @@ async def test_tier_that_hangs_costs_its_organisation_and_no_other() -> None:
 async def test_questions_of_one_organisation_wait_in_bounds() -> None:
     """So many of one never fill the places in which all wait: what is beyond is refused at once."""
     held = Held()
-    worker = LookAnswers(connection=None, points=AllThere(), looks=held, seconds=15.0)  # type: ignore[arg-type]
+    worker = LookAnswers(connection=None, points=AllThere(), looks=held, seconds=15.0)  # type: ignore[arg-type]  # no bus
     asked = [asyncio.create_task(worker.answer(encoded(_asked(organisation="held")))) for _ in range(20)]
     try:
         done, _ = await asyncio.wait(asked, timeout=2.0)

@@ -63,8 +63,8 @@ def test_command_that_gives_way_does_so_in_a_process_of_its_own(
     given: list[int] = []
     monkeypatch.setattr("os.nice", given.append)
     monkeypatch.setattr("sys.argv", ["wedsync-backup", "probe"])
-    command.configure = lambda parser: parser.set_defaults(gives_way=True)  # type: ignore[attr-defined]
-    command.run = lambda arguments: list(given) != niceness  # type: ignore[attr-defined]
+    command.configure = lambda parser: parser.set_defaults(gives_way=True)  # type: ignore[attr-defined]  # a command
+    command.run = lambda arguments: list(given) != niceness  # type: ignore[attr-defined]  # a command
     assert cli_main.main(words) == 0
 
 

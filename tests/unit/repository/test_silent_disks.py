@@ -125,9 +125,9 @@ def test_call_that_goes_on_step_by_step_is_waited_for(monkeypatch: pytest.Monkey
         call.step()
         return call.steps == 20
 
-    call.done.wait = wait  # type: ignore[assignment]
+    call.done.wait = wait  # type: ignore[assignment]  # a clock
     made._wait(call)
-    call.done.wait = lambda _seconds: False  # type: ignore[assignment]
+    call.done.wait = lambda _seconds: False  # type: ignore[assignment]  # a clock
     with pytest.raises(Silent):
         made._wait(call)
 
