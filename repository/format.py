@@ -9,6 +9,7 @@ little endian. The layouts and the reasons for each field are in docs/repository
     footer  = ciphertext tag(16), see `encode_footer`
 """
 
+import hashlib
 import struct
 from collections.abc import Iterator, Sequence
 from enum import IntEnum
@@ -155,6 +156,18 @@ def chunks_digest(chunk_ids: Buffer) -> bytes:
     return blake3(chunk_ids).digest(16)
 
 
+def pack_id_of(body: Buffer) -> bytes:
+    """The id of a pack: unkeyed BLAKE3-256 of its bytes."""
+    from blake3 import blake3
+
+    return blake3(body).digest()
+
+
+def is_named(pack_id: bytes, body: Buffer) -> bool:
+    """Whether these are the bytes of the pack of this id; before ADR 0103 packs were named by SHA-256."""
+    return pack_id_of(body) == pack_id or hashlib.sha256(body).digest() == pack_id
+
+
 def nonce(purpose: Purpose, offset: int) -> bytes:
     """The 96-bit GCM nonce: purpose u32, offset u64. Unique under a key that is used for one object."""
     return _NONCE.pack(purpose, offset)
@@ -289,3 +302,13 @@ def pack_object_key(pack_id: bytes) -> str:
     """Where a pack lives below a tier's prefix."""
     name = pack_id.hex()
     return f"packs/{name[:2]}/{name}"
+
+
+def pack_id_in(object_key: str) -> bytes | None:
+    """The id of the pack that lives under this key; None where it is not a pack's."""
+    name = object_key[-2 * ID_LENGTH :]
+    try:
+        pack_id = bytes.fromhex(name)
+    except ValueError:
+        return None
+    return pack_id if object_key == pack_object_key(pack_id) else None

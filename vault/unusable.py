@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from contracts import errors
 from repository.errors import RepositoryError, Retry, TierError
-from repository.tiers.port import Capabilities, KnownCapabilities
+from repository.tiers.port import Capabilities, KnownCapabilities, PackProof
 
 
 class LocationUnusable(TierError):
@@ -47,6 +47,9 @@ class UnusableStore:
     put = sync = settle = get = get_range = head = list = delete = extend_lock = now = _refuse
     set_legal_hold = legal_hold = _refuse
     local_path = blocked_by = no_objects = versions = set_aside = originals = _refuse
+
+    def prove_packs(self, prove: PackProof) -> None:
+        """Nothing is put."""
 
     def close(self) -> None:
         """Nothing is open."""

@@ -19,9 +19,11 @@ from typing import Final
 
 from repository.errors import LockNotProven, NoUsableTier, RepositoryError, TierBehind, TierError
 from repository.format import pack_object_key
+from repository.keys import crypto
 from repository.opened.open_tier import OpenTier
 from repository.stored.buffers import WAIT_SECONDS
 from repository.stored.pack_builder import BufferPool, SealedPack
+from repository.tiers.port import ObjectStore
 
 UPLOADS_LOCAL: Final = 2
 """Packs written to one directory tier at a time: one waits for the disk's fsync, one is being written."""
@@ -50,6 +52,16 @@ class _Parcel:
     holders: int
     number: int
     owner: object
+    summing: threading.Lock = field(default_factory=threading.Lock)
+    sha256: bytes | None = None
+
+    def checksum_for(self, store: ObjectStore) -> bytes | None:
+        """What a tier's server checks the pack by, computed once for all; None for a folder, which checks nothing."""
+        if store.capabilities.local:
+            return None
+        with self.summing:
+            self.sha256 = self.sha256 or crypto.sha256(self.pack.body)
+            return self.sha256
 
 
 @dataclass(eq=False, slots=True)
@@ -290,7 +302,7 @@ class Fanout:
         delivery.tier.store.put(
             pack_object_key(pack.id),
             pack.body,
-            sha256=pack.id,
+            sha256=parcel.checksum_for(delivery.tier.store),
             lock_until=self._lock_until(delivery.tier),
             durable=False,
         )

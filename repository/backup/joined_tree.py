@@ -46,7 +46,7 @@ class JoinedTree:
     def store(self, tier: OpenTier, lock_until: datetime | None) -> None:
         """Put the new packs on a tier. Raises the store's errors."""
         for pack_id, body in self.bodies.items():
-            tier.store.put(pack_object_key(pack_id), body, sha256=pack_id, lock_until=lock_until)
+            tier.store.put(pack_object_key(pack_id), body, lock_until=lock_until)
 
 
 class _Buffers:

@@ -56,7 +56,7 @@ def _bring_to(
         check()
         body = whole_pack(pack_id, (source.store for source in sources))
         if body is not None:
-            tier.store.put(pack_object_key(pack_id), body, sha256=pack_id, lock_until=until, durable=False)
+            tier.store.put(pack_object_key(pack_id), body, lock_until=until, durable=False)
             brought.add(pack_id)
     listed: list[Segment] = []
     for source in sources:

@@ -11,9 +11,8 @@ from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from repository.errors import Damaged, RepositoryError, about
-from repository.format import PACK_HEADER_LENGTH, FrameEntry, pack_object_key
+from repository.format import PACK_HEADER_LENGTH, FrameEntry, is_named, pack_object_key
 from repository.index.pack_catalog import StoredPack, each_in_parallel, is_fault_of_object
-from repository.keys import crypto
 from repository.keys.key_ring import KeyRing
 from repository.stored.object_reading import read_object
 from repository.tiers.port import ObjectStore
@@ -56,7 +55,7 @@ def _read(store: ObjectStore, ring: KeyRing, pack: StoredPack) -> PackContents:
 
     body = memoryview(read_object(store, pack_object_key(pack.id)))
     error: RepositoryError | None = None
-    if crypto.sha256(body) != pack.id:
+    if not is_named(pack.id, body):
         error = Damaged("pack is not the one of its name", pack=pack.id.hex())
     reader = PackReader(body[:PACK_HEADER_LENGTH], ring, pack.id)
     frames, proven, opener = reader.footer(body, len(body)), list[FrameEntry](), FrameOpener()

@@ -116,6 +116,14 @@ class DomainKeys:
         """The key under which the repository's config is authenticated."""
         return crypto.derive(self._master, self.repository_id, b"config")
 
+    def pack_proof(self, pack_id: bytes, sha256: bytes) -> bytes:
+        """What proves beside a pack in a bucket that this is its checksum (32 bytes); the first root's counts."""
+        return crypto.keyed_digest(self._pack_proof_key, pack_id + sha256)
+
+    @cached_property
+    def _pack_proof_key(self) -> bytes:
+        return crypto.derive(self._master, self.repository_id, b"pack-proof")
+
     @property
     def rank(self) -> Rank:
         """Its place among the roots, where it is one."""

@@ -10,9 +10,8 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from repository.errors import Damaged, NotInIndex, RepositoryError, TooFewDescriptors, about
-from repository.format import PACK_HEADER_LENGTH, PackKind, pack_object_key
+from repository.format import PACK_HEADER_LENGTH, PackKind, is_named, pack_object_key
 from repository.index.index import Index, Location
-from repository.keys import crypto
 from repository.keys.key_ring import KeyRing
 from repository.opened.open_tier import OpenTier
 from repository.stored.object_reading import read_object
@@ -39,7 +38,7 @@ def whole_pack(pack_id: bytes, stores: Iterable[ObjectStore]) -> bytes | None:
             body = read_object(store, pack_object_key(pack_id))
         except RepositoryError:
             continue
-        if crypto.sha256(body) == pack_id:
+        if is_named(pack_id, body):
             return body
     return None
 

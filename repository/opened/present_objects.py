@@ -99,5 +99,6 @@ def needed_objects(tier: HasLog, packs: Iterable[bytes]) -> dict[str, bytes | No
         # Not what somebody else put there; until the log names the keys, what is there.
         **{key: recorded.get(key) for key in present if key in recorded or not recorded},
         **{segment_object_key(name): bytes.fromhex(name) for name in state.segments},
-        **{pack_object_key(pack_id): pack_id for pack_id in packs},
+        # A pack's key says which bytes are its own.
+        **dict.fromkeys(map(pack_object_key, packs)),
     }

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 from repository.errors import (
     AlreadyExists,
@@ -17,6 +18,7 @@ from repository.errors import (
     RepositoryExists,
     SnapshotNotFound,
     TierVanished,
+    UnknownKey,
 )
 from repository.format import REPOSITORY_ID_LENGTH
 from repository.index.index import Index
@@ -67,6 +69,8 @@ class Repository(OpenTiers):
             damage = probe.error if probe.state is TierState.DAMAGED else None
             tier = OpenTier(probe.store, log, cache, clock, damage)
             tier.set_state(probe.state, probe.error)
+            with suppress(UnknownKey):  # without it what a bucket states of packs is not believed, and they are read
+                probe.store.prove_packs(ring.first_root.pack_proof)
             tier.keys_seen = frozenset((each.object_key, crypto.sha256(each.body).hex()) for each in probe.keys)
             tiers.append(tier)
         super().__init__(ring, config, tiers, clock, randomness)

@@ -199,7 +199,7 @@ class Repacking:
 
     def _send(self, tier: OpenTier, pack: SealedPack) -> None:
         try:
-            tier.store.put(pack_object_key(pack.id), pack.body, sha256=pack.id, durable=False)
+            tier.store.put(pack_object_key(pack.id), pack.body, durable=False)
         except RepositoryError as error:
             self.failed[tier.name] = error
 

@@ -132,5 +132,5 @@ def needed(
             first = said.first if said is not None else 1
             needed |= dict.fromkeys(piece_object_key(root.stream_id(name), each) for each in range(first, number + 1))
         needed |= legal_holds.needed_by(tier, identity, ())
-    needed |= {pack_object_key(pack_id): pack_id for pack_id in packs}
+    needed |= dict.fromkeys(map(pack_object_key, packs))
     return needed, visitor.faults[0].error if visitor.faults else None

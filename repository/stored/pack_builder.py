@@ -1,6 +1,6 @@
 """Builds packs: frames are encrypted straight into the pack's buffer, by several threads at once.
 
-Promise: a sealed pack is exactly what docs/repository-format.md says, its id is the SHA-256 of its bytes,
+Promise: a sealed pack is exactly what docs/repository-format.md says, its id is the BLAKE3 of its bytes,
 and no nonce is used twice under its key (the key belongs to the pack, places are given out under a lock).
 
 A frame takes two steps, so that the slow one runs outside any lock: `PackBuilder.reserve` gives it a
@@ -8,7 +8,6 @@ place, `PackBuilder.write` encrypts into that place. `PackWriter` moves on to th
 when one is full, and hands each finished pack to `on_pack` on the thread that finished it.
 """
 
-import hashlib
 import threading
 from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
@@ -41,6 +40,7 @@ from repository.format import (
     encode_trailer,
     footer_associated_data,
     nonce,
+    pack_id_of,
 )
 from repository.keys import crypto
 from repository.keys.key_ring import DomainKeys
@@ -171,7 +171,7 @@ class PackBuilder:
         )
         self._view[end : end + TRAILER_LENGTH] = trailer
         body = self._view[: end + TRAILER_LENGTH]
-        return SealedPack(hashlib.sha256(body).digest(), self._kind, body, self.frames, self._buffer)
+        return SealedPack(pack_id_of(body), self._kind, body, self.frames, self._buffer)
 
     def discard(self) -> Memory:
         """Give up the pack; its buffer may be used again."""

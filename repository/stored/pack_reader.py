@@ -6,7 +6,6 @@ this pack, and each chunk's plaintext hashes to its id; anything else raises `Da
 Frames are opened by one `FrameOpener` per thread, which keeps its buffers.
 """
 
-import hashlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -30,6 +29,7 @@ from repository.format import (
     decode_pack_header,
     decode_trailer,
     footer_associated_data,
+    is_named,
     nonce,
 )
 from repository.keys import crypto
@@ -137,7 +137,7 @@ class FrameOpener:
 
 def read_footer(body: Buffer, ring: KeyRing, pack_id: bytes) -> tuple[PackReader, list[FrameEntry]]:
     """Header and frame table of a whole pack. Raises `Damaged` when the bytes are not the ones of the id."""
-    if hashlib.sha256(body).digest() != pack_id:
+    if not is_named(pack_id, body):
         raise Damaged("pack is not the one of its name", pack=pack_id.hex())
     pack = PackReader(memoryview(body)[:PACK_HEADER_LENGTH], ring, pack_id)
     return pack, pack.footer(body, len(body))

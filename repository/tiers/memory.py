@@ -19,6 +19,7 @@ from repository.errors import (
     TierFull,
     Truncated,
 )
+from repository.format import is_named, pack_id_in
 from repository.ports import SYSTEM_CLOCK, Clock
 from repository.tiers.port import (
     OBJECT_LENGTH_MAX,
@@ -27,6 +28,7 @@ from repository.tiers.port import (
     KnownCapabilities,
     ObjectInfo,
     ObjectStore,
+    PackProof,
     buffers_of,
     check_length,
     checked_key,
@@ -139,7 +141,8 @@ class MemoryObjectStore:
             until = self._locked_until.get(key)
         if body is None:
             return None
-        return ObjectInfo(key, len(body), hashlib.sha256(body).digest(), until)
+        pack_id = pack_id_in(key)
+        return ObjectInfo(key, len(body), None if pack_id is None else is_named(pack_id, body), until)
 
     def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
         """The objects of a prefix; see the port."""
@@ -176,7 +179,7 @@ class MemoryObjectStore:
         with self._guard:
             if not self._capabilities.locks:
                 return
-            self._expect(key, sha256)
+            self._expect(key, sha256, is_any_own=not is_on)
             (self._held.add if is_on else self._held.discard)(key)
 
     def legal_hold(self, key: str) -> bool | None:
@@ -216,6 +219,9 @@ class MemoryObjectStore:
         """None: nothing is kept of what was overwritten."""
         return None
 
+    def prove_packs(self, prove: PackProof) -> None:
+        """Nothing: what is in memory is looked at itself."""
+
     def close(self) -> None:
         """Nothing to give back; the objects stay as long as the store."""
 
@@ -224,11 +230,13 @@ class MemoryObjectStore:
             present = self._locked_until.get(key)
             self._locked_until[key] = until if present is None else max(present, until)
 
-    def _expect(self, key: str, sha256: bytes | None) -> None:
+    def _expect(self, key: str, sha256: bytes | None, *, is_any_own: bool = False) -> None:
         body = self._objects.get(key)
         if body is None:
             raise ObjectMissing("no object of this key", tier=self._name, key=key)
-        if sha256 is not None and hashlib.sha256(body).digest() != sha256:
+        pack_id = None if is_any_own else pack_id_in(key)
+        is_other = sha256 is not None and hashlib.sha256(body).digest() != sha256
+        if is_other or (pack_id is not None and not is_named(pack_id, body)):
             raise Damaged("the object has other bytes than its own", tier=self._name, key=key)
 
     def _refuse_if_locked(self, key: str) -> None:

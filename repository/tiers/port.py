@@ -22,7 +22,7 @@ Every error is a `RepositoryError`; the ones of tiers are in `repository.errors`
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeAlias
@@ -34,6 +34,9 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 
 Body: TypeAlias = Buffer | Sequence[Buffer]
 """One object's bytes, in one buffer or in several that follow each other (written without joining them)."""
+
+PackProof: TypeAlias = Callable[[bytes, bytes], bytes]
+"""Of a pack's id and the SHA-256 of its bytes: what only who has the repository's keys can say of the two."""
 
 KEY_LENGTH_MAX = 512
 OBJECT_LENGTH_MAX = 1 << 30
@@ -89,13 +92,13 @@ def check_length(length: int, length_max: int, *, tier: str, key: str) -> None:
 class ObjectInfo:
     """What a store says of one object without handing out its bytes.
 
-    `size` is in bytes. `sha256` (32 bytes) is None where the store does not know it; `list` rarely
-    does. `lock_until` is None where there is no lock or where `list` would have to ask for each object.
+    `size` is in bytes. `is_own`, of a pack: whether the store states that it has the bytes of its name; None where it
+    does not. `lock_until` is None where there is no lock or where `list` would have to ask for each object.
     """
 
     key: str
     size: int
-    sha256: bytes | None = None
+    is_own: bool | None = None
     lock_until: datetime | None = None
 
 
@@ -221,8 +224,9 @@ class ObjectStore(Protocol):
     def extend_lock(self, key: str, until: datetime, *, sha256: bytes | None = None) -> None:
         """Keep the object from deletion and replacement until `until` (aware, by the store's clock).
 
-        A lock is never shortened: an earlier `until` than the present one changes nothing. With `sha256` the
-        version of these bytes is locked and no other, and `Damaged` is raised where it is not the one that is read.
+        A lock is never shortened: an earlier `until` than the present one changes nothing. With `sha256`, and of a
+        pack, whose name says it, the version of these bytes is locked and no other, and `Damaged` is raised where it
+        is not the one that is read.
         Without the capability `locks` nothing happens. Raises `ObjectMissing`, `TierUnreachable`, `AccessDenied`.
         """
         ...
@@ -230,7 +234,8 @@ class ObjectStore(Protocol):
     def set_legal_hold(self, key: str, is_on: bool, *, sha256: bytes | None = None) -> None:
         """Keep the object from deletion and replacement, without an end, or do so no more; a lock's date stays.
 
-        With `sha256` as `extend_lock`. Without the capability `locks` nothing happens. Raises as `extend_lock`.
+        To hold, of other bytes as `extend_lock`; to let go, with `sha256` alone. Without the capability `locks` nothing
+        happens. Raises as `extend_lock`.
         """
         ...
 
@@ -285,9 +290,16 @@ class ObjectStore(Protocol):
     def originals(self) -> "ObjectStore | None":
         """A read-only view of the tier as it was written, or None where the store keeps no old versions.
 
-        In it an object named by its SHA-256 is the version with that checksum, and every other object is
-        its oldest version. It is the last resort after somebody overwrote objects that a lock protects:
-        the overwriting leaves the locked version beneath. Slower than the tier itself.
+        In it an object named by its digest is the version that has it, and every other object is its oldest
+        version. It is the last resort after somebody overwrote objects that a lock protects: the overwriting leaves
+        the locked version beneath. Slower than the tier itself.
+        """
+        ...
+
+    def prove_packs(self, prove: PackProof) -> None:
+        """Put this proof beside each pack from now on, and believe a checksum that the store states with it.
+
+        For a store that states checksums and does not read; others have no use for it.
         """
         ...
 

@@ -207,7 +207,7 @@ def _copy_packs(
         body = whole_pack(pack_id, (source.store for source in sources))
         if body is None:
             return pack_id, -1
-        tier.store.put(pack_object_key(pack_id), body, sha256=pack_id, lock_until=lock_until, durable=False)
+        tier.store.put(pack_object_key(pack_id), body, lock_until=lock_until, durable=False)
         return pack_id, len(body)
 
     for pack_id, size in each_in_parallel(copy, sorted(packs), PACKS_AT_A_TIME):

@@ -80,8 +80,8 @@ def _read_back(
         info = tier.store.head(key)
         if info is None:
             raise ObjectMissing("a pack is not there", object_key=key)
-        if info.sha256 is not None and info.sha256 != pack_id:
-            raise Damaged("the store's checksum of a pack is another", object_key=key)
+        if info.is_own is False:
+            raise Damaged("the store's checksum is not the one that the pack was stored with", object_key=key)
         if number < packs_read + len(first):
             reading = read_pack(repository, tier, StoredPack(pack_id, info.size))
             if reading.error is not None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from repository.errors import AccessDenied, BackupCancelled, Damaged, Locked, NoUsableTier, ObjectMissing, Truncated
-from repository.format import ID_LENGTH, pack_object_key
+from repository.format import ID_LENGTH, is_named, pack_object_key
 from repository.index.segments import segment_object_key
 from repository.keys import crypto
 from repository.opened import key_change, pending
@@ -332,7 +332,7 @@ class _Repair:
         for key, finding in wanted.items():
             self._check_cancelled()
             pack_id = _pack_id_of(key)
-            self._copy(finding, lambda body, pack_id=pack_id: crypto.sha256(body) == pack_id)  # type: ignore[misc]
+            self._copy(finding, lambda body, pack_id=pack_id: is_named(pack_id, body))  # type: ignore[misc]
 
     def _unshare(self, findings: list[Finding]) -> None:
         """Give packs that are another tier's files ones of their own: what is put takes the name, not the file."""
@@ -340,7 +340,7 @@ class _Repair:
             if finding.problem is Problem.PACK_SHARED:
                 self._check_cancelled()
                 body = read_object(self._tier.store, finding.object_key)
-                if crypto.sha256(body) == _pack_id_of(finding.object_key):
+                if is_named(_pack_id_of(finding.object_key), body):
                     self._tier.store.put(finding.object_key, body)
                     self._done(finding.object_key, "a file of its own")
 

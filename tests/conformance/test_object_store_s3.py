@@ -11,6 +11,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+from blake3 import blake3
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -28,10 +29,12 @@ from repository.errors import (
     Retry,
     TierUnreachable,
 )
+from repository.format import pack_id_of, pack_object_key
 from repository.tiers.location import open_tier, s3_options
 from repository.tiers.port import ObjectStore
 from repository.tiers.retry import RetryPolicy
 from repository.tiers.s3.options import S3Credentials, credentials_from_environment
+from repository.tiers.s3.reading import S3Reading
 from repository.tiers.s3.store import S3ObjectStore
 from tests.support.fault_proxy import FaultProxy
 from tests.support.s3_server import S3Server
@@ -99,7 +102,7 @@ def test_s3_tier_looks_through_delete_markers(
     assert store.get_range("packs/aa/x", -10, 10) == BODY[-10:]
     found = store.head("packs/aa/x")
     assert found is not None
-    assert (found.size, found.sha256) == (len(BODY), digest(BODY))
+    assert found.size == len(BODY)
     assert [info.key for info in store.list("packs/")] == ["packs/aa/x", "packs/aa/y", "packs/ab/z"]
     assert [info.key for info in store.list("packs/", after="packs/aa/x")] == ["packs/aa/y", "packs/ab/z"]
     assert [info.size for info in store.list("packs/ab/")] == [len(BODY)]
@@ -167,11 +170,74 @@ def test_s3_tier_locks_the_version_that_has_the_bytes(
     assert found.lock_until == start + timedelta(seconds=700)
 
 
+def _prove(pack_id: bytes, sha256: bytes) -> bytes:
+    return blake3(pack_id + sha256, key=b"k" * 32).digest()
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_read"),
+    [("proven", False), ("named by SHA-256", False), ("without proof", True), ("key not known", True)],
+)
+def test_s3_tier_locks_the_version_of_a_packs_name(
+    s3_server: S3Server,
+    open_bucket: Callable[..., ObjectStore],
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    is_read: bool,
+) -> None:
+    """What the server states of a pack is believed with the proof alone; without it the bytes are read."""
+    bucket, client = s3_server.shared_bucket(locks=True), s3_server.client()
+    prefix = kind.replace(" ", "-")
+    store = open_bucket(bucket, prefix)
+    key = pack_object_key(digest(BODY) if kind == "named by SHA-256" else pack_id_of(BODY))
+    if kind != "without proof":
+        store.prove_packs(_prove)
+    start = store.now().replace(microsecond=0)
+    store.put(key, BODY)
+    store.prove_packs(_prove)
+    if kind == "key not known":
+        store = open_bucket(bucket, prefix)
+    reads: list[str] = []
+    read = S3Reading._read
+    monkeypatch.setattr(S3Reading, "_read", lambda self, key, *rest: reads.append(key) or read(self, key, *rest))
+    found = store.head(key)
+    assert found is not None
+    assert found.is_own is (None if is_read else True)
+    store.extend_lock(key, start + timedelta(seconds=900))
+    assert bool(reads) is is_read
+    # Garbage over it with whatever lies beside the pack, and without.
+    beside = client.head_object(Bucket=bucket, Key=f"{prefix}/{key}")["Metadata"]
+    for metadata in (beside, {}):
+        client.put_object(
+            Bucket=bucket, Key=f"{prefix}/{key}", Body=b"garbage", Metadata=metadata, ChecksumAlgorithm="SHA256"
+        )
+        found = store.head(key)
+        assert found is not None
+        assert not found.is_own
+        with pytest.raises(Damaged) as caught:
+            store.extend_lock(key, start + timedelta(seconds=1000))
+        assert caught.value.context["is_beneath"]
+        with pytest.raises(Damaged):
+            store.set_legal_hold(key, True)
+    versions = client.list_object_versions(Bucket=bucket, Prefix=f"{prefix}/{key}")["Versions"]
+    heads = [client.head_object(Bucket=bucket, Key=f"{prefix}/{key}", VersionId=each["VersionId"]) for each in versions]
+    locks = [(head["ContentLength"], head.get("ObjectLockRetainUntilDate")) for head in heads]
+    assert sorted(locks, key=lambda lock: lock[0]) == [
+        (7, None),
+        (7, None),
+        (len(BODY), start + timedelta(seconds=1000)),
+    ]
+    originals = store.originals()
+    assert originals is not None
+    assert originals.get(key) == BODY
+    store.set_legal_hold(key, False)
+
+
 def test_s3_originals_show_what_was_written(s3_server: S3Server, open_bucket: Callable[..., ObjectStore]) -> None:
     """After somebody overwrote and deleted everything, `originals` reads what was there before, and only reads."""
     bucket = s3_server.shared_bucket(versions=True)
     store = open_bucket(bucket, "originals")
-    named = f"packs/aa/{digest(BODY).hex()}"
+    named = pack_object_key(pack_id_of(BODY))
     # The pack was damaged when it was first written, and repaired: not the oldest version is the right one.
     store.put(named, BODY[:-1] + b"?")
     store.put(named, BODY, sha256=digest(BODY))
@@ -204,7 +270,7 @@ def test_s3_originals_show_what_was_written(s3_server: S3Server, open_bucket: Ca
         }
         looked_at = view.head(named)
         assert looked_at is not None
-        assert looked_at.sha256 == digest(BODY)
+        assert looked_at.size == len(BODY)
         assert view.head("missing") is None
         with pytest.raises(ObjectMissing):
             view.get("missing")
@@ -251,7 +317,9 @@ def test_s3_tier_finds_versions_beyond_a_page(s3_server: S3Server, open_bucket: 
 
     store._versions.pages = small_pages  # type: ignore[method-assign]
     assert [(info.key, info.size) for info in store.list("")] == [("x", 1), *((f"y/{n}", 1) for n in range(7))]
-    assert store._versions.original("many-versions/x") is not None
+    originals = store.originals()
+    assert originals is not None
+    assert originals.get("x") == b"0"
     assert len(store._versions.of("many-versions/x")) == 7
     store.delete("x")
     assert [info.key for info in store.list("x")] == []

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 
-from repository.tiers.port import OBJECT_LENGTH_MAX, Body, Capabilities, ObjectInfo, ObjectStore
+from repository.tiers.port import OBJECT_LENGTH_MAX, Body, Capabilities, ObjectInfo, ObjectStore, PackProof
 
 
 class WrappedStore:
@@ -103,6 +103,10 @@ class WrappedStore:
     def originals(self) -> ObjectStore | None:
         """Pass on."""
         return self.inner.originals()
+
+    def prove_packs(self, prove: PackProof) -> None:
+        """Pass on."""
+        self.inner.prove_packs(prove)
 
     def close(self) -> None:
         """Pass on."""

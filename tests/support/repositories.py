@@ -135,7 +135,7 @@ def write_snapshot(
 
     def on_pack(pack: SealedPack) -> None:
         for tier in tiers:
-            tier.store.put(pack_object_key(pack.id), bytes(pack.body), sha256=pack.id, durable=False)
+            tier.store.put(pack_object_key(pack.id), bytes(pack.body), durable=False)
         index.add_pack(pack.id, pack.frames)
         packs.add(pack.id)
 

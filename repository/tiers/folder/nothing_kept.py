@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime
 
-from repository.tiers.port import OBJECT_LENGTH_MAX, ObjectStore, checked_key
+from repository.tiers.port import OBJECT_LENGTH_MAX, ObjectStore, PackProof, checked_key
 
 
 class NothingKept:
@@ -30,3 +30,6 @@ class NothingKept:
     def originals(self) -> ObjectStore | None:
         """None: nothing is kept of what was overwritten."""
         return None
+
+    def prove_packs(self, prove: PackProof) -> None:
+        """Nothing: a directory states no checksums."""

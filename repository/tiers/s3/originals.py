@@ -1,5 +1,6 @@
 """A bucket as it was before somebody overwrote what is in it."""
 
+import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from itertools import groupby
@@ -9,8 +10,11 @@ from repository.errors import AccessDenied
 from repository.tiers.port import OBJECT_LENGTH_MAX, Body
 from repository.tiers.s3.connection import S3Connection
 from repository.tiers.s3.options import S3Options
+from repository.tiers.s3.pack_digests import PackDigests, is_own
 from repository.tiers.s3.reading import S3Reading
 from repository.tiers.s3.versions import Version
+
+_HASH_NAME = re.compile(r"(?:.*/)?([0-9a-f]{64})")
 
 
 class S3Originals(S3Reading):
@@ -19,8 +23,15 @@ class S3Originals(S3Reading):
     What was found for a key is remembered, so that the ranges of one pack cost one search.
     """
 
-    def __init__(self, options: S3Options, name: str = "s3", *, connection: S3Connection | None = None) -> None:
-        super().__init__(options, name, connection=connection)
+    def __init__(
+        self,
+        options: S3Options,
+        name: str = "s3",
+        *,
+        connection: S3Connection | None = None,
+        digests: PackDigests | None = None,
+    ) -> None:
+        super().__init__(options, name, connection=connection, digests=digests)
         self._chosen: dict[str, Version] = {}
 
     def put(
@@ -85,11 +96,28 @@ class S3Originals(S3Reading):
 
     def _original(self, full_key: str) -> Version | None:
         if full_key not in self._chosen:
-            original = self._versions.original(full_key)
+            original = self._first_of(full_key)
             if original is None:
                 return None
             self._chosen[full_key] = original
         return self._chosen[full_key]
+
+    def _first_of(self, full_key: str) -> Version | None:
+        """The version that was written first; of an object named by its digest, the one that has it."""
+        versions = [version for version in reversed(self._versions.of(full_key)) if not version.is_marker]
+        key = full_key.removeprefix(self._options.prefix)
+        named = _HASH_NAME.fullmatch(key)
+        if named is not None and len(versions) > 1:
+            for version in versions:
+                if self._is_version_own(key, version, bytes.fromhex(named[1])):
+                    return version
+        return versions[0] if versions else None
+
+    def _is_version_own(self, key: str, version: Version, named: bytes) -> bool:
+        stated = self.digests.states(key, self._versions.head(self._full(key), version.version_id), named)
+        if stated is None:
+            return is_own(key, self._read_version(key, version, None, None, version.size), named)
+        return stated
 
     def _is_read_only(self, key: str) -> AccessDenied:
         return AccessDenied("this view of the tier is read-only", tier=self.name, key=key)

@@ -8,11 +8,20 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from repository.errors import ObjectMissing
-from repository.tiers.port import OBJECT_LENGTH_MAX, Capabilities, ObjectInfo, checked_key, checked_prefix, is_key
+from repository.tiers.port import (
+    OBJECT_LENGTH_MAX,
+    Capabilities,
+    ObjectInfo,
+    PackProof,
+    checked_key,
+    checked_prefix,
+    is_key,
+)
 from repository.tiers.s3.connection import S3Connection
 from repository.tiers.s3.locks import Locks
 from repository.tiers.s3.options import S3Options
-from repository.tiers.s3.versions import Version, Versions, checksum_of, expect_listing, lock_of, next_page
+from repository.tiers.s3.pack_digests import PackDigests
+from repository.tiers.s3.versions import Version, Versions, expect_listing, lock_of, next_page
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -23,10 +32,18 @@ if TYPE_CHECKING:
 class S3Reading:
     """What may be read of a bucket, below a prefix. Connects at the first call."""
 
-    def __init__(self, options: S3Options, name: str = "s3", *, connection: S3Connection | None = None) -> None:
+    def __init__(
+        self,
+        options: S3Options,
+        name: str = "s3",
+        *,
+        connection: S3Connection | None = None,
+        digests: PackDigests | None = None,
+    ) -> None:
         self._options = options
         self._connection = connection or S3Connection(name, options)
         self._versions = Versions(self._connection)
+        self.digests = digests or PackDigests()
         self.locks = Locks(self._connection, self._versions)
 
     @property
@@ -60,10 +77,10 @@ class S3Reading:
         found = self._head(self._full(key))
         if found is None:
             return None
-        return ObjectInfo(key, int(found["ContentLength"]), checksum_of(found), lock_of(found))
+        return ObjectInfo(key, int(found["ContentLength"]), self.digests.states(key, found), lock_of(found))
 
     def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
-        """The objects of a prefix; see the port. SHA-256 and locks are not in a listing."""
+        """The objects of a prefix; see the port. What is stated of packs and locks is not in a listing."""
         full_prefix = self._options.prefix + checked_prefix(prefix)
         full_after = self._options.prefix + after if after else ""
         # Pages that end before `after` would be fetched in vain; and one below the prefix confuses servers.
@@ -121,6 +138,10 @@ class S3Reading:
         """None: here is nothing but objects."""
         checked_key(folder)
         return iter(())
+
+    def prove_packs(self, prove: PackProof) -> None:
+        """Believe what the server states of packs with this proof; see the port."""
+        self.digests.prove = prove
 
     def versions(self, key: str, *, length_max: int = OBJECT_LENGTH_MAX) -> Iterator[bytes]:
         """The versions that the bucket keeps, delete markers left out; see the port."""

@@ -20,6 +20,7 @@ from repository.errors import (
     RepositoryError,
     TierUnreachable,
 )
+from repository.format import pack_id_in
 from repository.tiers.port import (
     Body,
     ObjectStore,
@@ -28,6 +29,7 @@ from repository.tiers.port import (
 )
 from repository.tiers.s3.locks import whole_second
 from repository.tiers.s3.originals import S3Originals
+from repository.tiers.s3.pack_digests import is_own
 from repository.tiers.s3.reading import S3Reading
 from repository.tiers.s3.versions import Version, checksum_of
 
@@ -63,6 +65,8 @@ class S3ObjectStore(S3Reading):
             "ChecksumSHA256": base64.b64encode(digest).decode(),
             "ContentType": "application/octet-stream",
         }
+        if metadata := self.digests.metadata(key, digest):
+            request["Metadata"] = metadata
         if if_absent:
             request["IfNoneMatch"] = "*"
         if self._options.storage_class:
@@ -116,17 +120,24 @@ class S3ObjectStore(S3Reading):
 
     def set_legal_hold(self, key: str, is_on: bool, *, sha256: bytes | None = None) -> None:
         """Hold the object, or do so no more; see the port."""
-        self._on_own(key, sha256, lambda full_key, found: self.locks.set_hold(key, full_key, found, is_on))
+        self._on_own(
+            key, sha256, lambda full_key, found: self.locks.set_hold(key, full_key, found, is_on), any_own=not is_on
+        )
 
-    def _on_own(self, key: str, sha256: bytes | None, act: Callable[[str, Any], None]) -> None:
-        """Act on the version of these bytes, or on the one that is read: on its full key and the answer to HEAD."""
+    def _on_own(
+        self, key: str, sha256: bytes | None, act: Callable[[str, Any], None], *, any_own: bool = False
+    ) -> None:
+        """Act on the version of these bytes, or on the one that is read: on its full key and the answer to HEAD.
+
+        `any_own`: without a digest on the one that is read also of a pack.
+        """
         full_key = self._full(key)
         if self.locks.are_there() is False:
             return
         found = self._head(full_key)
         if found is None:
             raise self._missing(key)
-        if sha256 is None or self._is_own(key, found, sha256):
+        if (sha256 is None and (any_own or pack_id_in(key) is None)) or self._is_own(key, found, sha256):
             act(full_key, found)
             return
         # Somebody put other bytes on top. They gain no lock by it, and those beneath lose none.
@@ -135,27 +146,31 @@ class S3ObjectStore(S3Reading):
             act(full_key, own)
         raise Damaged("other bytes lie over the object's own", tier=self.name, key=key, is_beneath=own is not None)
 
-    def _is_own(self, key: str, found: Any, digest: bytes) -> bool:
-        """Whether what is read has the bytes of the digest. A server may state none: then it is read, if need be."""
-        stated = checksum_of(found)
+    def _is_own(self, key: str, found: Any, sha256: bytes | None) -> bool:
+        """Whether what is read has the object's own bytes. A server may state nothing: then it is read, if need be."""
+        stated = self.digests.states(key, found, sha256)
         if stated is not None:
-            return stated == digest
+            return stated
         # Whatever it is, nothing else can be locked in its place; and all packs would have to be read at each backup.
-        if self.keeps_versions() and sum(not each.is_marker for each in self._versions.of(self._full(key))) == 1:
+        if (
+            checksum_of(found) is None
+            and self.keeps_versions()
+            and sum(not each.is_marker for each in self._versions.of(self._full(key))) == 1
+        ):
             return True
-        return hashlib.sha256(self.get(key)).digest() == digest
+        return is_own(key, self.get(key), sha256)
 
-    def _version_of(self, key: str, digest: bytes) -> Any:
-        """The answer to HEAD of the newest version that has the bytes of the digest, or None."""
+    def _version_of(self, key: str, sha256: bytes | None) -> Any:
+        """The answer to HEAD of the newest version that has the object's own bytes, or None."""
         full_key = self._full(key)
         for version in self._versions.of(full_key) if self.keeps_versions() else ():
             if version.is_marker:
                 continue
             found = self._versions.head(full_key, version.version_id)
-            stated = checksum_of(found)
+            stated = self.digests.states(key, found, sha256)
             if stated is None:
-                stated = hashlib.sha256(self._read_version(key, version, None, None, version.size)).digest()
-            if stated == digest:
+                stated = is_own(key, self._read_version(key, version, None, None, version.size), sha256)
+            if stated:
                 return found
         return None
 
@@ -177,7 +192,9 @@ class S3ObjectStore(S3Reading):
 
     def originals(self) -> ObjectStore | None:
         """A view of the objects as they were first written, where the bucket keeps versions."""
-        return S3Originals(self._options, connection=self._connection) if self.keeps_versions() else None
+        if not self.keeps_versions():
+            return None
+        return S3Originals(self._options, connection=self._connection, digests=self.digests)
 
     def close(self) -> None:
         """Give back the connections."""

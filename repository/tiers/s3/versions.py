@@ -6,7 +6,6 @@ out. So a tier reads the newest version that is no delete marker, and `originals
 """
 
 import base64
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,8 +16,6 @@ from repository.tiers.s3.connection import S3Connection
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
-
-_HASH_NAME = re.compile(r"(?:.*/)?([0-9a-f]{64})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,17 +105,6 @@ class Versions:
     def newest(self, full_key: str) -> Version | None:
         """The newest version that is no marker."""
         return next((version for version in self.of(full_key) if not version.is_marker), None)
-
-    def original(self, full_key: str) -> Version | None:
-        """The version that was written first; of an object named by its SHA-256, the one that has it."""
-        versions = [version for version in reversed(self.of(full_key)) if not version.is_marker]
-        named = _HASH_NAME.fullmatch(full_key)
-        if named is not None and len(versions) > 1:
-            digest = bytes.fromhex(named[1])
-            for version in versions:
-                if checksum_of(self.head(full_key, version.version_id)) == digest:
-                    return version
-        return versions[0] if versions else None
 
     def head(self, full_key: str, version_id: str | None = None) -> Any:
         """The answer to HEAD of a version, or of the object; raises `ObjectMissing`."""

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Sequence
 
 import pytest
+from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,7 +22,10 @@ from repository.format import (
     PackKind,
     Purpose,
     encode_frame_header,
+    is_named,
     nonce,
+    pack_id_in,
+    pack_object_key,
 )
 from repository.keys.key_ring import DomainKeys, KeyRing, new_keys
 from repository.stored.compression import Compressor
@@ -86,10 +90,16 @@ def test_pack_gives_back_every_chunk(frames: list[list[bytes]]) -> None:
     assert _contents(_packs([_frame(bodies) for bodies in frames])) == [body for bodies in frames for body in bodies]
 
 
-def test_pack_id_is_the_sha256_of_its_bytes() -> None:
-    """The name under which a pack is stored proves all of its bytes."""
+def test_pack_id_is_the_blake3_of_its_bytes() -> None:
+    """The name under which a pack is stored proves all of its bytes; so does the one that earlier versions gave it."""
     ((pack_id, body),) = _packs([_frame([b"vows"])])
-    assert pack_id == hashlib.sha256(body).digest()
+    assert pack_id == blake3(body).digest()
+    assert is_named(pack_id, body)
+    assert is_named(hashlib.sha256(body).digest(), body)
+    assert not is_named(pack_id, body[:-1] + b"?")
+    assert pack_id_in(pack_object_key(pack_id)) == pack_id
+    assert pack_id_in(f"packs/00/{pack_id.hex()}") is None
+    assert pack_id_in("packs/aa/x") is None
 
 
 def test_pack_says_its_kind() -> None:

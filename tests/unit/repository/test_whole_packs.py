@@ -1,10 +1,8 @@
 """What bears a pack's name enters an index only when it is that pack, and whole: nobody leans on anything else."""
 
-import hashlib
-
 import pytest
 
-from repository.format import TAG_LENGTH, pack_object_key
+from repository.format import TAG_LENGTH, pack_id_of, pack_object_key
 from repository.index.index import Index
 from repository.index.pack_catalog import stored_packs
 from repository.index.whole_packs import read_whole
@@ -90,7 +88,7 @@ def test_forged_pack_is_in_no_index(kind: str) -> None:
     store = scene.store("a")
     genuine = max(_packs(scene), key=lambda key: len(store.get(key)))
     body = store.get(genuine) if kind == "under another name" else _zeroed(store, genuine)
-    name = b"\x07" * 32 if kind == "under another name" else hashlib.sha256(body).digest()
+    name = b"\x07" * 32 if kind == "under another name" else pack_id_of(body)
     forged = pack_object_key(name)
     store.put(forged, body)
     result = _repaired(scene)
