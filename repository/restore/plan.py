@@ -11,7 +11,7 @@ from repository.restore.files import TargetFile
 
 WINDOW_PARTS: Final = 1 << 15
 """Chunks that are planned together."""
-SPAN_LOCAL: Final = 8 << 20
+SPAN_LOCAL: Final = 4 << 20
 SPAN_REMOTE: Final = 16 << 20
 """Bytes of a pack that are read at once, about."""
 GAP_MAX: Final = 256 << 10
