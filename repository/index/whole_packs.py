@@ -1,6 +1,6 @@
 """Packs read whole before their rows enter an index.
 
-Promise: what counts as whole is named by its own bytes (SHA-256), and each of its frames holds the chunks of its ids.
+Promise: what counts as whole is named by its own bytes, and each of its frames holds the chunks of its ids.
 A footer alone proves neither: it stays authentic in a copy under another name, and where a frame before it is broken.
 Memory: `PACKS_AT_A_TIME` packs.
 """

@@ -85,7 +85,7 @@ def same(left: bytes, right: bytes) -> bool:
 
 
 def sha256(*parts: Buffer) -> bytes:
-    """SHA-256 of the parts one after the other: names packs and segments, chains the log."""
+    """SHA-256 of the parts one after the other: names segments, chains the log."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part)
