@@ -9,6 +9,7 @@ far ahead of it counts for nothing, and turns go on in their order.
 """
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
@@ -20,7 +21,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from psycopg import errors as postgres_errors
 
 from chassis.claims.port import Claim, Standing
-from chassis.claims.work import PER_PLACE, Work
+from chassis.claims.work import Bounds, Work
 from chassis.postgres.database import translated
 from chassis.postgres.pool import Pool
 from chassis.record.statements import Statement
@@ -48,8 +49,18 @@ _LOOK = """
 """
 
 # SKIP LOCKED: two workers that look at the same instant take different work instead of waiting for each other.
+# What is full is found once, and not for each piece of work that waits.
 _TAKE: LiteralString = """
-    WITH next AS (
+    WITH held AS MATERIALIZED (
+        SELECT o.organisation, o.places FROM {claims} o
+        WHERE o.state = 'running'
+            AND greatest(CASE WHEN o.heartbeat_at < now() + make_interval(secs => %(silence)s)
+                         THEN o.heartbeat_at END, %(since)s) >= now() - make_interval(secs => %(silence)s)
+    ), full_places AS MATERIALIZED (
+        SELECT coalesce(array_agg(place), ARRAY[]::text[]) AS names FROM (
+            SELECT place FROM held, unnest(held.places) AS place GROUP BY place
+            HAVING count(*) >= (%(per_kind)s::jsonb ->> split_part(place, ':', 1))::int) AS counted
+    ), next AS (
         SELECT c.{id} FROM {claims} c LEFT JOIN {turns} t USING (organisation)
         WHERE ((c.state = 'waiting' AND NOT c.opening)
                OR (c.state <> 'done'
@@ -62,6 +73,9 @@ _TAKE: LiteralString = """
           AND (c.place IS NULL OR %(per_place)s > (
               SELECT count(*) FROM {claims} o WHERE o.organisation = c.organisation AND o.place = c.place
                   AND o.state = 'running' AND o.{id} <> c.{id}))
+          AND NOT c.places && (SELECT names FROM full_places)
+          AND c.organisation NOT IN (
+              SELECT organisation FROM held GROUP BY organisation HAVING count(*) >= %(per_organisation)s::int)
         ORDER BY t.served_at NULLS FIRST, c.is_urgent DESC, c.asked_at, c.{id} LIMIT 1 FOR UPDATE OF c SKIP LOCKED
     ), taken AS (
         UPDATE {claims} c
@@ -121,10 +135,12 @@ class ClaimTable:
         pool: Pool,
         beats: Pool,
         *,
+        bounds: Bounds | None = None,
         silence_seconds: float = SILENCE_SECONDS,
         gap_seconds: float = GAP_SECONDS,
     ) -> None:
         self._work = work
+        self._bounds = bounds or Bounds()
         self._pool = pool
         self._beats = beats
         self._silence_seconds = silence_seconds
@@ -169,7 +185,12 @@ class ClaimTable:
         self, connection: psycopg.AsyncConnection[Any], worker: str, since: datetime, aside: list[str]
     ) -> tuple[Any, ...] | None:
         times = {"since": since, "silence": self._silence_seconds}
-        parameters = {"worker": worker, **times, "aside": aside, "per_place": PER_PLACE}
+        bounds = {
+            "per_place": self._bounds.per_place,
+            "per_organisation": self._bounds.per_organisation,
+            "per_kind": json.dumps(dict(self._bounds.per_kind)),
+        }
+        parameters = {"worker": worker, **times, "aside": aside, **bounds}
         for _ in range(TRIES):
             try:
                 return await (await connection.execute(self._work.sql(_TAKE), parameters)).fetchone()

@@ -5,7 +5,8 @@ A claim is *waiting*, *running* under a fence, or *done*; a piece of work has on
 older one takes part under the names that it has.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import LiteralString
 
 from chassis.claims.port import Claim, Unclaimed
@@ -16,7 +17,7 @@ CLAIM = "claim"
 """The name of the statements below: `StatementRefused` of it says that the claim is another's, or the subject busy."""
 
 PER_PLACE = 2
-"""So many pieces of work are at one place at a time. Workers that take at one instant may go beyond by one each."""
+"""So many pieces of an organisation's work are at its `place` at a time, where nothing else is said."""
 
 HEARD_SECONDS = 60.0
 """A worker that has not said anything for so long says nothing any more."""
@@ -51,9 +52,13 @@ _SCHEMA: tuple[LiteralString, ...] = (
     # Who looks for work; with the code of what keeps him from taking any.
     "CREATE TABLE {workers} (worker text PRIMARY KEY, looked_at timestamptz NOT NULL DEFAULT now(), code text)",
 )
+_LATER: tuple[LiteralString, ...] = (
+    # Each as KIND:NAME, see `Bounds`.
+    "ALTER TABLE {claims} ADD COLUMN places text[] NOT NULL DEFAULT ARRAY[]::text[]",
+)
 _ASK: LiteralString = """
-    INSERT INTO {claims} ({id}, organisation, correlation_id, traceparent, {subject}, {body}, is_urgent, place)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+    INSERT INTO {claims} ({id}, organisation, correlation_id, traceparent, {subject}, {body}, is_urgent, place, places)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
 _CLOSE: LiteralString = """
     UPDATE {claims} SET state = 'done', opening = false, {body} = NULL
@@ -87,6 +92,19 @@ _END: LiteralString = """
 
 
 @dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """How much work is performed at a time by all workers together. None: as much as they have slots for.
+
+    `per_place`: of an organisation at the one `place`; `per_kind`: at each of its `places` of a kind, whoever's work it
+    is. Workers that take at one instant may go beyond by one each. Work of a worker that is silent does not count.
+    """
+
+    per_organisation: int | None = None
+    per_place: int = PER_PLACE
+    per_kind: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Work:
     """A kind of work. `noun`: what an operator calls a piece of it. The others: names of tables and columns."""
 
@@ -107,6 +125,10 @@ class Work:
         """The tables, for the statements of a service's schema. Complete: what comes later is a tuple of its own."""
         return tuple(self.sql(statement) for statement in _SCHEMA)
 
+    def later_schema(self) -> tuple[LiteralString, ...]:
+        """What came later: for the end of the statements of a service whose tables are there."""
+        return tuple(self.sql(statement) for statement in _LATER)
+
     def asked(
         self,
         work_id: str,
@@ -116,14 +138,15 @@ class Work:
         body: bytes = b"",
         is_urgent: bool = False,
         place: str | None = None,
+        places: Sequence[str] = (),
     ) -> Statement:
         """Lets work wait for a worker, before what is not urgent of its organisation.
 
-        `place`: where no more than `PER_PLACE` pieces of the organisation's work are at a time. Refused where there is
-        open work about the subject.
+        `place`: where no more than `Bounds.per_place` pieces of the organisation's work are at a time; `places`: where
+        it is, each as KIND:NAME (`Bounds.per_kind`). Refused where there is open work about the subject.
         """
         whose = (context.organisation, context.correlation_id, context.traceparent)
-        parameters = (work_id, *whose, subject, body, is_urgent, place)
+        parameters = (work_id, *whose, subject, body, is_urgent, place, list(places))
         return Statement(self.sql(_ASK), parameters, rows=1, name=CLAIM)
 
     def closed(self, claim: Claim) -> Statement:

@@ -282,7 +282,7 @@ async def run_worker(settings: WorkerSettings) -> int:
     sealer = Sealer(settings.keys_dir)
     add_key_checks(health, sealer)
     claims, begun, locations = (
-        ClaimTable(RUNS, pool, beats),
+        ClaimTable(RUNS, pool, beats, bounds=settings.bounds()),
         BegunRepositories(pool),
         Locations(settings.locations_file, health),
     )

@@ -4,12 +4,16 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from chassis.claims.work import PER_PLACE, Bounds
 from chassis.settings import ServiceSettings, variable_of
 from contracts.errors import INVALID_SETTING, PlatformError
 
 BASE_MEMORY_MB = 176
 SLOT_MEMORY_MB = 16
 """What a worker needs for packs at least, and what each run needs to read into; with less none begins."""
+RUNS_MAX = 100_000
+AT_SOURCE, AT_TIER = "source", "tier"
+"""The kinds of places at which a run is, each with the name of a location."""
 SLOTS_MAX = 50
 MEMORY_MB = 512
 """What a worker takes that is told nothing: so many slots at most, and so much memory where they need less."""
@@ -49,6 +53,8 @@ class ExecutorSettings(ServiceSettings, frozen=True, kw_only=True):
 class WorkerSettings(ServiceSettings, frozen=True, kw_only=True):
     """A worker process."""
 
+    WITHIN = {"runs_per_database": "runs_per_source"}  # noqa: RUF012  # as above
+
     worker_name: Annotated[
         str | None, Meta(description="Name of the worker in the record; host and process id where it is not given.")
     ] = None
@@ -61,6 +67,32 @@ class WorkerSettings(ServiceSettings, frozen=True, kw_only=True):
             "as the memory holds.",
         ),
     ] = 0
+    runs_per_organisation: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=RUNS_MAX,
+            description="Runs of one organisation that all workers together perform at the same time; others wait in "
+            "the queue. The same at every worker. As much as may be written: no bound.",
+        ),
+    ] = RUNS_MAX
+    runs_per_source: Annotated[
+        int,
+        Meta(ge=1, le=RUNS_MAX, description="The same of one source's location."),
+    ] = RUNS_MAX
+    runs_per_database: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=RUNS_MAX,
+            description="The same of one organisation at one database, of which each run takes several connections; "
+            "`WEDSYNC_RUNS_PER_SOURCE` at most.",
+        ),
+    ] = PER_PLACE
+    runs_per_tier: Annotated[
+        int,
+        Meta(ge=1, le=RUNS_MAX, description="The same of one tier's location, of all organisations."),
+    ] = RUNS_MAX
     worker_memory_mb: Annotated[
         int,
         Meta(
@@ -102,6 +134,14 @@ class WorkerSettings(ServiceSettings, frozen=True, kw_only=True):
             "after so many seconds, and after ever longer, six times; 0: never by itself.",
         ),
     ] = 15.0
+
+    def bounds(self) -> Bounds:
+        """How many runs are performed at a time at most."""
+        return Bounds(
+            per_organisation=self.runs_per_organisation,
+            per_place=self.runs_per_database,
+            per_kind={AT_SOURCE: self.runs_per_source, AT_TIER: self.runs_per_tier},
+        )
 
     def fitted(self, machine_bytes: int) -> tuple[int, int]:
         """How many slots the worker has, and how many bytes its runs share.

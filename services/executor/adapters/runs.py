@@ -19,6 +19,7 @@ from services.executor.domain import BackupRun
 from services.executor.errors import ConfigurationBusy
 from services.executor.kept import Replica
 from services.executor.ports import SealedReport
+from services.executor.settings import AT_SOURCE, AT_TIER
 
 RUNS = Work(
     noun="run",
@@ -45,6 +46,7 @@ _REMEMBER = """
 def _claim(run: BackupRun, context: Context, configuration: Replica) -> Statement:
     """Lets a run wait for a worker, with what it is performed by."""
     body = configuration.body
+    tiers = {each.location for each in body.storage_destinations.by_tier().values()}
     return RUNS.asked(
         run.id,
         context=context,
@@ -53,6 +55,7 @@ def _claim(run: BackupRun, context: Context, configuration: Replica) -> Statemen
         is_urgent=run.is_urgent,
         # Each reads by several connections, of which a database has few for all who use it.
         place=body.source_location if body.source_type is SourceType.POSTGRES else None,
+        places=[f"{AT_SOURCE}:{body.source_location}", *(f"{AT_TIER}:{each}" for each in sorted(tiers))],
     )
 
 

@@ -17,6 +17,7 @@ from services.executor.adapters.holds import SCHEMA as HOLDS
 from services.executor.adapters.points import LATER_SCHEMA as READERS
 from services.executor.adapters.points import LATEST_SCHEMA as LATEST
 from services.executor.adapters.points import SCHEMA as POINTS
+from services.executor.adapters.runs import RUNS
 from services.executor.adapters.trials import TRIALS
 
 STATEMENTS: tuple[LiteralString, ...] = (
@@ -127,4 +128,8 @@ STATEMENTS: tuple[LiteralString, ...] = (
     *RELEASED_HOLDS,
     # Which run of a configuration is its latest, whichever build has taken it on.
     "CREATE INDEX run_claims_latest ON run_claims (configuration_id, asked_at)",
+    # At which locations work is: there are bounds for them.
+    *RUNS.later_schema(),
+    *TRIALS.later_schema(),
+    *CLEANUPS.later_schema(),
 )

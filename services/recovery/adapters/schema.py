@@ -30,4 +30,5 @@ STATEMENTS: tuple[LiteralString, ...] = (
         recovery_point_id text NOT NULL,
         PRIMARY KEY (organisation, recovery_point_id)
     )""",
+    *RECOVERIES.later_schema(),
 )

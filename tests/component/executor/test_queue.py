@@ -5,12 +5,16 @@ import asyncio
 import pytest
 
 from chassis.claims.port import Claim, QueueLimits
+from chassis.claims.table import ClaimTable
+from chassis.claims.work import Bounds
 from chassis.clock import SystemClock
 from contracts.config_events import BackupFellDue
 from contracts.configuration import Destination
 from contracts.executor_events import BackupAccepted, BackupCompleted
+from services.executor.adapters.runs import RUNS
 from tests.component.executor.test_runs import perform_next
-from tests.support.executor import ORGANISATION, ExecutorBench
+from tests.support.eventually import eventually
+from tests.support.executor import ORGANISATION, SILENCE_SECONDS, ExecutorBench
 
 pytestmark = pytest.mark.stack
 
@@ -64,13 +68,14 @@ async def test_request_beyond_the_queue_is_refused(bench: ExecutorBench, per_org
     assert await bench.names("run-3") == ["backup-accepted"]
 
 
-async def _taken(bench: ExecutorBench) -> list[str]:
+async def _taken(bench: ExecutorBench, claims: ClaimTable | None = None) -> list[str]:
     """All runs in the order in which a worker takes them, who is heard meanwhile however slow the machine is."""
+    claims = claims or bench.claims
     taken: list[Claim] = []
-    while (claim := await bench.claims.take("w1")) is not None:
+    while (claim := await claims.take("w1")) is not None:
         taken.append(claim)
-        await bench.claims.opened(claim)
-        await bench.claims.beat(taken)
+        await claims.opened(claim)
+        await claims.beat(taken)
     return [each.work_id for each in taken]
 
 
@@ -126,6 +131,38 @@ async def test_a_database_is_read_by_two_runs_at_a_time(bench: ExecutorBench) ->
         Claim(work_id="run-db-1", organisation=ORGANISATION, correlation_id="", worker="w1", fence=1)
     )
     assert await _taken(bench) == ["run-db-3"]
+
+
+@pytest.mark.parametrize(
+    ("bounds", "expected"),
+    [
+        (Bounds(per_organisation=2), ["run-1", "other", "run-2"]),
+        (Bounds(per_kind={"source": 1}), ["run-1", "other", "run-elsewhere"]),
+        (Bounds(per_kind={"tier": 2}), ["run-1", "other"]),
+        (Bounds(), ["run-1", "other", "run-2", "run-elsewhere"]),
+    ],
+)
+async def test_no_more_runs_than_may_be_are_performed_at_a_time(
+    bench: ExecutorBench, bounds: Bounds, expected: list[str]
+) -> None:
+    """Of an organisation, at a source, at a tier; it holds up no others, and a dead worker's counts not."""
+    local = Destination(location="local")
+    await bench.configure(configuration_id="c1", local=local)
+    await bench.configure(configuration_id="c2", local=local)
+    for run, configuration in (("run-1", "c1"), ("run-2", "c2")):
+        await bench.request(run, configuration_id=configuration)
+    async with bench.pool.connection() as connection:
+        await connection.execute(
+            "INSERT INTO run_claims (run_id, organisation, correlation_id, asked_at, places)"
+            " VALUES ('other', 'org-b', 'c', now() + interval '1 hour', ARRAY['source:theirs', 'tier:local']),"
+            " ('run-elsewhere', %s, 'c', now() + interval '1 minute', ARRAY['source:elsewhere', 'tier:local'])",
+            (ORGANISATION,),
+        )
+    claims = ClaimTable(RUNS, bench.pool, bench.beats, bounds=bounds, silence_seconds=SILENCE_SECONDS)
+    assert await _taken(bench, claims) == expected
+    silent = await eventually(lambda: claims.take("w2"))
+    assert silent is not None
+    assert silent.work_id in expected, "whoever held it has fallen silent, and keeps nobody from it"
 
 
 async def test_run_is_performed_by_the_version_that_was_accepted(bench: ExecutorBench) -> None:

@@ -193,3 +193,15 @@ def test_whole_number_is_written_as_one() -> None:
     with pytest.raises(PlatformError) as refused:
         load(WorkerSettings, REQUIRED | {"WEDSYNC_WORKER_SLOTS": "2.0"})
     assert refused.value.field == "WEDSYNC_WORKER_SLOTS"
+
+
+def test_bound_of_databases_above_that_of_sources_is_refused_and_follows_it_where_it_is_not_set() -> None:
+    """A bound that can never be reached is none that somebody meant."""
+    both = {"WEDSYNC_RUNS_PER_SOURCE": "3", "WEDSYNC_RUNS_PER_DATABASE": "4"}
+    with pytest.raises(PlatformError) as refused:
+        load(WorkerSettings, REQUIRED | both)
+    assert refused.value.code is errors.INVALID_SETTING
+    assert refused.value.field == "WEDSYNC_RUNS_PER_DATABASE"
+    bounds = load(WorkerSettings, REQUIRED | {"WEDSYNC_RUNS_PER_SOURCE": "1", "WEDSYNC_RUNS_PER_TIER": "7"}).bounds()
+    assert (bounds.per_place, bounds.per_kind) == (1, {"source": 1, "tier": 7})
+    assert load(WorkerSettings, REQUIRED).bounds().per_place == 2
