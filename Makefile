@@ -8,11 +8,13 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 # Tests wait for servers more than they calculate: one process more than there are cores. JOBS=0 runs them in one.
 JOBS ?= $(shell echo $$(( $$(nproc) + 1 )))
+SOAK_SECONDS ?= 600
+SOAK_SEED ?= 10
 PARALLEL := -n $(JOBS) --dist loadfile
 ENVIRONMENT := @deploy/environment.sh --folder $(VENV)
 
 .PHONY: help runtime setup demo test test-unit check static format lint types imports coverage contracts golden clean \
-        bench-spine bench-api bench-rebuild bench-repository bench-sources bench-planner bench-quick test-slow soak-repository mutants
+        bench-spine bench-api bench-rebuild bench-repository bench-sources bench-planner bench-quick test-slow soak soak-repository mutants
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -34,6 +36,9 @@ test-unit: setup ## Tests without any server, in minutes
 
 test-slow: setup ## Scale, soak and long fault tests
 	$(PYTEST) -m slow tests
+
+soak: setup ## Ten minutes of kills of every process under load, with 13 workers (SOAK_SECONDS=, SOAK_SEED=)
+	WEDSYNC_SOAK_SECONDS=$(SOAK_SECONDS) WEDSYNC_SOAK_SEED=$(SOAK_SEED) $(PYTEST) -s -k accounted_for tests/faults/platform/test_soak.py
 
 soak-repository: setup ## An hour of seeded histories of a repository on four tiers, and 3,000 repairs of any change
 	WEDSYNC_SOAK_SECONDS=3600 $(PYTEST) -m slow tests/faults/repository/test_histories.py

@@ -1,36 +1,24 @@
 """What is measured of many runs at once, one function a row, each on a platform of its own with no setting."""
 
 import asyncio
-import json
-import os
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from urllib.parse import quote
+from typing import Any
 
-import boto3
 import httpx
 import psycopg
-from botocore.config import Config
 
 from benchmarks.outside_client import Plan
 from benchmarks.report import Figure
-from benchmarks.runs_sources import throttles
 from benchmarks.spine_platform import Platform, ask_from_outside, percentile
 from benchmarks.spine_rows import BENCH_ORGANISATION, LOCAL
 from chassis.ids import new_id
-from chassis.location import Location
-from deploy.stack.locations import register
-from deploy.stack.s3 import endpoint
-from deploy.stack.s3_regions import REGIONS
-from deploy.stack.secrets import read_secrets
 
 MEGABYTE = 1_000_000
-THROTTLE = 2 * MEGABYTE
 SAMPLE_SECONDS = 0.25
-ENDED = ("completed", "failed", "cancelled")
 
 
 @dataclass
@@ -41,6 +29,12 @@ class Sizes:
     sources: int = 50
     megabytes: int = 20
     queued: int = 200
+    accepted: int = 500
+    due: int = 10_000
+    organisations: int = 20
+    sockets: int = 200
+    snapshots: int = 10_000
+    rounds: int = 2
     seconds: float = 600.0
 
 
@@ -53,7 +47,9 @@ class Runs:
         self.peak_mib = 0.0
         self.accept_ms: list[float] = []
 
-    async def configurations(self, sources: Sequence[str], *, source_type: str = "directory") -> list[str]:
+    async def configurations(
+        self, sources: Sequence[str], *, source_type: str = "directory", tiers: dict[str, Any] = LOCAL
+    ) -> list[str]:
         """One of each source."""
 
         async def one(source: str) -> str:
@@ -61,7 +57,7 @@ class Runs:
                 "name": new_id(),
                 "sourceType": source_type,
                 "sourceLocation": source,
-                "storageDestinations": LOCAL,
+                "storageDestinations": tiers,
             }
             answer = await self._http.post(
                 "/api/backup/configurations", json=body, headers={"Idempotency-Key": new_id()}
@@ -70,6 +66,33 @@ class Runs:
             return str(answer.json()["id"])
 
         return [await one(source) for source in sources]
+
+    async def configurations_of_folders(
+        self, source: str, folders: Sequence[str], *, schedule: dict[str, Any] | None = None
+    ) -> list[str]:
+        """One of each folder of a source, a thousand in one write at most."""
+        items = [
+            {
+                "name": new_id(),
+                "sourceType": "directory",
+                "sourceLocation": source,
+                "sourceIdentifier": folder,
+                "storageDestinations": LOCAL,
+                **({"schedule": schedule} if schedule is not None else {}),
+            }
+            for folder in folders
+        ]
+        answer = await self._http.post(
+            "/api/backup/configurations/bulk-create",
+            json={"mode": "atomic", "items": items},
+            headers={"Idempotency-Key": new_id()},
+        )
+        answer.raise_for_status()
+        document = answer.json()
+        while document["state"] == "pending":
+            await asyncio.sleep(SAMPLE_SECONDS)
+            document = (await self._http.get(answer.headers["Location"])).raise_for_status().json()
+        return [str(item["id"]) for item in document["items"]]
 
     async def request(self, configuration: str) -> str:
         """One run; its id."""
@@ -107,10 +130,11 @@ class Runs:
                 await asyncio.sleep(SAMPLE_SECONDS)
 
 
-def _states(found: dict[str, tuple[str, float, float]], wanted: int) -> str:
-    states = [state for state, _, _ in found.values()]
+def states(found: dict[str, tuple[str, float, float]], wanted: int) -> str:
+    """How many ended in which state, in words."""
+    ends = [state for state, _, _ in found.values()]
     return ", ".join(
-        [f"{states.count(state)} {state}" for state in sorted(set(states))] + [f"{wanted - len(found)} not ended"]
+        [f"{ends.count(state)} {state}" for state in sorted(set(ends))] + [f"{wanted - len(found)} not ended"]
     )
 
 
@@ -142,7 +166,7 @@ async def unthrottled(platform: Platform, much: Sizes) -> list[Figure]:
             unit="s",
             floor=60,
             smaller_is_better=True,
-            ours=_states(found, len(ids)),
+            ours=states(found, len(ids)),
         ),
         Figure(
             "unthrottled memory",
@@ -169,81 +193,6 @@ async def unthrottled(platform: Platform, much: Sizes) -> list[Figure]:
             unit="ms",
             floor=200,
             smaller_is_better=True,
-        ),
-    ]
-
-
-async def throttled(platform: Platform, much: Sizes) -> list[Figure]:
-    """Fifty buckets that give 2 MB/s each: together against one alone."""
-    region = REGIONS[0]
-    pair = read_secrets(platform.layout).s3[region.name]
-    address = endpoint(platform.layout, region)
-    client = boto3.client(
-        "s3",
-        endpoint_url=address,
-        region_name=region.region,
-        aws_access_key_id=pair.access_key_id,
-        aws_secret_access_key=pair.secret_access_key,
-        config=Config(s3={"addressing_style": "path"}, proxies={}),
-    )
-    names = [f"bucket-{number}" for number in range(much.sources + 1)]
-    piece = much.megabytes * MEGABYTE // 10
-    for name in names:
-        for part in range(10):
-            await asyncio.to_thread(
-                client.put_object, Bucket=region.bucket, Key=f"{name}/{part}.jpg", Body=os.urandom(piece)
-            )
-    credentials = platform.layout.credentials / "throttled.json"
-    credentials.write_text(json.dumps({"accessKeyId": pair.access_key_id, "secretAccessKey": pair.secret_access_key}))
-    credentials.chmod(0o600)
-    server_port = int(address.rsplit(":", 1)[1])
-    async with throttles(len(names), server_port, THROTTLE) as relays, platform.http(BENCH_ORGANISATION) as http:
-        for name, relay in zip(names, relays, strict=True):
-            url = (
-                f"s3://{region.bucket}/{name}?endpoint={quote(f'http://127.0.0.1:{relay.port}')}&region={region.region}"
-            )
-            location = Location(
-                name=name,
-                kind="s3",
-                roles=("source",),
-                organisations=(BENCH_ORGANISATION,),
-                url=url,
-                credentials="throttled",
-                region=region.region,
-            )
-            register(platform.layout, location)
-        runs = Runs(platform, http)
-        configurations = await runs.configurations(names, source_type="s3")
-        began = time.monotonic()
-        alone = await runs.ended([await runs.request(configurations[0])], seconds=much.seconds)
-        alone_seconds = time.monotonic() - began
-        began = time.monotonic()
-        ids = await asyncio.gather(*map(runs.request, configurations[1:]))
-        found = await runs.ended(ids, seconds=much.seconds)
-        took = time.monotonic() - began
-    firsts = [relay.moved[0][0] for relay in relays[1:] if relay.moved]
-    lasts = [relay.moved[-1][0] for relay in relays[1:] if relay.moved]
-    overlap = (max(firsts), min(lasts))
-    still = max((relay.most_still(*overlap) for relay in relays[1:]), default=float("inf"))
-    is_well = all(state == "completed" for state, _, _ in [*alone.values(), *found.values()]) and len(found) == len(ids)
-    return [
-        Figure(
-            "throttled",
-            f"{much.sources} sources of 2 MB/s at once, against one alone",
-            took / alone_seconds if is_well else float("inf"),
-            floor=1.3,
-            smaller_is_better=True,
-            ours=f"{took:.1f} s and {alone_seconds:.1f} s; {_states(found, len(ids))}; "
-            f"executors' peak {runs.peak_mib:.0f} MiB",
-        ),
-        Figure(
-            "all moving",
-            "longest time in which one of them moved no byte while all were under way",
-            still if overlap[1] > overlap[0] else float("inf"),
-            unit="s",
-            floor=5,
-            smaller_is_better=True,
-            ours=f"all under way for {overlap[1] - overlap[0]:.1f} s",
         ),
     ]
 
@@ -276,6 +225,6 @@ async def turns(platform: Platform, much: Sizes) -> list[Figure]:
             unit="s",
             floor=2,
             smaller_is_better=True,
-            ours=_states(found, len(ids)),
+            ours=states(found, len(ids)),
         )
     ]

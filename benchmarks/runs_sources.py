@@ -1,4 +1,4 @@
-"""Sources whose speed is bounded: buckets, read through a relay that gives so many bytes a second."""
+"""Buckets whose speed is bounded: read, or written to, through a relay that passes so many bytes a second."""
 
 import asyncio
 import time
@@ -12,10 +12,14 @@ BLOCK = 64 * 1024
 
 @dataclass
 class Throttle:
-    """A relay on loopback, of one source. `moved`: when it handed out bytes, and how many."""
+    """A relay on loopback, of one source. `moved`: when it handed out bytes, and how many.
+
+    `is_of_uploads`: what is sent to the bucket has the rate, and not what it answers.
+    """
 
     server_port: int
     bytes_per_second: float
+    is_of_uploads: bool = False
     port: int = 0
     moved: list[tuple[float, int]] = field(default_factory=list)
     _due: float = 0.0
@@ -26,35 +30,41 @@ class Throttle:
         return max(after - before for before, after in pairwise(at))
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection: requests as they come, answers at the rate."""
-        up, up_writer = await asyncio.open_connection("127.0.0.1", self.server_port)
+        """One connection: one way as it comes, the other at the rate."""
+        up, up_writer = await asyncio.open_connection("127.0.0.1", self.server_port, limit=BLOCK)
 
         async def forward() -> None:
-            while block := await reader.read(BLOCK):
-                up_writer.write(block)
-                await up_writer.drain()
-            up_writer.write_eof()
+            await self._pass(reader, up_writer, is_slow=self.is_of_uploads)
+            with suppress(OSError):
+                up_writer.write_eof()
 
         forwarding = asyncio.create_task(forward())
         try:
-            with suppress(OSError):
-                while block := await up.read(BLOCK):
-                    now = time.monotonic()
-                    self._due = max(self._due, now - 0.05) + len(block) / self.bytes_per_second
-                    await asyncio.sleep(max(0.0, self._due - now))
-                    writer.write(block)
-                    await writer.drain()
-                    self.moved.append((time.monotonic(), len(block)))
+            await self._pass(up, writer, is_slow=not self.is_of_uploads)
         finally:
             forwarding.cancel()
             up_writer.close()
             writer.close()
 
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_slow: bool) -> None:
+        with suppress(OSError):
+            while block := await reader.read(BLOCK):
+                if is_slow:
+                    now = time.monotonic()
+                    self._due = max(self._due, now - 0.05) + len(block) / self.bytes_per_second
+                    await asyncio.sleep(max(0.0, self._due - now))
+                writer.write(block)
+                await writer.drain()
+                if is_slow:
+                    self.moved.append((time.monotonic(), len(block)))
+
 
 @asynccontextmanager
-async def throttles(count: int, server_port: int, bytes_per_second: float) -> AsyncIterator[list[Throttle]]:
+async def throttles(
+    count: int, server_port: int, bytes_per_second: float, *, is_of_uploads: bool = False
+) -> AsyncIterator[list[Throttle]]:
     """So many relays, each of a rate of its own."""
-    made = [Throttle(server_port, bytes_per_second) for _ in range(count)]
+    made = [Throttle(server_port, bytes_per_second, is_of_uploads) for _ in range(count)]
     servers = [await asyncio.start_server(each.serve, "127.0.0.1", 0, limit=BLOCK) for each in made]
     for each, server in zip(made, servers, strict=True):
         each.port = server.sockets[0].getsockname()[1]

@@ -3,11 +3,12 @@
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from deploy.stack.identity_provider import IdentityProvider
 from deploy.stack.layout import Layout
 from deploy.stack.locations import register, source_location
 from deploy.stack.secrets import read_secrets
+from deploy.stack.services import SERVICES, environment_of
 from deploy.stack.state import StackState, read_state
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -62,7 +64,7 @@ class Platform:
         )
 
     def http(self, organisation: str) -> httpx.AsyncClient:
-        """An owner's client."""
+        """An owner's client, of a person of its own."""
         headers = {"Authorization": f"Bearer {self.token(organisation)}"}
         return httpx.AsyncClient(base_url=self.layout.gateway_url, headers=headers, timeout=60, trust_env=False)
 
@@ -142,6 +144,22 @@ class Platform:
         answer.raise_for_status()
         return str(answer.json()["id"])
 
+    async def restarted(self, name: str) -> None:
+        """End a part at once, and wait until the platform has started it again."""
+        before = self.state.part(name).process
+        if before is None:
+            raise RuntimeError(f"{name} does not run")
+        before.send(signal.SIGKILL)
+        async with asyncio.timeout(START_SECONDS):
+            while True:
+                state = read_state(self.layout.state_file)
+                part = state.part(name) if state is not None else None
+                is_new = part is not None and part.process is not None and part.process.pid != before.pid
+                if state is not None and part is not None and is_new and part.condition.is_up:
+                    self.state = state
+                    return
+                await asyncio.sleep(0.05)
+
     def pss_mib(self) -> dict[str, float]:
         """What our own processes take of memory, shared pages divided among those that share them."""
         found = {}
@@ -154,15 +172,47 @@ class Platform:
                     found[name] = int(line.split()[1]) / 1024
         return found
 
+    @asynccontextmanager
+    async def another_worker(self, **settings: str) -> AsyncIterator[None]:
+        """One more process that performs runs, beside the platform's own; it is told to stop at the end."""
+        (service,) = [each for each in SERVICES if each.identity == "executor-worker"]
+        own = environment_of(self.layout, read_secrets(self.layout), service)
+        port = free_port()
+        process = subprocess.Popen(  # noqa: ASYNC220  # as the platform's
+            [sys.executable, "-m", service.module],
+            cwd=ROOT,
+            env={**own, **settings, "WEDSYNC_HEALTH_PORT": str(port), "WEDSYNC_WORKER_NAME": f"another:{port}"},
+            stdout=(self.home.parent / "another-worker.log").open("ab"),
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            async with httpx.AsyncClient(trust_env=False) as http, asyncio.timeout(START_SECONDS):
+                while True:
+                    with suppress(httpx.HTTPError):
+                        if (await http.get(f"http://127.0.0.1:{port}/health/ready")).is_success:
+                            break
+                    await asyncio.sleep(0.05)
+            yield
+        finally:
+            process.send_signal(signal.SIGTERM)
+            await asyncio.to_thread(process.wait, STOP_SECONDS)
+
+
+def free_port() -> int:
+    """One that nobody listens on now."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        return int(bound.getsockname()[1])
+
 
 @asynccontextmanager
-async def platform(home: Path) -> AsyncIterator[Platform]:
-    """Start a platform, and stop it at the end."""
+async def platform(home: Path, **settings: str) -> AsyncIterator[Platform]:
+    """Start a platform with these settings beside none, and stop it at the end."""
     process = subprocess.Popen(  # noqa: ASYNC220  # it only forks, and is waited for in a thread
         [sys.executable, "-m", "cli", "up", "--home", str(home)],
         cwd=ROOT,
         # What is measured are the runs that were asked for.
-        env={**os.environ, "WEDSYNC_RUN_RETRY_SECONDS": "0"},
+        env={**os.environ, "WEDSYNC_RUN_RETRY_SECONDS": "0", **settings},
         stdout=(home.parent / "up.log").open("wb"),
         stderr=subprocess.STDOUT,
         start_new_session=True,
