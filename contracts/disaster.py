@@ -19,6 +19,7 @@ PLAN_NAME_FIELD = "dr-plan.name"
 INSTRUCTIONS_FIELD = "dr-plan.instructions"
 STEP_PATH_FIELD = "dr-plan.target-path"
 
+RETRIES_MAX = 5
 STEPS_MAX = 30
 """So many steps fit into an event, with the longest texts."""
 CONFIGURATIONS_MAX = 200
@@ -105,8 +106,8 @@ class StepRules(Value, frozen=True, kw_only=True):
 
     `owner`: the role that looks after it. `time_limit_minutes`: what takes longer has failed. Of `restore`:
     `configuration_id` and `target_location`, and at most one of `recovery_point_id` (this very point) and `moment`
-    (the newest that is not younger); with neither, the one that `backup_sources` prefers. Of `check`: `of_step`, a
-    restore before it. Of `wait`: `wait_minutes`. Of `notify`: `channel_ids`.
+    (the newest that is not younger); with neither, the one that `backup_sources` prefers; and `retries`: how often it
+    is tried again. Of `check`: `of_step`, a restore before it. Of `wait`: `wait_minutes`. Of `notify`: `channel_ids`.
     """
 
     id: StepId
@@ -121,6 +122,7 @@ class StepRules(Value, frozen=True, kw_only=True):
     of_step: StepId | None = None
     wait_minutes: Minutes | None = None
     channel_ids: Annotated[tuple[str, ...], Meta(max_length=5)] = ()
+    retries: Annotated[int, Meta(ge=0, le=RETRIES_MAX)] = 0
 
 
 class PlanStep(StepRules, frozen=True, kw_only=True):
@@ -151,3 +153,50 @@ class PlanBody(PlanRules, frozen=True, kw_only=True):
 
     name: Sealed
     procedures: Annotated[tuple[PlanStep, ...], Meta(min_length=1, max_length=STEPS_MAX)]
+
+
+class StepPoint(Value, frozen=True, kw_only=True):
+    """The recovery point that a restore of an execution takes. `read_at`: when its run began to read the source."""
+
+    step_id: StepId
+    recovery_point_id: str
+    read_at: datetime
+
+
+class StepTarget(Value, frozen=True, kw_only=True):
+    """Where a restore of an execution writes to. `path`: below the location, sealed as a recovery's."""
+
+    step_id: StepId
+    location: LocationName
+    path: Sealed
+
+
+class SourceLoss(Value, frozen=True, kw_only=True):
+    """What is missing of a configuration: what changed in so many seconds, from its point until the execution began."""
+
+    configuration_id: str
+    recovery_point_id: str
+    lost_seconds: Annotated[float, Meta(ge=0.0)]
+
+
+class StepOutcome(Growing):
+    """How an attempt of a step has ended. `withdrawn`: the execution was aborted before it had."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    TIMED_OUT = "timed-out"
+    WITHDRAWN = "withdrawn"
+
+
+class DrExecutionState(Growing):
+    """Where an execution is: `initializing` until its first restore, `verifying` once all restores have ended."""
+
+    INITIALIZING = "initializing"
+    RECOVERING = "recovering"
+    VERIFYING = "verifying"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    ABORTED = "aborted"
+
+
+DR_ENDED = (DrExecutionState.COMPLETED, DrExecutionState.FAILED, DrExecutionState.ABORTED)

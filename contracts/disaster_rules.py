@@ -3,7 +3,7 @@
 Fields are JSON paths of the plan as it is sent.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from contracts import errors
 from contracts.disaster import PlanRules, StepKind, StepRules
@@ -19,6 +19,8 @@ _OWN = {
     "channel_ids": StepKind.NOTIFY,
 }
 """Which kind of step has a field."""
+EXECUTABLE = frozenset({StepKind.RESTORE, StepKind.CHECK, StepKind.WAIT, StepKind.APPROVE, StepKind.MANUAL})
+"""The kinds of steps that an execution can do, or have done."""
 _NEEDED = ("configuration_id", "target_location", "of_step", "wait_minutes", "channel_ids")
 
 
@@ -44,6 +46,22 @@ def plan_objections(rules: PlanRules, steps: Sequence[StepRules]) -> Iterator[Ob
     yield from _against_steps(steps, inside)
     if rules.automated_execution:
         yield _wrong("automatedExecution", "Nothing begins a plan by itself yet: send false, and have people begin it.")
+
+
+def execution_objections(steps: Sequence[StepRules], points: Collection[str]) -> Iterator[Objection]:
+    """Why a plan can not be executed as it stands, all of it. `points`: the steps for which there is a point.
+
+    No step is left out because the platform cannot do it: who executes a plan would take it for done.
+    """
+    for place, step in enumerate(steps):
+        at = f"It is the step {step.id} (procedures[{place}]), of the kind {step.kind.value}."
+        if step.kind not in EXECUTABLE:
+            yield Objection(errors.DR_STEP_NOT_EXECUTABLE, "planId", f"{at} {errors.DR_STEP_NOT_EXECUTABLE.hint}")
+        elif step.kind is StepKind.RESTORE and step.id not in points:
+            hint = (
+                f"{at} Of the configuration {step.configuration_id} there is no point that it could take: back up now."
+            )
+            yield Objection(errors.RECOVERY_POINT_UNKNOWN, "planId", hint)
 
 
 def _against_steps(steps: Sequence[StepRules], inside: set[str]) -> Iterator[Objection]:
@@ -84,6 +102,8 @@ def _against_kind(at: str, step: StepRules) -> Iterator[Objection]:
             yield _wrong(f"{at}{_camel(field)}", f"Leave it out: only steps of the kind {kind.value} have it.")
         elif not is_said and step.kind is kind and field in _NEEDED:
             yield _wrong(f"{at}{_camel(field)}", f"Give it: every step of the kind {kind.value} needs it.")
+    if step.retries and step.kind is not StepKind.RESTORE:
+        yield _wrong(f"{at}retries", f"Leave it out: only steps of the kind {StepKind.RESTORE.value} are tried again.")
     if step.recovery_point_id is not None and step.moment is not None:
         yield _wrong(f"{at}moment", "Name a recovery point or a moment, not both.")
     if step.wait_minutes is not None and step.wait_minutes >= step.time_limit_minutes:

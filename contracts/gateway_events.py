@@ -7,7 +7,7 @@ from msgspec import Meta
 
 from contracts.configuration import BulkMode, ConfigurationBody, LocationName
 from contracts.controls import Framework
-from contracts.disaster import PlanBody
+from contracts.disaster import PlanBody, StepId, StepPoint
 from contracts.event import Event, Value, pinned
 from contracts.holds import HoldBody
 from contracts.notifications import ChannelBody
@@ -317,6 +317,54 @@ class DrPlanChangeSubmitted(DrPlanRequest, frozen=True, kw_only=True):
     """An owner asked for a plan to say something else, where it is at `expected_version`."""
 
     expected_version: int
+
+
+class DrExecutionRequest(Event, frozen=True, kw_only=True):
+    """The base of what is asked of an execution."""
+
+    request_id: str
+    execution_id: str
+    evidence: Evidence
+
+
+class DrBeginningRequest(DrExecutionRequest, frozen=True, kw_only=True):
+    """The base of what begins one, of a plan as it was seen. `points`: what its restores take, by what there is now."""
+
+    plan_id: str
+    plan_version: Annotated[int, Meta(ge=1)]
+    points: tuple[StepPoint, ...]
+
+
+@pinned("gateway.dr-execution-requested.v1", taken_by=("dr--begin-execution",))
+class DrExecutionRequested(DrBeginningRequest, frozen=True, kw_only=True):
+    """An owner asked for a plan to be executed."""
+
+
+@pinned("gateway.dr-test-requested.v1", taken_by=("dr--begin-test",))
+class DrTestRequested(DrBeginningRequest, frozen=True, kw_only=True):
+    """An operator asked for a plan to be tested, in a place of the test's own."""
+
+
+@pinned("gateway.dr-step-approval-requested.v1", taken_by=("dr--approve-step",))
+class DrStepApprovalRequested(DrExecutionRequest, frozen=True, kw_only=True):
+    """An owner says that an execution may go on, or that a manual step of it is done."""
+
+    step_id: StepId
+
+
+@pinned("gateway.dr-execution-pause-requested.v1", taken_by=("dr--pause-execution",))
+class DrExecutionPauseRequested(DrExecutionRequest, frozen=True, kw_only=True):
+    """An owner asked for no other step of an execution to begin."""
+
+
+@pinned("gateway.dr-execution-resumption-requested.v1", taken_by=("dr--resume-execution",))
+class DrExecutionResumptionRequested(DrExecutionRequest, frozen=True, kw_only=True):
+    """An owner asked for a paused execution to go on."""
+
+
+@pinned("gateway.dr-execution-abortion-requested.v1", taken_by=("dr--abort-execution",))
+class DrExecutionAbortionRequested(DrExecutionRequest, frozen=True, kw_only=True):
+    """An owner asked for an execution to end."""
 
 
 @pinned("gateway.compliance-audit-requested.v1", taken_by=("compliance--audit",))

@@ -119,7 +119,7 @@ class RecoveryAccepted(RecoveryFact, frozen=True, kw_only=True):
     scope: Sealed | None = None
 
 
-@pinned("recovery.recovery-refused.v1")
+@pinned("recovery.recovery-refused.v1", taken_by=("dr--note-recovery-refused",))
 class RecoveryRefused(Refusal, frozen=True, kw_only=True):
     """A requested recovery was refused; nothing was written."""
 
@@ -161,7 +161,7 @@ class RecoveryVerified(RecoveryFact, frozen=True, kw_only=True):
     bytes: int
 
 
-@pinned("recovery.recovery-completed.v1", taken_by=("executor--note-recovery-completed",))
+@pinned("recovery.recovery-completed.v1", taken_by=("executor--note-recovery-completed", "dr--note-recovery-completed"))
 class RecoveryCompleted(RecoveryFact, frozen=True, kw_only=True):
     """All that was asked for is in the target, durable and verified.
 
@@ -179,7 +179,7 @@ class RecoveryCompleted(RecoveryFact, frozen=True, kw_only=True):
     code: str | None = None
 
 
-@pinned("recovery.recovery-failed.v1", taken_by=("executor--note-recovery-failed",))
+@pinned("recovery.recovery-failed.v1", taken_by=("executor--note-recovery-failed", "dr--note-recovery-failed"))
 class RecoveryFailed(RecoveryFact, frozen=True, kw_only=True):
     """The recovery has ended without all that was asked for. `totals`: what there is, where that is known.
 
@@ -193,7 +193,7 @@ class RecoveryFailed(RecoveryFact, frozen=True, kw_only=True):
     totals: RecoveryTotals | None = None
 
 
-@pinned("recovery.recovery-cancelled.v1", taken_by=("executor--note-recovery-cancelled",))
+@pinned("recovery.recovery-cancelled.v1", taken_by=("executor--note-recovery-cancelled", "dr--note-recovery-cancelled"))
 class RecoveryCancelled(RecoveryFact, frozen=True, kw_only=True):
     """Somebody had the recovery stopped. The target keeps the mark of an unfinished restore, and what is there."""
 

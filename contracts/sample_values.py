@@ -17,8 +17,12 @@ from contracts.disaster import (
     PlanStep,
     PlanType,
     RecoveryObjectives,
+    SourceLoss,
     SourcePreference,
     StepKind,
+    StepOutcome,
+    StepPoint,
+    StepTarget,
     TestingSchedule,
 )
 from contracts.holds import HoldBody, HoldScope
@@ -151,8 +155,25 @@ PLAN_BODY = PlanBody(
     testing_schedule=TestingSchedule(every_days=90),
     is_wedding_critical=True,
 )
-BODIES: dict[object, object] = {HoldBody: HOLD_BODY, PlanBody: PLAN_BODY}
-"""What is called a body, as others are, by its own type."""
+BODIES: dict[object, object] = {
+    HoldBody: HOLD_BODY,
+    PlanBody: PLAN_BODY,
+    tuple[StepPoint, ...]: (StepPoint(step_id="photos", recovery_point_id=EXECUTION, read_at=BEGIN),),
+    tuple[StepTarget, ...]: (StepTarget(step_id="photos", location="restored", path=sealed(0xCC)),),
+    tuple[SourceLoss, ...]: (
+        SourceLoss(configuration_id=CONFIGURATION, recovery_point_id=EXECUTION, lost_seconds=1_260.0),
+    ),
+    StepOutcome: StepOutcome.COMPLETED,
+}
+"""What is called a body, as others are, by its own type; and what has a type of its own."""
+DISASTERS: dict[str, object] = {
+    "plan_id": DR_PLAN,
+    "plan_version": 1,
+    "step_id": "photos",
+    "attempt": 1,
+    "rto_seconds": 412.5,
+}
+"""What the fields of events of disaster recovery hold, by their names."""
 AUDITED: dict[str, object] = {
     "audit_id": "0199a0f2-0000-7000-8000-0000000000f4",
     "frameworks": (Framework.HIPAA,),

@@ -37,7 +37,7 @@ from contracts.sample_values import (
     CLEANUP,
     CONFIGURATION,
     CONFIGURATION_REQUEST,
-    DR_PLAN,
+    DISASTERS,
     EVIDENCE,
     EXECUTION,
     HELD,
@@ -262,7 +262,7 @@ _USUAL: dict[str, object] = {
     "target_digest": "5c0f4e1f0b8d4a6c9e2d7b3a1f6e8c90",
     "scope": sealed(0x55),
     "channel_id": CHANNEL,
-    "plan_id": DR_PLAN,
+    **DISASTERS,
     "notification_id": NOTIFICATION,
     "event": NotificationEvent.FAILED,
     **AUDITED,
@@ -323,7 +323,7 @@ def _usual(cls: type[Any]) -> tuple[str, str, int, Event]:
         "config": of_config,
         "recovery": f"recovery-operation/{OPERATION}",
         "compliance": f"compliance-audit/{AUDITED['audit_id']}",
-        "dr": f"plan/{DR_PLAN}",
+        "dr": f"dr-execution/{EXECUTION}" if "execution_id" in usual else f"plan/{DISASTERS['plan_id']}",
     }
     of_executor = next(
         (

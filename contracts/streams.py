@@ -13,6 +13,7 @@ from contracts import (  # noqa: F401  # they declare who takes them
     compliance_events,
     config_events,
     dr_events,
+    dr_execution_events,
     executor_events,
     gateway_events,
     hold_events,

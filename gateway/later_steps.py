@@ -118,4 +118,19 @@ STATEMENTS: tuple[LiteralString, ...] = (
                 ON dr_plans{suffix} (organisation, created_at DESC, plan_id DESC)""",
         )
     ),
+    # Executions and tests of disaster recovery plans, each folded from its facts.
+    *(
+        statement
+        for suffix in ("", "_shadow")
+        for statement in (
+            f"""CREATE TABLE dr_executions{suffix} (
+                execution_id text PRIMARY KEY, organisation text NOT NULL, plan_id text NOT NULL,
+                is_test boolean NOT NULL, request_id text NOT NULL, state text NOT NULL,
+                started_at timestamptz NOT NULL, finished_at timestamptz, view json NOT NULL)""",
+            f"""CREATE INDEX dr_executions{suffix}_latest
+                ON dr_executions{suffix} (organisation, started_at DESC, execution_id DESC)""",
+            f"""CREATE INDEX dr_executions{suffix}_of_plan
+                ON dr_executions{suffix} (organisation, plan_id, finished_at DESC)""",
+        )
+    ),
 )

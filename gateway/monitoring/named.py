@@ -12,6 +12,9 @@ _UNKNOWN = """
             AND NOT EXISTS (
                 SELECT 1 FROM recovery_operations WHERE organisation = %(organisation)s AND operation_id = named.id
             )
+            AND NOT EXISTS (
+                SELECT 1 FROM dr_executions WHERE organisation = %(organisation)s AND execution_id = named.id
+            )
         UNION ALL
         SELECT 'configurations', place FROM unnest(%(configurations)s::text[]) WITH ORDINALITY AS named (id, place)
         WHERE NOT EXISTS (

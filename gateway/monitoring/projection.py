@@ -2,7 +2,7 @@
 
 The resume id of a reader is (epoch, sequence): the epoch changes when this log is made anew, the sequence only grows
 within one. Sealed bodies are left out; who is told of a new configuration reads it by its id. A fact of a recovery has
-the recovery's id in place of a run's.
+the recovery's id in place of a run's, one of an execution of a disaster recovery plan the execution's.
 """
 
 from collections.abc import Mapping
@@ -12,6 +12,8 @@ from typing import Any
 import msgspec
 
 from contracts.config_events import ChannelFact, ConfigurationFact, RetentionPolicyFact, ScheduleFact
+from contracts.dr_events import DrPlanFact
+from contracts.dr_execution_events import DrExecutionBegun, DrExecutionFact, DrRecoveryAsked, DrRecoveryWithdrawn
 from contracts.envelope import Envelope
 from contracts.event import Event, pinned_kinds
 from contracts.recovery_events import RecoveryFact
@@ -49,6 +51,8 @@ _TIME_OF = """
 
 RECOVERIES = "recovery-operations"
 """The projection of recoveries, which says to which configuration each belongs."""
+_OF_DISASTERS = [each for each in pinned_kinds(DrExecutionFact) if each not in (DrRecoveryAsked, DrRecoveryWithdrawn)]
+"""What is asked of the recovery service is told by its own facts."""
 _ANSWERS = [answer for write in declared().values() for answer in (write.ACCEPTED, write.REFUSED)]
 
 
@@ -56,9 +60,17 @@ class Facts(Projection):
     """The log of facts. The caller sees to it that numbers only grow within an epoch."""
 
     NAME = "facts"
-    VERSION = 2
+    VERSION = 3
     EVENTS = tuple(
-        dict.fromkeys((*_ANSWERS, *pinned_kinds(ScheduleFact), *pinned_kinds(RecoveryFact), *Executions.EVENTS))
+        dict.fromkeys(
+            (
+                *_ANSWERS,
+                *pinned_kinds(ScheduleFact),
+                *pinned_kinds(RecoveryFact),
+                *_OF_DISASTERS,
+                *Executions.EVENTS,
+            )
+        )
     )
     TABLES = ("facts",)
     NEEDS = (Executions.NAME, RECOVERIES)
@@ -161,5 +173,18 @@ def _fields(event: Event, envelope: Envelope) -> msgspec.Raw:
             "state": event.state,
         }
         return msgspec.Raw(msgspec.json.encode(said))
+    if isinstance(event, DrPlanFact):
+        planned = {"requestId": event.request_id, "planId": event.plan_id, "version": event.version}
+        return msgspec.Raw(msgspec.json.encode(planned))
+    if isinstance(event, DrExecutionBegun):
+        begun = {
+            "requestId": event.request_id,
+            "executionId": event.execution_id,
+            "planId": event.plan_id,
+            "planVersion": event.plan_version,
+            "startedBy": event.started_by,
+            "startedAt": event.started_at,
+        }
+        return msgspec.Raw(msgspec.json.encode(begun))
     # As it is stored, unless it was stored in an older version.
     return envelope.data if envelope.type == event.NAME else msgspec.Raw(msgspec.json.encode(event))

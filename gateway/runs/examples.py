@@ -38,6 +38,9 @@ APPROVAL_ID = "019ab4d8-8bc2-7dbb-9f74-1c2d3e4f5061"
 DR_PLAN_ID = "019ab4d9-9cd3-7ecc-a085-2d3e4f506172"
 
 
+DR_EXECUTION_ID = "019ab4da-ade4-7fdd-a196-3e4f50617283"
+
+
 AUDIT_ID = "019ab4d6-6fa0-7b99-9d52-9a0b1c2d3e4f"
 
 

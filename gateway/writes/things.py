@@ -12,6 +12,7 @@ from gateway.runs.examples import (
     CHANNEL_ID,
     CLEANUP_ID,
     CONFIGURATION_ID,
+    DR_EXECUTION_ID,
     DR_PLAN_ID,
     EXECUTION_ID,
     HOLD_ID,
@@ -61,3 +62,10 @@ HOLD = Thing("hold_id", "retention_holds", "/retention/holds/{}", errors.HOLD_UN
 APPROVAL = Thing("approval_id", "approvals", "/approvals/{}", errors.APPROVAL_UNKNOWN, APPROVAL_ID)
 AUDIT = Thing("audit_id", "compliance_audits", "/compliance/reports/{}", errors.NOT_FOUND, AUDIT_ID)
 DR_PLAN = Thing("plan_id", "dr_plans", "/disaster-recovery/plans/{}", errors.DR_PLAN_UNKNOWN, DR_PLAN_ID)
+DR_EXECUTION = Thing(
+    "execution_id",
+    "dr_executions",
+    "/disaster-recovery/executions/{}",
+    errors.DR_EXECUTION_UNKNOWN,
+    DR_EXECUTION_ID,
+)

@@ -1,1 +1,1 @@
-"""The disaster recovery service: plans."""
+"""The disaster recovery service: plans, their executions and their tests."""

@@ -4,9 +4,10 @@ from chassis.handling import Handling
 from contracts import errors
 from contracts.cleanup_events import RecoveryPointsForgotten
 from contracts.config_events import ConfigurationFact
+from contracts.dr_execution_events import DrRecoveryAsked
 from contracts.executor_events import BackupCompleted
-from contracts.gateway_events import RecoveryRequested
-from contracts.recovery_events import RecoveryRefused
+from contracts.gateway_events import Evidence, RecoveryRequested
+from contracts.recovery_events import ConflictPolicy, RecoveryRefused
 from contracts.refusal import Objection
 from services.recovery.domain import RecoveryOperation
 from services.recovery.errors import PointNotSeenYet, TargetBusy
@@ -54,6 +55,24 @@ class RecoveryDecisions:
             known = await self._operations.find(request.operation_id, organisation)
             if known is None:
                 await self._refuse(request, Objection(busy.code, busy.field, busy.hint), handling)
+
+    async def decide_of_plan(self, asked: DrRecoveryAsked, handling: Handling) -> None:
+        """Accept or refuse what a step of a disaster recovery plan asks for, by the rules for what people ask for.
+
+        It goes to a folder that is empty, or has what the step's attempt before has left. Who began a test needs no
+        second factor: nothing else uses the place where it writes.
+        """
+        request = RecoveryRequested(
+            request_id=asked.request_id,
+            operation_id=asked.operation_id,
+            recovery_point_id=asked.recovery_point_id,
+            target_location=asked.target_location,
+            target_path=asked.target_path,
+            target_digest="",
+            conflict_policy=ConflictPolicy.REFUSE,
+            evidence=Evidence(assurance="plan", second_factor=asked.second_factor or asked.is_test),
+        )
+        await self.decide(request, handling)
 
     async def _refuse(self, request: RecoveryRequested, objection: Objection, handling: Handling) -> None:
         operation = RecoveryOperation(request.operation_id)

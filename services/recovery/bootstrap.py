@@ -33,6 +33,7 @@ from chassis.telemetry.certificates import add_certificate_figures
 from chassis.telemetry.instruments import Telemetry
 from contracts.cleanup_events import RecoveryPointsForgotten
 from contracts.config_events import ConfigurationCreated, ConfigurationUpdated
+from contracts.dr_execution_events import DrRecoveryAsked, DrRecoveryWithdrawn
 from contracts.event import Event
 from contracts.executor_events import BackupCompleted
 from contracts.gateway_events import RecoveryCancellationRequested, RecoveryRequested
@@ -57,6 +58,8 @@ WORKER_IDENTITY = "recovery-worker"
 REFUSED: dict[type[Event], RefusedAs] = {
     RecoveryRequested: RefusedAs(RecoveryRefused, "operation_id"),
     RecoveryCancellationRequested: RefusedAs(RecoveryCancellationRefused),
+    DrRecoveryAsked: RefusedAs(RecoveryRefused, "operation_id"),
+    DrRecoveryWithdrawn: RefusedAs(RecoveryCancellationRefused),
 }
 """What each request is refused with where its message is given up."""
 
@@ -72,6 +75,8 @@ def use_cases(operations: Operations, points: Points, targets: Targets) -> dict[
     return {
         RecoveryRequested: decisions.decide,
         RecoveryCancellationRequested: of_operations.by(RecoveryOperation.cancel, RecoveryCancellationRefused),
+        DrRecoveryAsked: decisions.decide_of_plan,
+        DrRecoveryWithdrawn: of_operations.by(RecoveryOperation.cancel, RecoveryCancellationRefused),
         BackupCompleted: catalogue.remember,
         RecoveryPointsForgotten: catalogue.forget,
         ConfigurationCreated: catalogue.remember_places,

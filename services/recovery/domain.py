@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from chassis.claims.port import ClaimLost
 from chassis.domain import Aggregate
+from contracts.dr_execution_events import DrRecoveryWithdrawn
 from contracts.event import Event
 from contracts.gateway_events import RecoveryCancellationRequested, RecoveryRequested
 from contracts.recovery_events import (
@@ -131,7 +132,7 @@ class RecoveryOperation(Aggregate):
             )
         )
 
-    def cancel(self, request: RecoveryCancellationRequested) -> None:
+    def cancel(self, request: RecoveryCancellationRequested | DrRecoveryWithdrawn) -> None:
         """Whoever performs it is to stop; what is in the target stays, marked as unfinished."""
         self._refuse_when_finished()
         self.record(

@@ -66,6 +66,17 @@ OF_A_SUBJECT = {
     "release-hold": Path("contracts/hold_events.py"),
     "grant-approval": Path("contracts/approval_events.py"),
     "deny-approval": Path("contracts/approval_events.py"),
+    **dict.fromkeys(
+        (
+            "execute-disaster-recovery-plan",
+            "test-disaster-recovery-plan",
+            "approve-disaster-recovery-step",
+            "pause-disaster-recovery-execution",
+            "resume-disaster-recovery-execution",
+            "abort-disaster-recovery-execution",
+        ),
+        Path("contracts/dr_execution_events.py"),
+    ),
 }
 """Whose answers are of a subject that has a module of its own, since its owner has several."""
 

@@ -217,7 +217,7 @@ def shared_platform() -> Iterator[Platform]:
     with platform_home() as shared, shared.collector.listening():
         shared.environment |= {"WEDSYNC_OTEL_ENDPOINT": shared.collector.url, "WEDSYNC_OTEL_SAMPLE_RATIO": "1"}
         # Receivers of notifications are on this machine.
-        shared.environment |= {"WEDSYNC_NOTIFY_PRIVATE": "true"}
+        shared.environment |= {"WEDSYNC_NOTIFY_PRIVATE": "true", "WEDSYNC_DR_TEST_LOCATIONS": "rehearsals"}
         asyncio.run(shared.start())
         yield shared
 

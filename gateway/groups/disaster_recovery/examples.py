@@ -10,18 +10,31 @@ from contracts.disaster import (
     StepKind,
     TestingSchedule,
 )
+from gateway.groups.disaster_recovery.executions import told
+from gateway.groups.disaster_recovery.projection import ExecutionView, StepView
 from gateway.groups.disaster_recovery.readiness import Seen, status_of
 from gateway.groups.disaster_recovery.resources import (
+    DisasterRecoveryExecution,
     DisasterRecoveryPlan,
     NewPlan,
+    NewPlanExecution,
     NewStep,
+    NewStepApproval,
     PlannedStep,
     PlanStatus,
     Runbook,
 )
 from gateway.groups.disaster_recovery.runbook import runbook_of
 from gateway.http.resources import ListPage
-from gateway.runs.examples import ACTOR, CONFIGURATION_ID, DR_PLAN_ID, at
+from gateway.runs.examples import (
+    ACTOR,
+    CONFIGURATION_ID,
+    DR_EXECUTION_ID,
+    DR_PLAN_ID,
+    OPERATION_ID,
+    REQUEST_ID,
+    at,
+)
 
 NEW_PLAN = NewPlan(
     plan_name="The studio's disks are lost",
@@ -68,6 +81,7 @@ PLAN = DisasterRecoveryPlan(
             of_step=step.of_step,
             wait_minutes=None,
             channel_ids=[],
+            retries=step.retries,
             instructions=step.instructions or None,
             target_path=step.target_path if step.kind is StepKind.RESTORE else None,
         )
@@ -89,3 +103,37 @@ RUNBOOK = Runbook(id=PLAN.id, version=PLAN.version, format="markdown", text=runb
 
 _SEEN = Seen({CONFIGURATION_ID: "active"}, {CONFIGURATION_ID: at(120)}, (), (), ())
 STATUS = ListPage[PlanStatus](items=[status_of(PLAN, _SEEN, at(7200))])
+
+NEW_EXECUTION = NewPlanExecution(plan_id=DR_PLAN_ID)
+NEW_STEP_APPROVAL = NewStepApproval(step_id="go")
+EXECUTION = told(
+    ExecutionView(
+        execution_id=DR_EXECUTION_ID,
+        organisation="",
+        request_id=REQUEST_ID,
+        plan_id=DR_PLAN_ID,
+        plan_version=1,
+        is_test=False,
+        started_by=ACTOR,
+        started_at=at(0),
+        objectives=NEW_PLAN.recovery_objectives,
+        version=4,
+        state="recovering",
+        steps=[
+            StepView(
+                id="go",
+                kind="approve",
+                attempt=1,
+                begun_at=at(0),
+                ended_at=at(60),
+                outcome="completed",
+                by="user:another",
+            ),
+            StepView(
+                id="photos", kind="restore", attempt=1, begun_at=at(60), due_at=at(10_860), operation_id=OPERATION_ID
+            ),
+            StepView(id="whole", kind="check"),
+        ],
+    )
+)
+EXECUTIONS = ListPage[DisasterRecoveryExecution](items=[EXECUTION])

@@ -1,8 +1,13 @@
 """What each operation of the group takes and gives, by the name of its handler."""
 
 from contracts import errors
-from gateway.groups.disaster_recovery.examples import PLAN, PLANS, RUNBOOK, STATUS
-from gateway.groups.disaster_recovery.resources import DisasterRecoveryPlan, PlanStatus, Runbook
+from gateway.groups.disaster_recovery.examples import EXECUTION, EXECUTIONS, PLAN, PLANS, RUNBOOK, STATUS
+from gateway.groups.disaster_recovery.resources import (
+    DisasterRecoveryExecution,
+    DisasterRecoveryPlan,
+    PlanStatus,
+    Runbook,
+)
 from gateway.http.resources import ListPage
 from gateway.openapi.operation import Answer, Operation
 
@@ -21,6 +26,30 @@ OPERATIONS = {
         group=_GROUP,
         answers=(Answer(status=200, description="The plan", body=DisasterRecoveryPlan, examples={"disks": PLAN}),),
         errors=(errors.DR_PLAN_UNKNOWN, *_KEYS),
+    ),
+    "list_disaster_recovery_executions": Operation(
+        group=_GROUP,
+        answers=(
+            Answer(
+                status=200,
+                description="A page",
+                body=ListPage[DisasterRecoveryExecution],
+                examples={"one": EXECUTIONS},
+            ),
+        ),
+        errors=(errors.INVALID_CURSOR, *_KEYS),
+    ),
+    "show_disaster_recovery_execution": Operation(
+        group=_GROUP,
+        answers=(
+            Answer(
+                status=200,
+                description="The execution",
+                body=DisasterRecoveryExecution,
+                examples={"recovering": EXECUTION},
+            ),
+        ),
+        errors=(errors.DR_EXECUTION_UNKNOWN,),
     ),
     "show_disaster_recovery_status": Operation(
         group=_GROUP,

@@ -1,11 +1,44 @@
-"""The read model of disaster recovery plans, each as it is in force. The dr service's stream alone changes it."""
+"""The read models of disaster recovery: plans as they are in force, and their executions and tests.
+
+The dr service's stream alone changes them.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
 
 import msgspec
 
-from contracts.disaster import PlanBody
+from contracts.disaster import (
+    DR_ENDED,
+    DrExecutionState,
+    PlanBody,
+    RecoveryObjectives,
+    SourceLoss,
+    StepKind,
+    StepOutcome,
+    StepRules,
+)
 from contracts.dr_events import DrPlanFact
-from contracts.event import pinned_kinds
-from gateway.projections.applied import Database, read_view, upsert
+from contracts.dr_execution_events import (
+    DrExecutionAborted,
+    DrExecutionAborting,
+    DrExecutionBegun,
+    DrExecutionCompleted,
+    DrExecutionEnded,
+    DrExecutionFact,
+    DrExecutionFailed,
+    DrExecutionPaused,
+    DrExecutionResumed,
+    DrExecutionStarted,
+    DrStepBegun,
+    DrStepEnded,
+    DrTestCleanedUp,
+    DrTestStarted,
+)
+from contracts.envelope import Envelope
+from contracts.event import Event, pinned_kinds
+from contracts.reading import written_as
+from gateway.projections.applied import Applied, Database, Row, load_views, read_view, upsert
 from gateway.projections.in_force import rows_in_force
 from gateway.projections.projection import Batch, Projection, Side
 
@@ -15,6 +48,15 @@ _STORE = """
     FROM json_populate_recordset(NULL::{dr_plans}, %s)
     ON CONFLICT (plan_id) DO UPDATE SET
         version = excluded.version, changed_at = excluded.changed_at, body = excluded.body
+"""
+_LOAD = "SELECT execution_id, view::text FROM {dr_executions} WHERE execution_id = ANY(%s)"
+_STORE_EXECUTIONS = """
+    INSERT INTO {dr_executions}
+        (execution_id, organisation, plan_id, is_test, request_id, state, started_at, finished_at, view)
+    SELECT execution_id, organisation, plan_id, is_test, request_id, state, started_at, finished_at, view
+    FROM json_populate_recordset(NULL::{dr_executions}, %s)
+    ON CONFLICT (execution_id) DO UPDATE
+    SET state = excluded.state, finished_at = excluded.finished_at, view = excluded.view
 """
 _BODY = msgspec.json.Decoder(PlanBody)
 
@@ -39,3 +81,181 @@ class DisasterRecoveryPlans(Projection):
 def plan_body(stored: str) -> PlanBody:
     """A stored body. Raises ViewUnreadable."""
     return read_view(stored, _BODY, DisasterRecoveryPlans.NAME)
+
+
+class StepView(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Where a step is. `outcome`: of its last attempt; `is_again`: another one follows at `due_at`."""
+
+    id: str
+    kind: str
+    configuration_id: str | None = None
+    attempt: int = 0
+    operation_id: str | None = None
+    begun_at: datetime | None = None
+    due_at: datetime | None = None
+    ended_at: datetime | None = None
+    outcome: str | None = None
+    is_again: bool = False
+    code: str | None = None
+    hint: str = ""
+    by: str | None = None
+
+
+class ExecutionView(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One execution or test, folded from its facts. `version` counts them; `ended_by`: the id of the last but a test's
+    clean-up.
+    """
+
+    execution_id: str
+    organisation: str
+    request_id: str
+    plan_id: str
+    plan_version: int
+    is_test: bool
+    started_by: str
+    started_at: datetime
+    objectives: RecoveryObjectives
+    steps: list[StepView]
+    state: str = DrExecutionState.INITIALIZING.value
+    version: int = 1
+    is_paused: bool = False
+    is_aborting: bool = False
+    finished_at: datetime | None = None
+    rto_seconds: float | None = None
+    losses: tuple[SourceLoss, ...] = ()
+    failed_step: str | None = None
+    code: str | None = None
+    hint: str = ""
+    cleaned_up_at: datetime | None = None
+    ended_by: str | None = None
+
+    @classmethod
+    def begun(cls, envelope: Envelope, event: DrExecutionBegun) -> "ExecutionView":
+        """One as it begins."""
+        return cls(
+            execution_id=event.execution_id,
+            organisation=envelope.organisation,
+            request_id=event.request_id,
+            plan_id=event.plan_id,
+            plan_version=event.plan_version,
+            is_test=isinstance(event, DrTestStarted),
+            started_by=event.started_by,
+            started_at=event.started_at,
+            objectives=event.body.recovery_objectives,
+            steps=[_waiting(step) for step in event.body.procedures],
+        )
+
+    def apply(self, envelope: Envelope, event: Event) -> None:
+        """Take a later fact of this execution over."""
+        self.version += 1
+        match event:
+            case DrStepBegun():
+                step = self._step(event.step_id)
+                step.attempt, step.operation_id, step.begun_at = event.attempt, event.operation_id, event.begun_at
+                step.due_at, step.ended_at, step.outcome, step.is_again = event.due_at, None, None, False
+                step.code, step.hint = None, ""
+            case DrStepEnded():
+                step = self._step(event.step_id)
+                step.outcome, step.ended_at, step.by = written_as(event.outcome), event.ended_at, event.by
+                step.code, step.hint = event.code, event.hint
+                step.is_again, step.due_at = event.next_attempt_at is not None, event.next_attempt_at
+            case DrExecutionPaused():
+                self.is_paused = True
+            case DrExecutionResumed():
+                self.is_paused = False
+            case DrExecutionAborting():
+                self.is_aborting = True
+            case DrExecutionCompleted():
+                self.rto_seconds, self.losses = event.rto_seconds, event.losses
+            case DrExecutionFailed():
+                self.failed_step, self.code, self.hint = event.step_id, event.code, event.hint
+            case DrTestCleanedUp():
+                self.cleaned_up_at = envelope.time
+        if isinstance(event, DrExecutionEnded):
+            self.finished_at, self.is_aborting, self.ended_by = event.ended_at, False, envelope.id
+        self.state = self._state_after(event).value
+
+    def _step(self, step_id: str) -> StepView:
+        return next(step for step in self.steps if step.id == step_id)
+
+    def _state_after(self, event: Event) -> DrExecutionState:
+        ended = {
+            DrExecutionCompleted: DrExecutionState.COMPLETED,
+            DrExecutionFailed: DrExecutionState.FAILED,
+            DrExecutionAborted: DrExecutionState.ABORTED,
+        }
+        if (state := ended.get(type(event))) is not None:
+            return state
+        if self.finished_at is not None:
+            return DrExecutionState(self.state)
+        restores = [step for step in self.steps if step.kind == StepKind.RESTORE.value]
+        if all(step.outcome == StepOutcome.COMPLETED.value for step in restores):
+            return DrExecutionState.VERIFYING
+        if any(step.attempt for step in restores):
+            return DrExecutionState.RECOVERING
+        return DrExecutionState.INITIALIZING
+
+
+_VIEW = msgspec.json.Decoder(ExecutionView)
+
+
+class DisasterRecoveryExecutions(Projection):
+    """Each execution and test of a plan: where it stands, and what it has measured."""
+
+    NAME = "dr-executions"
+    VERSION = 1
+    EVENTS = (
+        DrExecutionStarted,
+        DrTestStarted,
+        DrStepBegun,
+        DrStepEnded,
+        DrExecutionPaused,
+        DrExecutionResumed,
+        DrExecutionAborting,
+        *pinned_kinds(DrExecutionEnded),
+        DrTestCleanedUp,
+    )
+    TABLES = ("dr_executions",)
+
+    def __init__(self, side: Side) -> None:
+        super().__init__(side)
+        self._load, self._store = self.sql(_LOAD), self.sql(_STORE_EXECUTIONS)
+
+    async def project(self, database: Database, batch: Batch) -> None:
+        """Take facts over, in the caller's transaction."""
+        touched: list[tuple[Applied, DrExecutionFact]] = [
+            (applied, applied.event)
+            for applied in batch.events
+            if isinstance(applied.event, DrExecutionFact) and isinstance(applied.event, self.EVENTS)
+        ]
+        ids = list({event.execution_id for _, event in touched})
+        views, unreadable = await load_views(database, self._load, ids, _VIEW)
+        for applied, event in touched:
+            if event.execution_id in unreadable:
+                continue
+            if isinstance(event, DrExecutionBegun):
+                views[event.execution_id] = ExecutionView.begun(applied.envelope, event)
+            elif event.execution_id in views:
+                views[event.execution_id].apply(applied.envelope, event)
+        await upsert(database, self._store, [_row(view) for view in views.values()])
+        if unreadable:
+            batch.unreadable[self.NAME] = f"{len(unreadable)} stored views cannot be read by this build"
+
+
+def execution_view(stored: str) -> ExecutionView:
+    """A stored execution. Raises ViewUnreadable."""
+    return read_view(stored, _VIEW, DisasterRecoveryExecutions.NAME)
+
+
+def has_ended(view: ExecutionView) -> bool:
+    """Whether nothing more is begun."""
+    return view.state in {state.value for state in DR_ENDED}
+
+
+def _waiting(step: StepRules) -> StepView:
+    return StepView(id=step.id, kind=written_as(step.kind), configuration_id=step.configuration_id)
+
+
+def _row(view: ExecutionView) -> Row:
+    columns: Sequence[str] = ("execution_id", "organisation", "plan_id", "is_test", "request_id", "state", "started_at")
+    return {**{name: getattr(view, name) for name in columns}, "finished_at": view.finished_at, "view": view}

@@ -1,12 +1,13 @@
 """How ready a plan is, by what the read models and the registry show: each finding with what to do. Pure."""
 
 from collections.abc import Collection, Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import msgspec
 
-from contracts.disaster import SourcePreference, StepKind
+from contracts.disaster import DrExecutionState, SourcePreference, StepKind
+from gateway.groups.disaster_recovery.projection import ExecutionView
 from gateway.groups.disaster_recovery.resources import (
     DisasterRecoveryPlan,
     PlanStatus,
@@ -32,7 +33,8 @@ _PASS, _FAIL, _UNKNOWN = ReadinessVerdict.PASS, ReadinessVerdict.FAIL, Readiness
 
 class Seen(NamedTuple):
     """What there is: the state of each configuration and when the run of its latest point began to read, points and
-    channels that are there, names of targets that are not open.
+    channels that are there, names of targets that are not open. By plan: the execution or test that has ended last, the
+    one that was completed last, and when the last test ended.
     """
 
     states: Mapping[str, str]
@@ -40,6 +42,9 @@ class Seen(NamedTuple):
     points: Collection[str]
     channels: Collection[str]
     closed: Collection[str]
+    ended: Mapping[str, ExecutionView] = {}
+    completed: Mapping[str, ExecutionView] = {}
+    tested_at: Mapping[str, datetime] = {}
 
 
 def status_of(plan: DisasterRecoveryPlan, seen: Seen, now: datetime) -> PlanStatus:
@@ -49,16 +54,17 @@ def status_of(plan: DisasterRecoveryPlan, seen: Seen, now: datetime) -> PlanStat
     verdicts = {finding.verdict for finding in findings}
     made = [None if each in not_newest else seen.latest.get(each) for each in plan.scope.configuration_ids]
     known = [each for each in made if each is not None]
+    proven, last_test_at = seen.completed.get(plan.id), seen.tested_at.get(plan.id)
     return PlanStatus(
         plan_id=plan.id,
         version=plan.version,
         plan_name=plan.plan_name,
         is_wedding_critical=plan.is_wedding_critical,
         configured=plan.recovery_objectives,
-        proven_rto_minutes=None,
-        proven_rpo_minutes=None,
-        last_test_at=None,
-        next_test_at=None,
+        proven_rto_minutes=None if proven is None else -int(-(proven.rto_seconds or 0.0) // 60),
+        proven_rpo_minutes=None if proven is None else -int(-_lost(proven) // 60),
+        last_test_at=last_test_at,
+        next_test_at=_next_test(plan, last_test_at),
         lost_now_minutes=_minutes(min(known), now) if len(known) == len(made) and known else None,
         verdict=next((each for each in (_FAIL, _UNKNOWN) if each in verdicts), _PASS),
         findings=findings,
@@ -90,12 +96,36 @@ def _findings(
     for channel in dict.fromkeys(told):
         hint = "Name another channel (GET /api/backup/notifications/channels)."
         yield _finding(ReadinessCheck.CHANNEL_ACTIVE, channel, is_well=channel in seen.channels, hint=hint)
-    yield ReadinessFinding(
-        check=ReadinessCheck.TESTED,
-        verdict=_UNKNOWN,
-        about=None,
-        hint="Go through the runbook by hand, and write down how long it took: the platform tests no plan yet.",
-    )
+    yield _tested(plan, seen, now)
+
+
+def _tested(plan: DisasterRecoveryPlan, seen: Seen, now: datetime) -> ReadinessFinding:
+    """Whether the last execution or test has proven the plan as it stands."""
+    last, proven = seen.ended.get(plan.id), seen.completed.get(plan.id)
+    goals, due = plan.recovery_objectives, _next_test(plan, seen.tested_at.get(plan.id))
+    verdict, hint = _PASS, ""
+    if last is None:
+        verdict, hint = _UNKNOWN, "Test it: POST /api/backup/disaster-recovery/test."
+    elif last.state == DrExecutionState.FAILED.value or proven is None:
+        verdict, hint = _FAIL, f"{last.execution_id} has failed at {last.failed_step}: mend that, and test again."
+    elif (proven.rto_seconds or 0.0) > goals.rto_minutes * 60 or _lost(proven) > goals.rpo_minutes * 60:
+        verdict, hint = _FAIL, f"{proven.execution_id} has missed the objectives: change them or the plan."
+    elif proven.plan_version != plan.version:
+        verdict, hint = _UNKNOWN, f"Version {proven.plan_version} of the plan was proven: test it as it stands."
+    if verdict is not _FAIL and due is not None and due <= now:
+        verdict, hint = _FAIL, f"A test is due since {due:%Y-%m-%d %H:%M} UTC: POST /api/backup/disaster-recovery/test."
+    return ReadinessFinding(check=ReadinessCheck.TESTED, verdict=verdict, about=None, hint=hint)
+
+
+def _next_test(plan: DisasterRecoveryPlan, last: datetime | None) -> datetime | None:
+    """When the plan's schedule wants the next test; None where it has none."""
+    if plan.testing_schedule is None:
+        return None
+    return (last or plan.created_at) + timedelta(days=plan.testing_schedule.every_days)
+
+
+def _lost(execution: ExecutionView) -> float:
+    return max((each.lost_seconds for each in execution.losses), default=0.0)
 
 
 def _not_newest(plan: DisasterRecoveryPlan) -> set[str | None]:

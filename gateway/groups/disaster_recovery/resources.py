@@ -10,14 +10,17 @@ from msgspec import Meta
 from contracts.configuration import LocationName
 from contracts.disaster import (
     CONFIGURATIONS_MAX,
+    RETRIES_MAX,
     STEPS_MAX,
     BackupSource,
+    DrExecutionState,
     Minutes,
     PlanNotifications,
     PlanScope,
     PlanType,
     RecoveryObjectives,
     RoleName,
+    SourceLoss,
     StepId,
     StepKind,
     TestingSchedule,
@@ -49,7 +52,8 @@ class NewStep(Body, frozen=True, kw_only=True):
 
     `owner`: the role that looks after it, in small letters. `timeLimitMinutes`: what takes longer has failed. `restore`
     takes `configurationId`, `targetLocation`, `targetPath`, and at most one of `recoveryPointId` (this very point) and
-    `moment` (the newest that is not younger); `check` takes `ofStep`, a restore before it; `wait` takes `waitMinutes`;
+    `moment` (the newest that is not younger), and `retries`: how often it is tried again; `check` takes `ofStep`, a
+    restore before it; `wait` takes `waitMinutes`;
     `notify` takes `channelIds`; `approve` (somebody else says that it may go on) and `manual` need no more.
     """
 
@@ -65,6 +69,7 @@ class NewStep(Body, frozen=True, kw_only=True):
     of_step: StepId | None = None
     wait_minutes: Minutes | None = None
     channel_ids: Annotated[tuple[Uuid, ...], Meta(max_length=5)] = ()
+    retries: Annotated[int, Meta(ge=0, le=RETRIES_MAX)] = 0
     instructions: Instructions = ""
     target_path: TargetPath = ""
 
@@ -106,6 +111,7 @@ class PlannedStep(Resource, frozen=True, kw_only=True):
     of_step: str | None
     wait_minutes: int | None
     channel_ids: list[str]
+    retries: int
     instructions: str | None
     target_path: str | None
 
@@ -145,7 +151,8 @@ class ReadinessCheck(StrEnum):
 
     `point-fresh`: the latest recovery point is no older than the RPO allows; `configuration-active`: its configuration
     has runs; `point-there`: the point that a step names is not gone; `target-open`: the target of a step is registered
-    and open; `channel-active`: a channel that is told is there; `tested`: a test has proven the plan.
+    and open; `channel-active`: a channel that is told is there; `tested`: an execution or a test has proven the plan
+    as it stands, and none is overdue.
     """
 
     POINT_FRESH = "point-fresh"
@@ -176,7 +183,8 @@ class ReadinessFinding(Resource, frozen=True, kw_only=True):
 class PlanStatus(Resource, frozen=True, kw_only=True):
     """How a plan stands at `judgedAt`: what it says, what a test has proven, and what stands in its way.
 
-    `provenRtoMinutes`, `provenRpoMinutes`, `lastTestAt`, `nextTestAt` are null: nothing tests a plan yet.
+    `provenRtoMinutes`, `provenRpoMinutes`: what the last execution or test that was completed took and would have lost,
+    null where there is none. `nextTestAt`: by the plan's schedule, from its last test or its creation; null without.
     `lostNowMinutes`: how old the oldest of its configurations' latest points is, null where one has none. `verdict`:
     `fail` where a finding is one, else `unknown` where one is. `unknown`: what is not looked at.
     """
@@ -195,3 +203,94 @@ class PlanStatus(Resource, frozen=True, kw_only=True):
     findings: list[ReadinessFinding]
     unknown: list[str]
     judged_at: Timestamp
+
+
+class NewPlanExecution(Body, frozen=True, kw_only=True):
+    """Which plan, as it is in force."""
+
+    plan_id: Uuid
+
+
+class NewStepApproval(Body, frozen=True, kw_only=True):
+    """Which step of an execution: one of the kind `approve` or `manual` that has begun."""
+
+    step_id: StepId
+
+
+class StepState(StrEnum):
+    """Where a step of an execution is.
+
+    `waiting`: not begun; `running`; `retrying`: its last attempt has failed, and another one follows at `dueAt`;
+    `completed`; `failed`; `timed-out`; `withdrawn`: the execution was aborted.
+    """
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    RETRYING = "retrying"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    TIMED_OUT = "timed-out"
+    WITHDRAWN = "withdrawn"
+    UNKNOWN = "unknown"
+
+
+class ExecutedStep(Resource, frozen=True, kw_only=True):
+    """A step of an execution. `dueAt`: when it has ended or has failed. `operationId`: of the recovery that it is.
+
+    `by`: who approved it, or said that it is done. `code`, `hint`: why its last attempt was not completed, or of a
+    restore what is less than it was.
+    """
+
+    id: str
+    kind: StepKind
+    state: StepState
+    attempt: int
+    operation_id: str | None
+    begun_at: Timestamp | None
+    due_at: Timestamp | None
+    ended_at: Timestamp | None
+    by: str | None
+    code: str | None
+    hint: str | None
+
+
+class DisasterRecoveryError(Resource, frozen=True, kw_only=True):
+    """Why an execution has failed: the first step that did."""
+
+    step_id: str
+    code: str
+    title: str
+    hint: str
+
+
+class DisasterRecoveryExecution(Resource, frozen=True, kw_only=True):
+    """An execution or a test of a plan.
+
+    `waitsFor`: the steps that wait for somebody's word (`POST …/approve`). `rtoSeconds`: from when it was asked for
+    until it worked again, null where it does not; `rtoMet`, `rpoMet`: whether the plan's objectives were. `losses`:
+    what is missing, by configuration: what changed between its recovery point and when the execution was asked for.
+    `cleanedUpAt`: of a test, when what it had restored was gone. `receiptEventId`: the fact of its end, with what was
+    measured, as it stands in the signed audit log: an export of that is verified without the platform.
+    """
+
+    id: str
+    version: int
+    request_id: str
+    plan_id: str
+    plan_version: int
+    is_test: bool
+    state: DrExecutionState
+    is_paused: bool
+    is_aborting: bool
+    started_by: str
+    started_at: Timestamp
+    finished_at: Timestamp | None
+    steps: list[ExecutedStep]
+    waits_for: list[str]
+    rto_seconds: float | None
+    rto_met: bool | None
+    rpo_met: bool | None
+    losses: list[SourceLoss]
+    error: DisasterRecoveryError | None
+    cleaned_up_at: Timestamp | None
+    receipt_event_id: str | None

@@ -1,19 +1,32 @@
-"""Disaster recovery: list and show plans, and print one as a runbook."""
+"""Disaster recovery: list and show plans and their executions, and print one as a runbook."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from litestar import Request, Response, Router, get
+from litestar.params import QueryParameter
 
 from contracts import errors
 from gateway.auth.guards import needs
 from gateway.auth.rights import Right
+from gateway.groups.disaster_recovery import executions
+from gateway.groups.disaster_recovery.executions import ExecutionsOf
 from gateway.groups.disaster_recovery.queries import PlanQueries
-from gateway.groups.disaster_recovery.resources import DisasterRecoveryPlan, PlanStatus, Runbook
+from gateway.groups.disaster_recovery.resources import (
+    DisasterRecoveryExecution,
+    DisasterRecoveryPlan,
+    PlanStatus,
+    Runbook,
+)
 from gateway.groups.disaster_recovery.runbook import runbook_of
 from gateway.groups.disaster_recovery.status import statuses
 from gateway.http.parameters import LIMIT_DEFAULT, CursorText, Id, Limit, checked_id
 from gateway.http.resources import ListPage
 from gateway.parts import parts_of, principal_of
+
+PlanOf = Annotated[str | None, QueryParameter(name="planId", max_length=64, description="Of this plan alone")]
+TestsAlone = Annotated[
+    bool | None, QueryParameter(name="isTest", description="Tests alone, or executions that are none")
+]
 
 
 @get("/", **needs(Right.READ), summary="List disaster recovery plans")
@@ -51,6 +64,37 @@ async def show_disaster_recovery_status(
     return ListPage(items=items, next_cursor=plans.next_cursor)
 
 
+@get("/", **needs(Right.READ), summary="List executions and tests of disaster recovery plans")
+async def list_disaster_recovery_executions(
+    request: Request[Any, Any, Any],
+    plan_id: PlanOf = None,
+    is_test: TestsAlone = None,
+    limit: Limit = LIMIT_DEFAULT,
+    cursor: CursorText = None,
+) -> ListPage[DisasterRecoveryExecution]:
+    """Executions and tests of the organisation's plans, the latest first."""
+    gateway, principal = parts_of(request), principal_of(request)
+    return await executions.page(
+        gateway.reading,
+        gateway.sealer,
+        principal.organisation,
+        ExecutionsOf(plan_id=plan_id, is_test=is_test),
+        limit=limit,
+        cursor=cursor,
+    )
+
+
+@get("/{execution_id:str}", **needs(Right.READ), summary="Show an execution of a disaster recovery plan")
+async def show_disaster_recovery_execution(
+    request: Request[Any, Any, Any], execution_id: Id
+) -> DisasterRecoveryExecution:
+    """One execution or test: where each of its steps is, whom it waits for, and what it has measured."""
+    gateway, principal = parts_of(request), principal_of(request)
+    checked_id(execution_id, code=errors.DR_EXECUTION_UNKNOWN)
+    async with gateway.reading(principal.organisation) as database:
+        return await executions.one(database, principal.organisation, execution_id)
+
+
 async def _plan(request: Request[Any, Any, Any], plan_id: str) -> DisasterRecoveryPlan:
     gateway, principal = parts_of(request), principal_of(request)
     checked_id(plan_id, code=errors.DR_PLAN_UNKNOWN)
@@ -65,6 +109,10 @@ HANDLERS = [
             show_disaster_recovery_plan,
             show_disaster_recovery_runbook,
         ],
+    ),
+    Router(
+        "/disaster-recovery/executions",
+        route_handlers=[list_disaster_recovery_executions, show_disaster_recovery_execution],
     ),
     Router("/", route_handlers=[show_disaster_recovery_status]),
 ]

@@ -47,7 +47,7 @@ def _lines(plan: DisasterRecoveryPlan) -> Iterator[str]:
         if plan.testing_schedule
         else ("- No test of it is planned.")
     )
-    yield "- Nobody has tested it by the platform yet: whether any of this is reached is not known."
+    yield "- Whether any of this was reached in a test: `wedsync-backup call GET disaster-recovery/status`."
     yield ""
     yield "## Before you begin"
     yield ""

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import LiteralString
+from typing import Any, LiteralString
 
 from chassis.locations import Locations
+from gateway.groups.disaster_recovery.projection import execution_view
 from gateway.groups.disaster_recovery.readiness import Seen, status_of
 from gateway.groups.disaster_recovery.resources import DisasterRecoveryPlan, PlanStatus
 from gateway.reading.slices import Reading
@@ -24,6 +25,16 @@ _CHANNELS: LiteralString = """
     SELECT channel_id FROM notification_channels
     WHERE organisation = %s AND channel_id = ANY(%s) AND state = 'active'
 """
+_ENDED: LiteralString = """
+    SELECT DISTINCT ON (plan_id) plan_id, view::text FROM dr_executions
+    WHERE organisation = %s AND plan_id = ANY(%s) AND state = ANY(%s)
+    ORDER BY plan_id, finished_at DESC, execution_id DESC
+"""
+_TESTED: LiteralString = """
+    SELECT plan_id, max(finished_at) FROM dr_executions
+    WHERE organisation = %s AND plan_id = ANY(%s) AND is_test AND state = ANY(%s) GROUP BY plan_id
+"""
+_COMPLETED, _FAILED = "completed", "failed"
 
 
 async def statuses(
@@ -37,7 +48,15 @@ async def statuses(
     points = list({step.recovery_point_id for step in steps if step.recovery_point_id is not None})
     told = {each for plan in plans for each in plan.notifications.channel_ids}
     channels = list(told | {each for step in steps for each in step.channel_ids})
+    of = [plan.id for plan in plans]
     async with reading(organisation) as database:
+
+        async def executions(query: LiteralString, *states: str) -> list[Any]:
+            return await (await database.execute(query, (organisation, of, list(states)))).fetchall()
+
+        ended = await executions(_ENDED, _COMPLETED, _FAILED)
+        completed = await executions(_ENDED, _COMPLETED)
+        tested = await executions(_TESTED, _COMPLETED, _FAILED)
         found = await (await database.execute(_CONFIGURATIONS, (organisation, configurations))).fetchall()
         there = await (await database.execute(_POINTS, (organisation, points))).fetchall()
         active = await (await database.execute(_CHANNELS, (organisation, channels))).fetchall()
@@ -47,5 +66,8 @@ async def statuses(
         points={identity for (identity,) in there},
         channels={identity for (identity,) in active},
         closed=set(closed),
+        ended={identity: execution_view(view) for identity, view in ended},
+        completed={identity: execution_view(view) for identity, view in completed},
+        tested_at=dict(tested),
     )
     return [status_of(plan, seen, now) for plan in plans]

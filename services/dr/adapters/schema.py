@@ -1,5 +1,8 @@
-"""The disaster recovery service's own tables, beside the event store's: none yet. Append only."""
+"""The disaster recovery service's own tables, beside the event store's. Append only."""
 
 from typing import LiteralString
 
-STATEMENTS: tuple[LiteralString, ...] = ()
+from chassis.timers.table import STATEMENTS as TIMERS
+from services.dr.adapters.executions import SCHEMA
+
+STATEMENTS: tuple[LiteralString, ...] = (*TIMERS, *SCHEMA)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -43,7 +44,8 @@ class Desk:
     async def hear(self, event: Event, organisation: str = STUDIO, *, event_id: str | None = None) -> None:
         """Deal with a request."""
         context = Context(organisation=organisation, actor="user:u1", correlation_id="correlation-1")
-        use_case = use_cases(RecordedPlans(self.store), self.locations)[type(event)]
+        nothing: Any = None  # plans need no more
+        use_case = use_cases(RecordedPlans(self.store), self.locations, nothing, nothing, nothing)[type(event)]
         (taker,) = event.TAKEN_BY
         await deal_with(use_case, event, Handling(context=context, handled=Handled(taker, event_id or new_id())))
 

@@ -32,6 +32,7 @@ OPERATOR = {
     "retry_backup",
     "test_configuration",
     "test_notification_channel",
+    "test_disaster_recovery_plan",
 }
 OWNER = {
     "create_configuration",
@@ -44,6 +45,11 @@ OWNER = {
     "update_retention_policy",
     "create_disaster_recovery_plan",
     "update_disaster_recovery_plan",
+    "execute_disaster_recovery_plan",
+    "approve_disaster_recovery_step",
+    "pause_disaster_recovery_execution",
+    "resume_disaster_recovery_execution",
+    "abort_disaster_recovery_execution",
     "clean_up_retention",
     "place_hold",
     "release_hold",
@@ -75,6 +81,7 @@ SECOND_FACTOR = {
     "clean_up_retention",
     "release_hold",
     "grant_approval",
+    "execute_disaster_recovery_plan",
 }
 MAY = {
     (): set[str](),

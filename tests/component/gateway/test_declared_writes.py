@@ -17,6 +17,7 @@ from contracts import errors
 from contracts.approval_events import ApprovalAsked
 from contracts.config_events import NotificationChannelCreated, RetentionPolicyCreated
 from contracts.dr_events import DrPlanCreated
+from contracts.dr_execution_events import DrExecutionStarted
 from contracts.envelope import decode_data
 from contracts.errors import PlatformError
 from contracts.event import Event
@@ -35,7 +36,17 @@ from gateway.runs.examples import CONFIGURATION_ID
 from gateway.writes.declaration import API_PREFIX, Asked, Draft, Write, declared
 from gateway.writes.queries import resource_path
 from gateway.writes.resources import RequestState
-from gateway.writes.things import APPROVAL, CHANNEL, CONFIGURATION, DR_PLAN, HOLD, RECOVERY, RETENTION_POLICY, RUN
+from gateway.writes.things import (
+    APPROVAL,
+    CHANNEL,
+    CONFIGURATION,
+    DR_EXECUTION,
+    DR_PLAN,
+    HOLD,
+    RECOVERY,
+    RETENTION_POLICY,
+    RUN,
+)
 from tests.support.gateway import NEW_CONFIGURATION, ORGANISATION, RunningGateway, problem_code
 
 pytestmark = pytest.mark.stack
@@ -93,9 +104,20 @@ async def _channel(gateway: RunningGateway) -> str:
     return made.channel_id
 
 
-async def _plan(gateway: RunningGateway) -> str:
+async def _plan(gateway: RunningGateway, configuration: str | None = None) -> str:
     made = msgspec.structs.replace(sample_event(DrPlanCreated), plan_id=new_id())
+    if configuration is not None:
+        replace, body = msgspec.structs.replace, made.body
+        steps = tuple(
+            replace(each, configuration_id=each.configuration_id and configuration) for each in body.procedures
+        )
+        made = replace(made, body=replace(body, procedures=steps, backup_sources=()))
     return await _shown(gateway, made, f"/api/backup/disaster-recovery/plans/{made.plan_id}")
+
+
+async def _execution(gateway: RunningGateway) -> str:
+    begun = msgspec.structs.replace(sample_event(DrExecutionStarted), execution_id=new_id())
+    return await _shown(gateway, begun, f"/api/backup/disaster-recovery/executions/{begun.execution_id}")
 
 
 async def _hold(gateway: RunningGateway) -> str:
@@ -140,6 +162,10 @@ async def test_declared_write_keeps_what_every_write_keeps(gateway: RunningGatew
     if write.NAME == "initiate-recovery":
         there["recoveryPointId"] = await _point(gateway, configuration)
         other_there["recoveryPointId"] = await _point(gateway, configuration)
+    if write.OF is DR_EXECUTION and write.MAKES:
+        await _point(gateway, configuration)
+        there["planId"] = await _plan(gateway, configuration)
+        other_there["planId"] = await _plan(gateway, configuration)
     gateway.owners.asked.clear()
     if write.OF is CONFIGURATION:
         targets = [configuration, another]
@@ -149,6 +175,8 @@ async def test_declared_write_keeps_what_every_write_keeps(gateway: RunningGatew
         targets = [await _channel(gateway), await _channel(gateway)]
     elif write.OF is DR_PLAN:
         targets = [await _plan(gateway), await _plan(gateway)]
+    elif write.OF is DR_EXECUTION:
+        targets = [await _execution(gateway), await _execution(gateway)]
     elif write.OF is HOLD:
         targets = [await _hold(gateway), await _hold(gateway)]
     elif write.OF is APPROVAL:

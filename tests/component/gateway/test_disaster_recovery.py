@@ -3,10 +3,28 @@
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
+from chassis.clock import SystemClock
 from chassis.ids import new_id
 from contracts import errors
+from contracts.config_events import NotificationChannelCreated
+from contracts.disaster import SourceLoss, StepOutcome
+from contracts.dr_execution_events import (
+    DrExecutionBegun,
+    DrExecutionCompleted,
+    DrExecutionFailed,
+    DrStepBegun,
+    DrStepEnded,
+    DrTestCleanedUp,
+    DrTestStarted,
+)
+from contracts.envelope import decode_data
+from contracts.event import Event
+from contracts.executor_events import BackupCompleted
+from contracts.gateway_events import DrExecutionRequested
+from contracts.samples import sample_event
 from tests.support.gateway import RunningGateway, problem_code
 
 pytestmark = pytest.mark.stack
@@ -128,3 +146,125 @@ async def test_plan_is_shown_and_printed_to_its_organisation_alone_and_wrong_one
                 assert answer.status_code in (404, 422), answer.text
                 assert [each["field"] for each in answer.json()["errors"]] == fields, answer.text
         assert len(gateway.owners.asked) == asked
+
+
+EXECUTIONS = "/api/backup/disaster-recovery/executions"
+
+
+async def _asked(gateway: RunningGateway, http: httpx.AsyncClient, plan: str) -> DrExecutionRequested:
+    """An execution of a plan is asked for; the request as it is recorded."""
+    answer = await _send(http, "POST", "/api/backup/disaster-recovery/execute", {"planId": plan})
+    assert answer.status_code == 202, answer.text
+    event = decode_data(gateway.owners.asked[-1])
+    assert isinstance(event, DrExecutionRequested)
+    return event
+
+
+async def test_execution_takes_the_points_that_its_plan_prefers_or_is_refused_by_step(gateway: RunningGateway) -> None:
+    """By what there is when it is asked for: the freshest, the newest that was proven, that of a moment, that named."""
+    async with gateway.http("owner", second_factor=True) as http:
+        configuration = (await gateway.create_configuration(http))["id"]
+        steps = _plan(configuration)["procedures"]
+        plan = (await _send(http, "POST", PLANS, _plan(configuration))).json()["id"]
+        answer = await _send(http, "POST", "/api/backup/disaster-recovery/execute", {"planId": plan})
+        assert (problem_code(answer), answer.json()["field"]) == (errors.RECOVERY_POINT_UNKNOWN.code, "planId")
+        assert "photos" in answer.json()["hint"]
+        answer = await _send(http, "POST", "/api/backup/disaster-recovery/execute", {"planId": new_id()})
+        assert problem_code(answer) == errors.DR_PLAN_UNKNOWN.code
+
+        proven = await gateway.facts.accepted(configuration_id=configuration)
+        await gateway.facts.complete(proven, configuration)
+        moment = SystemClock().now()
+        freshest = await gateway.facts.accepted(configuration_id=configuration)
+        unproven = msgspec.structs.replace(
+            sample_event(BackupCompleted), execution_id=freshest, configuration_id=configuration, verified=()
+        )
+        await gateway.facts.publish(unproven)
+        await gateway.shows(f"/api/backup/recovery-points/{freshest}", lambda _: True)
+        for changes, wanted in (
+            ({}, freshest),
+            ({"backupSources": [{"configurationId": configuration, "prefer": "proven"}]}, proven),
+            ({"procedures": [steps[0], {**steps[1], "moment": moment.isoformat()}, steps[2]]}, proven),
+            ({"procedures": [steps[0], {**steps[1], "recoveryPointId": proven}, steps[2]]}, proven),
+        ):
+            made = (await _send(http, "POST", PLANS, _plan(configuration, **changes))).json()["id"]
+            (point,) = (await _asked(gateway, http, made)).points
+            assert (point.step_id, point.recovery_point_id) == ("photos", wanted)
+        channel = await _channel(gateway)
+        told = [*steps, {"id": "tell", "kind": "notify", "owner": "owner", "channelIds": [channel]}]
+        made = (await _send(http, "POST", PLANS, _plan(configuration, procedures=told))).json()["id"]
+        answer = await _send(http, "POST", "/api/backup/disaster-recovery/execute", {"planId": made})
+        assert (problem_code(answer), answer.json()["field"]) == (errors.DR_STEP_NOT_EXECUTABLE.code, "planId")
+
+
+async def _channel(gateway: RunningGateway) -> str:
+    made = msgspec.structs.replace(sample_event(NotificationChannelCreated), channel_id=new_id())
+    await gateway.facts.publish(made, actor="service:owner", correlation_id=made.request_id)
+    await gateway.shows(f"/api/backup/notifications/channels/{made.channel_id}", lambda _: True)
+    return made.channel_id
+
+
+async def test_execution_is_shown_step_by_step_and_proves_its_plan_or_says_what_failed(gateway: RunningGateway) -> None:
+    """Whom it waits for, what was measured, and to its organisation alone; the status tells what was proven."""
+    now = SystemClock().now()
+    async with gateway.http("owner") as http, gateway.http("owner", organisation="another") as stranger:
+        configuration = (await gateway.create_configuration(http))["id"]
+        schedule = {"testingSchedule": {"everyDays": 90}}
+        plan = (await _send(http, "POST", PLANS, _plan(configuration, **schedule))).json()["id"]
+
+        async def begun(kind: type[DrExecutionBegun]) -> str:
+            fact = msgspec.structs.replace(sample_event(kind), execution_id=new_id(), plan_id=plan, started_at=now)
+            await gateway.facts.publish(fact)
+            return fact.execution_id
+
+        async def said(execution: str, *facts: Event) -> dict[str, Any]:
+            for fact in facts:
+                await gateway.facts.publish(msgspec.structs.replace(fact, execution_id=execution))
+            wanted = len(facts)
+            return await gateway.shows(f"{EXECUTIONS}/{execution}", lambda shown: shown["version"] > wanted)
+
+        test = await begun(DrTestStarted)
+        go = msgspec.structs.replace(sample_event(DrStepBegun), step_id="go", operation_id=None)
+        shown = await said(test, go)
+        assert (shown["state"], shown["isTest"], shown["waitsFor"]) == ("initializing", True, ["go"])
+        assert [step["state"] for step in shown["steps"]] == ["running", "waiting", "waiting"]
+        for answer in (await stranger.get(f"{EXECUTIONS}/{test}"), await http.get(f"{EXECUTIONS}/'; --")):
+            assert problem_code(answer) == errors.DR_EXECUTION_UNKNOWN.code
+        assert (await stranger.get(EXECUTIONS)).json()["items"] == []
+
+        completed = msgspec.structs.replace(
+            sample_event(DrExecutionCompleted),
+            plan_id=plan,
+            ended_at=now,
+            rto_seconds=61.0,
+            losses=(SourceLoss(configuration_id=configuration, recovery_point_id=new_id(), lost_seconds=120.0),),
+        )
+        ended = msgspec.structs.replace(sample_event(DrStepEnded), step_id="go", outcome=StepOutcome.COMPLETED)
+        shown = await said(test, go, ended, completed, sample_event(DrTestCleanedUp))
+        assert (shown["state"], shown["rtoSeconds"], shown["rtoMet"], shown["rpoMet"]) == (
+            "completed",
+            61.0,
+            True,
+            True,
+        )
+        assert shown["cleanedUpAt"] is not None
+        assert shown["receiptEventId"] is not None
+        (stands,) = (await http.get("/api/backup/disaster-recovery/status")).json()["items"]
+        assert (stands["provenRtoMinutes"], stands["provenRpoMinutes"]) == (2, 2)
+        assert stands["nextTestAt"] > stands["lastTestAt"]
+        assert {each["check"]: each["verdict"] for each in stands["findings"]}["tested"] == "pass"
+
+        failed = msgspec.structs.replace(
+            sample_event(DrExecutionFailed), step_id="photos", code=errors.DR_STEP_TIMED_OUT.code, ended_at=now
+        )
+        another = await begun(DrTestStarted)
+        shown = await said(another, failed)
+        assert (shown["state"], shown["error"]["stepId"], shown["error"]["code"]) == (
+            *("failed", "photos"),
+            errors.DR_STEP_TIMED_OUT.code,
+        )
+        (stands,) = (await http.get("/api/backup/disaster-recovery/status")).json()["items"]
+        assert {each["check"]: each["verdict"] for each in stands["findings"]}["tested"] == "fail"
+        assert stands["provenRtoMinutes"] == 2
+        listed = (await http.get(EXECUTIONS, params={"planId": plan, "isTest": "true"})).json()["items"]
+        assert {each["id"] for each in listed} == {test, another}

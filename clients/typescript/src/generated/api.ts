@@ -430,6 +430,169 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/backup/disaster-recovery/execute": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Execute a disaster recovery plan
+         * @description Execute a plan as it is in force: its restores write to their targets, each from the recovery point chosen now.
+         *
+         *     Each step is recorded before it begins and after it ends; what was killed goes on where it was. A step `approve`
+         *     waits for a second owner, `manual` for whoever does it. One execution of a plan at a time. A plan with a step that
+         *     the platform cannot execute is refused, and so is one of whose configurations there is no point.
+         *
+         *     Roles: owner.
+         */
+        post: operations["executeDisasterRecoveryPlan"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/backup/disaster-recovery/executions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List executions and tests of disaster recovery plans
+         * @description Executions and tests of the organisation's plans, the latest first.
+         *
+         *     Roles: auditor, operator, owner, viewer.
+         */
+        get: operations["listDisasterRecoveryExecutions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/backup/disaster-recovery/executions/{execution_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show an execution of a disaster recovery plan
+         * @description One execution or test: where each of its steps is, whom it waits for, and what it has measured.
+         *
+         *     Roles: auditor, operator, owner, viewer.
+         */
+        get: operations["showDisasterRecoveryExecution"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/backup/disaster-recovery/executions/{execution_id}/abort": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Abort an execution
+         * @description Have an execution or a test end: no other step begins, recoveries that go on are withdrawn.
+         *
+         *     What is restored stays, that of a test is removed.
+         *
+         *     Roles: owner.
+         */
+        post: operations["abortDisasterRecoveryExecution"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/backup/disaster-recovery/executions/{execution_id}/approve": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Approve a step of an execution
+         * @description Say that an execution may go on (a step `approve`), or that a step `manual` is done.
+         *
+         *     An approval takes another owner than the one who began the execution, and a second factor of the last fifteen
+         *     minutes (`second-person-needed`, `second-factor-needed`).
+         *
+         *     Roles: owner.
+         */
+        post: operations["approveDisasterRecoveryStep"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/backup/disaster-recovery/executions/{execution_id}/pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Pause an execution
+         * @description Have no other step of an execution begin until it is resumed. What has begun goes on, and its time with it.
+         *
+         *     Roles: owner.
+         */
+        post: operations["pauseDisasterRecoveryExecution"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/backup/disaster-recovery/executions/{execution_id}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Resume an execution
+         * @description Have a paused execution go on.
+         *
+         *     Roles: owner.
+         */
+        post: operations["resumeDisasterRecoveryExecution"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/backup/disaster-recovery/plans": {
         parameters: {
             query?: never;
@@ -447,7 +610,7 @@ export interface paths {
         put?: never;
         /**
          * Create a disaster recovery plan
-         * @description Say what is brought back after a disaster, how fast, and by which steps. Nothing begins or tests it yet.
+         * @description Say what is brought back after a disaster, how fast, and by which steps.
          *
          *     What can never succeed is refused, every wrong field at once: steps in a circle, a configuration that nothing
          *     restores, waits longer than the RTO, a target that is not open to the organisation.
@@ -529,6 +692,31 @@ export interface paths {
         get: operations["showDisasterRecoveryStatus"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/backup/disaster-recovery/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Test a disaster recovery plan
+         * @description Test a plan: the same steps, with restores to a place of the test's own, which is emptied afterwards.
+         *
+         *     No target of the plan is written to. The place is a location that an operator has named
+         *     (`WEDSYNC_DR_TEST_LOCATIONS`).
+         *
+         *     Roles: operator, owner.
+         */
+        post: operations["testDisasterRecoveryPlan"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2163,6 +2351,50 @@ export interface components {
             storageClass?: string;
         };
         /**
+         * DisasterRecoveryError
+         * @description Why an execution has failed: the first step that did.
+         */
+        DisasterRecoveryError: {
+            stepId: string;
+            code: string;
+            title: string;
+            hint: string;
+        };
+        /**
+         * DisasterRecoveryExecution
+         * @description An execution or a test of a plan.
+         *
+         *     `waitsFor`: the steps that wait for somebody's word (`POST …/approve`). `rtoSeconds`: from when it was asked for
+         *     until it worked again, null where it does not; `rtoMet`, `rpoMet`: whether the plan's objectives were. `losses`:
+         *     what is missing, by configuration: what changed between its recovery point and when the execution was asked for.
+         *     `cleanedUpAt`: of a test, when what it had restored was gone. `receiptEventId`: the fact of its end, with what was
+         *     measured, as it stands in the signed audit log: an export of that is verified without the platform.
+         */
+        DisasterRecoveryExecution: {
+            id: string;
+            version: number;
+            requestId: string;
+            planId: string;
+            planVersion: number;
+            isTest: boolean;
+            state: components["schemas"]["DrExecutionState"];
+            isPaused: boolean;
+            isAborting: boolean;
+            startedBy: string;
+            /** Format: date-time */
+            startedAt: string;
+            finishedAt: string | null;
+            steps: components["schemas"]["ExecutedStep"][];
+            waitsFor: string[];
+            rtoSeconds: number | null;
+            rtoMet: boolean | null;
+            rpoMet: boolean | null;
+            losses: components["schemas"]["SourceLoss"][];
+            error: components["schemas"]["DisasterRecoveryError"] | null;
+            cleanedUpAt: string | null;
+            receiptEventId: string | null;
+        };
+        /**
          * DisasterRecoveryPlan
          * @description A plan as it is in force; `version` is its ETag. `unreadableFields` are null for want of a key.
          */
@@ -2188,11 +2420,37 @@ export interface components {
             unreadableFields: string[];
         };
         /**
+         * DrExecutionState
+         * @description Where an execution is: `initializing` until its first restore, `verifying` once all restores have ended.
+         * @enum {unknown}
+         */
+        DrExecutionState: "aborted" | "completed" | "failed" | "initializing" | "recovering" | "verifying";
+        /**
          * EntryKindShown
          * @description What an entry of a recovery point is. `file`: also a bucket's object, and what a table was saved as.
          * @enum {unknown}
          */
         EntryKindShown: "file" | "folder" | "other" | "symlink";
+        /**
+         * ExecutedStep
+         * @description A step of an execution. `dueAt`: when it has ended or has failed. `operationId`: of the recovery that it is.
+         *
+         *     `by`: who approved it, or said that it is done. `code`, `hint`: why its last attempt was not completed, or of a
+         *     restore what is less than it was.
+         */
+        ExecutedStep: {
+            id: string;
+            kind: components["schemas"]["StepKind"];
+            state: components["schemas"]["StepState"];
+            attempt: number;
+            operationId: string | null;
+            begunAt: string | null;
+            dueAt: string | null;
+            endedAt: string | null;
+            by: string | null;
+            code: string | null;
+            hint: string | null;
+        };
         /**
          * Execution
          * @description One run of a configuration.
@@ -2510,6 +2768,15 @@ export interface components {
             nextCursor: string | null;
         };
         /**
+         * ListPage[DisasterRecoveryExecution]
+         * @description One page of a list. `nextCursor` continues it; null on the last page.
+         */
+        ListPage_DisasterRecoveryExecution_: {
+            items: components["schemas"]["DisasterRecoveryExecution"][];
+            /** @default null */
+            nextCursor: string | null;
+        };
+        /**
          * ListPage[DisasterRecoveryPlan]
          * @description One page of a list. `nextCursor` continues it; null on the last page.
          */
@@ -2788,6 +3055,13 @@ export interface components {
             automatedExecution?: boolean;
         };
         /**
+         * NewPlanExecution
+         * @description Which plan, as it is in force.
+         */
+        NewPlanExecution: {
+            planId: string;
+        };
+        /**
          * NewPreview
          * @description Which policy is to be tried on which recovery points.
          *
@@ -2852,7 +3126,8 @@ export interface components {
          *
          *     `owner`: the role that looks after it, in small letters. `timeLimitMinutes`: what takes longer has failed. `restore`
          *     takes `configurationId`, `targetLocation`, `targetPath`, and at most one of `recoveryPointId` (this very point) and
-         *     `moment` (the newest that is not younger); `check` takes `ofStep`, a restore before it; `wait` takes `waitMinutes`;
+         *     `moment` (the newest that is not younger), and `retries`: how often it is tried again; `check` takes `ofStep`, a
+         *     restore before it; `wait` takes `waitMinutes`;
          *     `notify` takes `channelIds`; `approve` (somebody else says that it may go on) and `manual` need no more.
          */
         NewStep: {
@@ -2868,10 +3143,18 @@ export interface components {
             ofStep?: string | null;
             waitMinutes?: number | null;
             channelIds?: string[];
+            retries?: number;
             /** @description Visible characters alone: no controls, line separators, bidirectional or zero-width marks. Kept in NFC, without white space around it. */
             instructions?: string;
             /** @description A relative path without `..`; empty for the location itself. Visible characters alone: no controls, line separators, bidirectional or zero-width marks. */
             targetPath?: string;
+        };
+        /**
+         * NewStepApproval
+         * @description Which step of an execution: one of the kind `approve` or `manual` that has begun.
+         */
+        NewStepApproval: {
+            stepId: string;
         };
         /**
          * NextRunReason
@@ -2986,7 +3269,8 @@ export interface components {
          * PlanStatus
          * @description How a plan stands at `judgedAt`: what it says, what a test has proven, and what stands in its way.
          *
-         *     `provenRtoMinutes`, `provenRpoMinutes`, `lastTestAt`, `nextTestAt` are null: nothing tests a plan yet.
+         *     `provenRtoMinutes`, `provenRpoMinutes`: what the last execution or test that was completed took and would have lost,
+         *     null where there is none. `nextTestAt`: by the plan's schedule, from its last test or its creation; null without.
          *     `lostNowMinutes`: how old the oldest of its configurations' latest points is, null where one has none. `verdict`:
          *     `fail` where a finding is one, else `unknown` where one is. `unknown`: what is not looked at.
          */
@@ -3030,6 +3314,7 @@ export interface components {
             ofStep: string | null;
             waitMinutes: number | null;
             channelIds: string[];
+            retries: number;
             instructions: string | null;
             targetPath: string | null;
         };
@@ -3207,7 +3492,8 @@ export interface components {
          *
          *     `point-fresh`: the latest recovery point is no older than the RPO allows; `configuration-active`: its configuration
          *     has runs; `point-there`: the point that a step names is not gone; `target-open`: the target of a step is registered
-         *     and open; `channel-active`: a channel that is told is there; `tested`: a test has proven the plan.
+         *     and open; `channel-active`: a channel that is told is there; `tested`: an execution or a test has proven the plan
+         *     as it stands, and none is overdue.
          * @enum {unknown}
          */
         ReadinessCheck: "channel-active" | "configuration-active" | "point-fresh" | "point-there" | "target-open" | "tested";
@@ -3544,6 +3830,15 @@ export interface components {
          */
         Severity: "critical" | "high" | "low" | "medium";
         /**
+         * SourceLoss
+         * @description What is missing of a configuration: what changed in so many seconds, from its point until the execution began.
+         */
+        SourceLoss: {
+            configurationId: string;
+            recoveryPointId: string;
+            lostSeconds: number;
+        };
+        /**
          * SourcePreference
          * @description Of several recovery points, which is taken: the newest, or the newest that was read back and found whole.
          * @enum {unknown}
@@ -3602,6 +3897,15 @@ export interface components {
          * @enum {unknown}
          */
         StepKind: "approve" | "check" | "manual" | "notify" | "restore" | "wait";
+        /**
+         * StepState
+         * @description Where a step of an execution is.
+         *
+         *     `waiting`: not begun; `running`; `retrying`: its last attempt has failed, and another one follows at `dueAt`;
+         *     `completed`; `failed`; `timed-out`; `withdrawn`: the execution was aborted.
+         * @enum {unknown}
+         */
+        StepState: "completed" | "failed" | "retrying" | "running" | "timed-out" | "unknown" | "waiting" | "withdrawn";
         /**
          * StorageCost
          * @description What is kept costs so much a month, by the prices of this date. `isPartial`: some location has none.
@@ -4953,6 +5257,304 @@ export interface operations {
             };
         };
     };
+    executeDisasterRecoveryPlan: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A new UUID for each new write; the same key and body again is the same write. Required. */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewPlanExecution"];
+            };
+        };
+        responses: {
+            /** @description In the record. `state` says whether it is accepted; Location is where the answer is or will be */
+            202: {
+                headers: {
+                    /** @description Where the request is */
+                    Location?: string;
+                    /** @description When to ask there, where it is pending */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WriteRequest"];
+                };
+            };
+            /** @description What is wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listDisasterRecoveryExecutions: {
+        parameters: {
+            query?: {
+                /** @description Of this plan alone */
+                planId?: string;
+                /** @description Tests alone, or executions that are none */
+                isTest?: boolean;
+                /** @description Items on a page */
+                limit?: number;
+                /** @description `nextCursor` of the page before */
+                cursor?: string;
+            };
+            header?: {
+                /** @description An `ETag`; 304 where it is still the same */
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page */
+            200: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListPage_DisasterRecoveryExecution_"];
+                };
+            };
+            /** @description It is still what the `ETag` is of */
+            304: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What is wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    showDisasterRecoveryExecution: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description An `ETag`; 304 where it is still the same */
+                "If-None-Match"?: string;
+            };
+            path: {
+                /** @description A UUID */
+                execution_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The execution */
+            200: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DisasterRecoveryExecution"];
+                };
+            };
+            /** @description It is still what the `ETag` is of */
+            304: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What is wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    abortDisasterRecoveryExecution: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A new UUID for each new write; the same key and body again is the same write. Required. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description A UUID */
+                execution_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description In the record. `state` says whether it is accepted; Location is where the answer is or will be */
+            202: {
+                headers: {
+                    /** @description Where the request is */
+                    Location?: string;
+                    /** @description When to ask there, where it is pending */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WriteRequest"];
+                };
+            };
+            /** @description What is wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    approveDisasterRecoveryStep: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A new UUID for each new write; the same key and body again is the same write. Required. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description A UUID */
+                execution_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewStepApproval"];
+            };
+        };
+        responses: {
+            /** @description In the record. `state` says whether it is accepted; Location is where the answer is or will be */
+            202: {
+                headers: {
+                    /** @description Where the request is */
+                    Location?: string;
+                    /** @description When to ask there, where it is pending */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WriteRequest"];
+                };
+            };
+            /** @description What is wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    pauseDisasterRecoveryExecution: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A new UUID for each new write; the same key and body again is the same write. Required. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description A UUID */
+                execution_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description In the record. `state` says whether it is accepted; Location is where the answer is or will be */
+            202: {
+                headers: {
+                    /** @description Where the request is */
+                    Location?: string;
+                    /** @description When to ask there, where it is pending */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WriteRequest"];
+                };
+            };
+            /** @description What is wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    resumeDisasterRecoveryExecution: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A new UUID for each new write; the same key and body again is the same write. Required. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description A UUID */
+                execution_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description In the record. `state` says whether it is accepted; Location is where the answer is or will be */
+            202: {
+                headers: {
+                    /** @description Where the request is */
+                    Location?: string;
+                    /** @description When to ask there, where it is pending */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WriteRequest"];
+                };
+            };
+            /** @description What is wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     listDisasterRecoveryPlans: {
         parameters: {
             query?: {
@@ -5240,6 +5842,46 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description What is wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    testDisasterRecoveryPlan: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A new UUID for each new write; the same key and body again is the same write. Required. */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewPlanExecution"];
+            };
+        };
+        responses: {
+            /** @description In the record. `state` says whether it is accepted; Location is where the answer is or will be */
+            202: {
+                headers: {
+                    /** @description Where the request is */
+                    Location?: string;
+                    /** @description When to ask there, where it is pending */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WriteRequest"];
+                };
             };
             /** @description What is wrong */
             default: {

@@ -330,9 +330,27 @@ export interface components {
             /** @constant */
             "destination-twice": true;
             /** @constant */
+            "dr-execution-not-paused": true;
+            /** @constant */
+            "dr-execution-open": true;
+            /** @constant */
+            "dr-execution-over": true;
+            /** @constant */
+            "dr-execution-paused": true;
+            /** @constant */
+            "dr-execution-unknown": true;
+            /** @constant */
             "dr-plan-circle": true;
             /** @constant */
             "dr-plan-unknown": true;
+            /** @constant */
+            "dr-step-not-executable": true;
+            /** @constant */
+            "dr-step-not-waiting": true;
+            /** @constant */
+            "dr-test-not-isolated": true;
+            /** @constant */
+            "dr-test-place-missing": true;
             /** @constant */
             "entry-unknown": true;
             /** @constant */
@@ -810,6 +828,135 @@ export interface components {
             storageClass?: string;
         };
         /**
+         * DrExecutionAborted
+         * @description An execution has ended because somebody had it aborted; what is restored stays.
+         */
+        DrExecutionAborted: {
+            executionId: string;
+            planId: string;
+            isTest: boolean;
+            endedAt: string;
+        };
+        /**
+         * DrExecutionAborting
+         * @description Somebody has it end: no other step begins, recoveries are withdrawn. `dr-execution-aborted` follows.
+         */
+        DrExecutionAborting: {
+            executionId: string;
+            requestId: string;
+            by: string;
+        };
+        /**
+         * DrExecutionAbortionRefused
+         * @description An execution was not aborted.
+         */
+        DrExecutionAbortionRefused: {
+            requestId: string;
+            code: string;
+            field?: string | null;
+            hint?: string;
+            wrong?: components["schemas"]["WrongField"][];
+            executionId: string;
+        };
+        /**
+         * DrExecutionCompleted
+         * @description All steps of a plan are completed. `rto_seconds`: from when it was asked for until it worked again.
+         *
+         *     It works again when the last restore, check, approval, wait or manual step has ended; notices come after.
+         *     `losses`: what is missing, of each configuration.
+         */
+        DrExecutionCompleted: {
+            executionId: string;
+            planId: string;
+            isTest: boolean;
+            endedAt: string;
+            rtoSeconds: number;
+            losses: components["schemas"]["SourceLoss"][];
+        };
+        /**
+         * DrExecutionFailed
+         * @description A step has failed for good, and what went on beside it has ended: nothing more is begun.
+         */
+        DrExecutionFailed: {
+            executionId: string;
+            planId: string;
+            isTest: boolean;
+            endedAt: string;
+            stepId: string;
+            code: string;
+            hint?: string;
+        };
+        /**
+         * DrExecutionPauseRefused
+         * @description An execution was not paused.
+         */
+        DrExecutionPauseRefused: {
+            requestId: string;
+            code: string;
+            field?: string | null;
+            hint?: string;
+            wrong?: components["schemas"]["WrongField"][];
+            executionId: string;
+        };
+        /**
+         * DrExecutionPaused
+         * @description No other step begins until it is resumed; what has begun goes on, and its time with it.
+         */
+        DrExecutionPaused: {
+            executionId: string;
+            requestId: string;
+            by: string;
+        };
+        /**
+         * DrExecutionRefused
+         * @description A plan is not executed: nothing of it was begun.
+         */
+        DrExecutionRefused: {
+            requestId: string;
+            code: string;
+            field?: string | null;
+            hint?: string;
+            wrong?: components["schemas"]["WrongField"][];
+            executionId: string;
+        };
+        /**
+         * DrExecutionResumed
+         * @description An execution goes on.
+         */
+        DrExecutionResumed: {
+            executionId: string;
+            requestId: string;
+            by: string;
+        };
+        /**
+         * DrExecutionResumptionRefused
+         * @description An execution was not resumed.
+         */
+        DrExecutionResumptionRefused: {
+            requestId: string;
+            code: string;
+            field?: string | null;
+            hint?: string;
+            wrong?: components["schemas"]["WrongField"][];
+            executionId: string;
+        };
+        /**
+         * DrExecutionStarted
+         * @description A plan is being executed.
+         */
+        DrExecutionStarted: {
+            executionId: string;
+            requestId: string;
+            planId: string;
+            planVersion: number;
+            body: components["schemas"]["PlanBody"];
+            points: components["schemas"]["StepPoint"][];
+            targets: components["schemas"]["StepTarget"][];
+            startedBy: string;
+            startedAt: string;
+            secondFactor?: boolean;
+        };
+        /**
          * DrPlanChangeRefused
          * @description A submitted change of a plan was refused.
          */
@@ -852,6 +999,94 @@ export interface components {
             planId: string;
             version: number;
             body: components["schemas"]["PlanBody"];
+        };
+        /**
+         * DrStepApprovalRefused
+         * @description A step was not approved.
+         */
+        DrStepApprovalRefused: {
+            requestId: string;
+            code: string;
+            field?: string | null;
+            hint?: string;
+            wrong?: components["schemas"]["WrongField"][];
+            executionId: string;
+        };
+        /**
+         * DrStepApproved
+         * @description Somebody said that an execution may go on after a step, or that a step is done; its end is recorded with it.
+         */
+        DrStepApproved: {
+            executionId: string;
+            stepId: string;
+            attempt: number;
+            requestId: string;
+            approvedBy: string;
+        };
+        /**
+         * DrStepBegun
+         * @description A step begins. `due_at`: when it has ended, or has failed. `operation_id`: of the recovery that is asked for.
+         */
+        DrStepBegun: {
+            executionId: string;
+            stepId: string;
+            attempt: number;
+            begunAt: string;
+            dueAt: string;
+            operationId?: string | null;
+        };
+        /**
+         * DrStepEnded
+         * @description An attempt of a step has ended. `next_attempt_at`: when it is tried again; None: it is over.
+         *
+         *     `by`: who approved it, or said that it is done. `code`, `hint`: why it is not completed.
+         */
+        DrStepEnded: {
+            executionId: string;
+            stepId: string;
+            attempt: number;
+            outcome: components["schemas"]["StepOutcome"];
+            endedAt: string;
+            code?: string | null;
+            hint?: string;
+            by?: string | null;
+            nextAttemptAt?: string | null;
+        };
+        /**
+         * DrTestCleanedUp
+         * @description What a test had restored is gone.
+         */
+        DrTestCleanedUp: {
+            executionId: string;
+            planId: string;
+        };
+        /**
+         * DrTestRefused
+         * @description A plan is not tested: nothing of it was begun.
+         */
+        DrTestRefused: {
+            requestId: string;
+            code: string;
+            field?: string | null;
+            hint?: string;
+            wrong?: components["schemas"]["WrongField"][];
+            executionId: string;
+        };
+        /**
+         * DrTestStarted
+         * @description A plan is being tested: its steps, in a place of the test's own (`targets`).
+         */
+        DrTestStarted: {
+            executionId: string;
+            requestId: string;
+            planId: string;
+            planVersion: number;
+            body: components["schemas"]["PlanBody"];
+            points: components["schemas"]["StepPoint"][];
+            targets: components["schemas"]["StepTarget"][];
+            startedBy: string;
+            startedAt: string;
+            secondFactor?: boolean;
         };
         /**
          * EstimatedFrom
@@ -951,6 +1186,10 @@ export interface components {
         };
         /** @description The fields of each event that is told, by its name. */
         Facts: {
+            "dr.dr-execution-aborting.v1": components["schemas"]["DrExecutionAborting"];
+            "dr.dr-execution-abortion-refused.v1": components["schemas"]["DrExecutionAbortionRefused"];
+            "dr.dr-step-approved.v1": components["schemas"]["DrStepApproved"];
+            "dr.dr-step-approval-refused.v1": components["schemas"]["DrStepApprovalRefused"];
             "compliance.compliance-audited.v1": components["schemas"]["ComplianceAudited"];
             "compliance.compliance-audit-refused.v1": components["schemas"]["ComplianceAuditRefused"];
             "config.configurations-created.v1": components["schemas"]["ConfigurationsCreated"];
@@ -973,24 +1212,32 @@ export interface components {
             "executor.approval-denial-refused.v1": components["schemas"]["ApprovalDenialRefused"];
             "executor.backup-accepted.v1": components["schemas"]["BackupAccepted"];
             "executor.backup-refused.v1": components["schemas"]["BackupRefused"];
+            "dr.dr-execution-started.v1": components["schemas"]["DrExecutionStarted"];
+            "dr.dr-execution-refused.v1": components["schemas"]["DrExecutionRefused"];
             "executor.approval-granted.v1": components["schemas"]["ApprovalGranted"];
             "executor.approval-grant-refused.v1": components["schemas"]["ApprovalGrantRefused"];
             "recovery.recovery-accepted.v1": components["schemas"]["RecoveryAccepted"];
             "recovery.recovery-refused.v1": components["schemas"]["RecoveryRefused"];
             "config.configuration-paused.v1": components["schemas"]["ConfigurationPaused"];
             "config.configuration-pause-refused.v1": components["schemas"]["ConfigurationPauseRefused"];
+            "dr.dr-execution-paused.v1": components["schemas"]["DrExecutionPaused"];
+            "dr.dr-execution-pause-refused.v1": components["schemas"]["DrExecutionPauseRefused"];
             "executor.hold-placed.v1": components["schemas"]["HoldPlaced"];
             "executor.hold-placement-refused.v1": components["schemas"]["HoldPlacementRefused"];
             "executor.hold-release-awaited.v1": components["schemas"]["HoldReleaseAwaited"];
             "executor.hold-release-refused.v1": components["schemas"]["HoldReleaseRefused"];
             "config.configuration-resumed.v1": components["schemas"]["ConfigurationResumed"];
             "config.configuration-resumption-refused.v1": components["schemas"]["ConfigurationResumptionRefused"];
+            "dr.dr-execution-resumed.v1": components["schemas"]["DrExecutionResumed"];
+            "dr.dr-execution-resumption-refused.v1": components["schemas"]["DrExecutionResumptionRefused"];
             "config.configuration-retired.v1": components["schemas"]["ConfigurationRetired"];
             "config.configuration-retirement-refused.v1": components["schemas"]["ConfigurationRetirementRefused"];
             "config.notification-channel-retired.v1": components["schemas"]["NotificationChannelRetired"];
             "config.notification-channel-retirement-refused.v1": components["schemas"]["NotificationChannelRetirementRefused"];
             "executor.configuration-tested.v1": components["schemas"]["ConfigurationTested"];
             "executor.configuration-test-refused.v1": components["schemas"]["ConfigurationTestRefused"];
+            "dr.dr-test-started.v1": components["schemas"]["DrTestStarted"];
+            "dr.dr-test-refused.v1": components["schemas"]["DrTestRefused"];
             "config.notification-test-accepted.v1": components["schemas"]["NotificationTestAccepted"];
             "config.notification-test-refused.v1": components["schemas"]["NotificationTestRefused"];
             "config.configuration-updated.v1": components["schemas"]["ConfigurationUpdated"];
@@ -1010,6 +1257,12 @@ export interface components {
             "recovery.recovery-verified.v1": components["schemas"]["RecoveryVerified"];
             "recovery.recovery-completed.v1": components["schemas"]["RecoveryCompleted"];
             "recovery.recovery-failed.v1": components["schemas"]["RecoveryFailed"];
+            "dr.dr-step-begun.v1": components["schemas"]["DrStepBegun"];
+            "dr.dr-step-ended.v1": components["schemas"]["DrStepEnded"];
+            "dr.dr-execution-completed.v1": components["schemas"]["DrExecutionCompleted"];
+            "dr.dr-execution-failed.v1": components["schemas"]["DrExecutionFailed"];
+            "dr.dr-execution-aborted.v1": components["schemas"]["DrExecutionAborted"];
+            "dr.dr-test-cleaned-up.v1": components["schemas"]["DrTestCleanedUp"];
             "executor.backup-preparing.v1": components["schemas"]["BackupPreparing"];
             "executor.backup-requeued.v1": components["schemas"]["BackupRequeued"];
             "executor.backup-uploading.v1": components["schemas"]["BackupUploading"];
@@ -1320,6 +1573,7 @@ export interface components {
             ofStep?: string | null;
             waitMinutes?: number | null;
             channelIds?: string[];
+            retries?: number;
             instructions?: components["schemas"]["Sealed"] | null;
             targetPath?: components["schemas"]["Sealed"] | null;
         };
@@ -1722,6 +1976,15 @@ export interface components {
             isComplete: boolean;
         };
         /**
+         * SourceLoss
+         * @description What is missing of a configuration: what changed in so many seconds, from its point until the execution began.
+         */
+        SourceLoss: {
+            configurationId: string;
+            recoveryPointId: string;
+            lostSeconds: number;
+        };
+        /**
          * SourcePreference
          * @description Of several recovery points, which is taken: the newest, or the newest that was read back and found whole.
          * @enum {unknown}
@@ -1743,6 +2006,30 @@ export interface components {
          * @enum {unknown}
          */
         StepKind: "approve" | "check" | "manual" | "notify" | "restore" | "wait";
+        /**
+         * StepOutcome
+         * @description How an attempt of a step has ended. `withdrawn`: the execution was aborted before it had.
+         * @enum {unknown}
+         */
+        StepOutcome: "completed" | "failed" | "timed-out" | "withdrawn";
+        /**
+         * StepPoint
+         * @description The recovery point that a restore of an execution takes. `read_at`: when its run began to read the source.
+         */
+        StepPoint: {
+            stepId: string;
+            recoveryPointId: string;
+            readAt: string;
+        };
+        /**
+         * StepTarget
+         * @description Where a restore of an execution writes to. `path`: below the location, sealed as a recovery's.
+         */
+        StepTarget: {
+            stepId: string;
+            location: string;
+            path: components["schemas"]["Sealed"];
+        };
         /**
          * StorageDestinations
          * @description The tiers of a configuration; at least one is there.

@@ -11,6 +11,7 @@ from chassis.record.statements import AlreadyHandled
 from chassis.record.unanswered import RefusedAs, Unanswered
 from contracts import errors
 from contracts.config_events import BackupFellDue
+from contracts.dr_execution_events import DrRecoveryAsked, DrRecoveryWithdrawn
 from contracts.envelope import MalformedEvent, encode
 from contracts.errors import PlatformError
 from contracts.event import Event
@@ -62,8 +63,8 @@ async def _give_up(record: Record, request: type[Event], body: bytes) -> bool:
     return await act(body, "owner--handler")
 
 
-NOT_ASKED = {BackupFellDue, ConfigurationItemSubmitted}
-"""A schedule asks for the one; the other is part of a request for several."""
+NOT_ASKED = {BackupFellDue, ConfigurationItemSubmitted, DrRecoveryAsked, DrRecoveryWithdrawn}
+"""A schedule asks for the first; the second is part of a request for several; steps of plans ask for the others."""
 
 
 def test_whoever_asks_over_the_api_is_refused_as_the_write_declares() -> None:

@@ -1,0 +1,62 @@
+"""Which recovery point each restore of a plan takes, by what there is now."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, LiteralString
+
+from contracts import errors
+from contracts.disaster import PlanBody, SourcePreference, StepKind, StepPoint, StepRules
+from contracts.errors import PlatformError
+from gateway.groups.disaster_recovery.projection import plan_body
+from gateway.projections.applied import Database
+
+_PLAN: LiteralString = "SELECT version, body::text FROM dr_plans WHERE organisation = %s AND plan_id = %s"
+_POINT: LiteralString = """
+    SELECT recovery_point_id, completed_at - make_interval(secs => coalesce((fact->>'seconds')::float8, 0))
+    FROM recovery_points
+    WHERE organisation = %(organisation)s AND configuration_id = %(configuration)s AND gone_at IS NULL
+"""
+_LATEST: LiteralString = " ORDER BY completed_at DESC, recovery_point_id DESC LIMIT 1"
+# Of which at least one tier was read back, and whose source was read whole.
+_PROVEN: LiteralString = """
+    AND coalesce(json_array_length(fact->'verified'), 0) > 0
+    AND coalesce((fact->'totals'->>'unreadableFiles')::bigint, 0) = 0
+"""
+
+
+async def plan_as_it_is(database: Database, organisation: str, plan_id: str) -> tuple[int, PlanBody]:
+    """A plan's version and body. Raises DR_PLAN_UNKNOWN."""
+    row = await (await database.execute(_PLAN, (organisation, plan_id))).fetchone()
+    if row is None:
+        raise PlatformError(errors.DR_PLAN_UNKNOWN, "there is no such disaster recovery plan", field="planId")
+    return row[0], plan_body(row[1])
+
+
+async def points_of(database: Database, organisation: str, body: PlanBody) -> list[StepPoint]:
+    """For each restore of a plan the point that it takes; none where there is none."""
+    prefers = {each.configuration_id: each.prefer for each in body.backup_sources}
+    found = []
+    for step in body.procedures:
+        if step.kind is not StepKind.RESTORE:
+            continue
+        row = await _point(database, organisation, step, prefers)
+        if row is not None:
+            found.append(StepPoint(step_id=step.id, recovery_point_id=row[0], read_at=row[1]))
+    return found
+
+
+async def _point(
+    database: Database, organisation: str, step: StepRules, prefers: Mapping[str, SourcePreference]
+) -> tuple[str, datetime] | None:
+    query = _POINT
+    given: dict[str, Any] = {"organisation": organisation, "configuration": step.configuration_id}
+    if step.recovery_point_id is not None:
+        query += " AND recovery_point_id = %(point)s"
+        given["point"] = step.recovery_point_id
+    elif step.moment is not None:
+        query += " AND completed_at <= %(moment)s"
+        given["moment"] = step.moment
+    elif prefers.get(step.configuration_id or "", SourcePreference.FRESHEST) is not SourcePreference.FRESHEST:
+        query += _PROVEN
+    row = await (await database.execute(query + _LATEST, given)).fetchone()
+    return None if row is None else (row[0], row[1])

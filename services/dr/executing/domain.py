@@ -1,0 +1,375 @@
+"""The aggregate of an execution: the steps of a plan on their way, in the real place or in a test's own.
+
+Every change is one of a few (a step's word, end or time; a pause, a resumption, an abortion), and each records all that
+follows from it at once: what ends, and what begins because of it. So whatever is killed, the record says which steps
+are under way, and what they wait for comes again: a fact of the recovery service, a timer, or a person's request.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
+
+from chassis.domain import Aggregate
+from chassis.ids import derived_id
+from contracts import errors
+from contracts.disaster import PlanBody, PlanStep, StepKind, StepOutcome, StepTarget
+from contracts.dr_execution_events import (
+    DrExecutionAborted,
+    DrExecutionAborting,
+    DrExecutionBegun,
+    DrExecutionCompleted,
+    DrExecutionEnded,
+    DrExecutionFailed,
+    DrExecutionPaused,
+    DrExecutionRefused,
+    DrExecutionResumed,
+    DrExecutionStarted,
+    DrRecoveryAsked,
+    DrRecoveryWithdrawn,
+    DrStepApproved,
+    DrStepBegun,
+    DrStepEnded,
+    DrTestCleanedUp,
+    DrTestRefused,
+    DrTestStarted,
+)
+from contracts.errors import PlatformError
+from contracts.event import Event
+from contracts.gateway_events import (
+    DrBeginningRequest,
+    DrExecutionAbortionRequested,
+    DrExecutionPauseRequested,
+    DrExecutionResumptionRequested,
+    DrStepApprovalRequested,
+    DrTestRequested,
+)
+from services.dr.errors import TestNotIsolated
+from services.dr.executing.steps import ASKS_PEOPLE, RETRY_SECONDS, StepRun, losses_of, production_of
+
+
+class Execution(Aggregate):
+    """One execution of a plan, or one test. A refused one exists only as its refusal."""
+
+    KIND: ClassVar[str] = "dr.dr-execution"
+
+    def __init__(self, id: str) -> None:  # noqa: A002  # the aggregate base names it so
+        super().__init__(id)
+        self.begun: DrExecutionBegun | None = None
+        self.steps: dict[str, StepRun] = {}
+        self.is_paused = False
+        self.aborted_by: str | None = None
+        self.failed: DrStepEnded | None = None
+        self.last_at: datetime | None = None
+        self.is_over = False
+        self.is_cleaned_up = False
+
+    @property
+    def is_test(self) -> bool:
+        """Whether it is a test."""
+        return isinstance(self.begun, DrTestStarted)
+
+    @property
+    def plan(self) -> DrExecutionBegun:
+        """What it goes by; of one that has begun."""
+        assert self.begun is not None  # noqa: S101  # nobody asks of one that was refused
+        return self.begun
+
+    def begin(
+        self,
+        request: DrBeginningRequest,
+        body: PlanBody,
+        targets: Sequence[StepTarget],
+        *,
+        started_by: str,
+        started_at: datetime,
+        now: datetime,
+    ) -> None:
+        """Take an execution on, and begin its first steps."""
+        kind = DrTestStarted if isinstance(request, DrTestRequested) else DrExecutionStarted
+        self.record(
+            kind(
+                request_id=request.request_id,
+                execution_id=self.id,
+                plan_id=request.plan_id,
+                plan_version=request.plan_version,
+                body=body,
+                points=tuple(request.points),
+                targets=tuple(targets),
+                started_by=started_by,
+                started_at=started_at,
+                second_factor=request.evidence.second_factor,
+            )
+        )
+        self._go_on(now)
+
+    def refuse(self, request: DrBeginningRequest, why: PlatformError) -> None:
+        """Nothing of it is begun."""
+        kind = DrTestRefused if isinstance(request, DrTestRequested) else DrExecutionRefused
+        self.record(kind.of(request, why))
+
+    def approve(self, request: DrStepApprovalRequested, actor: str, now: datetime) -> None:
+        """Somebody says that it may go on after a step, or that a manual step is done.
+
+        Raises DR_EXECUTION_OVER, DR_STEP_NOT_WAITING; of `approve` SECOND_PERSON_NEEDED and SECOND_FACTOR_NEEDED.
+        """
+        self._refuse_when_over()
+        run = self.steps.get(request.step_id)
+        if run is None or not run.is_under_way or run.step.kind not in ASKS_PEOPLE:
+            raise PlatformError(errors.DR_STEP_NOT_WAITING, "the step waits for nobody", field="stepId")
+        if run.step.kind is StepKind.APPROVE:
+            if not actor or actor == self.plan.started_by:
+                raise PlatformError(errors.SECOND_PERSON_NEEDED, "it was begun by the same person")
+            if not request.evidence.second_factor:
+                raise PlatformError(errors.SECOND_FACTOR_NEEDED, "it was approved without a second factor")
+        self.record(
+            DrStepApproved(
+                request_id=request.request_id,
+                execution_id=self.id,
+                step_id=run.step.id,
+                attempt=run.attempt,
+                approved_by=actor,
+            )
+        )
+        self._end(run, StepOutcome.COMPLETED, now, by=actor)
+        self._go_on(now)
+
+    def pause(self, request: DrExecutionPauseRequested, actor: str) -> None:
+        """No other step begins. Raises DR_EXECUTION_OVER, DR_EXECUTION_PAUSED."""
+        self._refuse_when_over()
+        if self.is_paused:
+            raise PlatformError(errors.DR_EXECUTION_PAUSED, "it is paused already")
+        self.record(DrExecutionPaused(request_id=request.request_id, execution_id=self.id, by=actor))
+
+    def resume(self, request: DrExecutionResumptionRequested, actor: str, now: datetime) -> None:
+        """It goes on. Raises DR_EXECUTION_OVER, DR_EXECUTION_NOT_PAUSED."""
+        self._refuse_when_over()
+        if not self.is_paused:
+            raise PlatformError(errors.DR_EXECUTION_NOT_PAUSED, "it is not paused")
+        self.record(DrExecutionResumed(request_id=request.request_id, execution_id=self.id, by=actor))
+        self._go_on(now, again=[run for run in self.steps.values() if run.is_between])
+
+    def abort(self, request: DrExecutionAbortionRequested, actor: str, now: datetime) -> None:
+        """No other step begins, and what is under way is withdrawn. Raises DR_EXECUTION_OVER."""
+        self._refuse_when_over()
+        self.record(DrExecutionAborting(request_id=request.request_id, execution_id=self.id, by=actor))
+        for run in list(self.steps.values()):
+            if not run.is_under_way:
+                continue
+            if run.operation_id is not None:
+                # It has ended when the recovery service says so: until then something may be written.
+                self._withdraw(run)
+            else:
+                self._end(run, StepOutcome.WITHDRAWN, now)
+        self._go_on(now)
+
+    def recovery_ended(
+        self, operation_id: str, *, is_whole: bool, code: str | None, hint: str, now: datetime, is_cancelled: bool
+    ) -> None:
+        """What became of a recovery that a step has asked for; of one that it asks for no more, nothing."""
+        run = next((each for each in self.steps.values() if each.operation_id == operation_id), None)
+        if self.is_over or run is None or not run.is_under_way:
+            return
+        if is_whole:
+            self._end(run, StepOutcome.COMPLETED, now, code=code)
+        elif is_cancelled and self.aborted_by is not None:
+            self._end(run, StepOutcome.WITHDRAWN, now)
+        else:
+            self._end(run, StepOutcome.FAILED, now, code=code, hint=hint)
+        self._go_on(now)
+
+    def due(self, step_id: str, attempt: int, now: datetime) -> None:
+        """The time of a step's attempt is over: of a wait it is its end; or the next one begins."""
+        run = self.steps.get(step_id)
+        if self.is_over or run is None or run.attempt != attempt or run.is_over:
+            return
+        if run.is_between:
+            self._go_on(now, again=[run])
+            return
+        if run.step.kind is StepKind.WAIT:
+            self._end(run, StepOutcome.COMPLETED, now)
+        else:
+            self._end(run, StepOutcome.TIMED_OUT, now, code=errors.DR_STEP_TIMED_OUT.code)
+            if run.operation_id is not None:
+                self._withdraw(run)
+        self._go_on(now)
+
+    def clean_up(self) -> None:
+        """What a test has restored is gone."""
+        if not self.is_cleaned_up:
+            self.record(DrTestCleanedUp(execution_id=self.id, plan_id=self.plan.plan_id))
+
+    def apply(self, event: Event) -> None:
+        """Record what an event says."""
+        match event:
+            case DrExecutionBegun():
+                self.begun = event
+                self.steps = {step.id: StepRun(step) for step in event.body.procedures}
+            case DrStepBegun():
+                run = self.steps[event.step_id]
+                run.attempt, run.operation_id, run.outcome = event.attempt, event.operation_id, None
+            case DrStepEnded():
+                run = self.steps[event.step_id]
+                run.outcome, run.code, run.is_over = event.outcome, event.code, event.next_attempt_at is None
+                if run.step.kind is not StepKind.NOTIFY:
+                    self.last_at = event.ended_at
+                if run.is_over and not run.is_completed and self.failed is None:
+                    self.failed = event
+            case DrExecutionPaused():
+                self.is_paused = True
+            case DrExecutionResumed():
+                self.is_paused = False
+            case DrExecutionAborting(by=by):
+                self.aborted_by = by
+            case DrExecutionEnded():
+                self.is_over = True
+            case DrTestCleanedUp():
+                self.is_cleaned_up = True
+
+    def _go_on(self, now: datetime, again: Sequence[StepRun] = ()) -> None:
+        """Begin what may begin, `again` too, and end where nothing more can."""
+        if self.failed is None and self.aborted_by is None and not self.is_paused:
+            for run in again:
+                self._begin(run, now)
+            while ready := self._ready():
+                for run in ready:
+                    self._begin(run, now)
+        if any(run.is_under_way for run in self.steps.values()):
+            return
+        if self.aborted_by is not None:
+            self.record(DrExecutionAborted(**self._ending(now)))
+        elif self.failed is not None:
+            self.record(
+                DrExecutionFailed(
+                    **self._ending(now),
+                    step_id=self.failed.step_id,
+                    code=self.failed.code or errors.INTERNAL.code,
+                    hint=self.failed.hint,
+                )
+            )
+        elif all(run.is_completed for run in self.steps.values()):
+            ended = self.last_at or now
+            self.record(
+                DrExecutionCompleted(
+                    **self._ending(now),
+                    rto_seconds=max(0.0, (ended - self.plan.started_at).total_seconds()),
+                    losses=losses_of(self.plan),
+                )
+            )
+
+    def _ready(self) -> list[StepRun]:
+        if self.failed is not None:
+            return []
+        return [
+            run
+            for run in self.steps.values()
+            if run.attempt == 0 and all(self.steps[name].is_completed for name in run.step.after)
+        ]
+
+    def _begin(self, run: StepRun, now: datetime) -> None:
+        step, attempt = run.step, run.attempt + 1
+        minutes = (step.kind is StepKind.WAIT and step.wait_minutes) or step.time_limit_minutes
+        asked: DrRecoveryAsked | None = None
+        against: PlatformError | None = None
+        try:
+            asked = self._asked(step, attempt) if step.kind is StepKind.RESTORE else None
+        except PlatformError as error:
+            against = error
+        self.record(
+            DrStepBegun(
+                execution_id=self.id,
+                step_id=step.id,
+                attempt=attempt,
+                begun_at=now,
+                due_at=now + timedelta(minutes=minutes),
+                operation_id=None if asked is None else asked.operation_id,
+            )
+        )
+        if asked is not None:
+            self.record(asked)
+        elif against is not None:
+            self._end(run, StepOutcome.FAILED, now, code=against.code.code, hint=against.hint)
+        elif step.kind is StepKind.CHECK:
+            looked = self.steps.get(step.of_step or "")
+            if looked is not None and looked.is_completed and looked.code is None:
+                self._end(run, StepOutcome.COMPLETED, now)
+            else:
+                self._end(run, StepOutcome.FAILED, now, code=errors.DR_CHECK_FAILED.code)
+
+    def _asked(self, step: PlanStep, attempt: int) -> DrRecoveryAsked:
+        """What is asked of the recovery service for a step: the only place where a target is named to anybody.
+
+        Raises TestNotIsolated where a test would write where its plan does.
+        """
+        point = next(each for each in self.plan.points if each.step_id == step.id)
+        target = next(each for each in self.plan.targets if each.step_id == step.id)
+        if self.is_test and target.location in production_of(self.plan.body):
+            raise TestNotIsolated(target.location)
+        return DrRecoveryAsked(
+            execution_id=self.id,
+            step_id=step.id,
+            attempt=attempt,
+            request_id=(operation := self._id_of(step.id, attempt, "recovery")),
+            operation_id=operation,
+            recovery_point_id=point.recovery_point_id,
+            target_location=target.location,
+            target_path=target.path,
+            is_test=self.is_test,
+            second_factor=self.plan.second_factor,
+        )
+
+    def _withdraw(self, run: StepRun) -> None:
+        self.record(
+            DrRecoveryWithdrawn(
+                execution_id=self.id,
+                step_id=run.step.id,
+                attempt=run.attempt,
+                request_id=self._id_of(run.step.id, run.attempt, "withdrawn"),
+                operation_id=run.operation_id or "",
+            )
+        )
+
+    def _end(
+        self,
+        run: StepRun,
+        outcome: StepOutcome,
+        now: datetime,
+        *,
+        code: str | None = None,
+        hint: str = "",
+        by: str | None = None,
+    ) -> None:
+        is_again = (
+            outcome in (StepOutcome.FAILED, StepOutcome.TIMED_OUT)
+            and run.attempt <= run.step.retries
+            and self.failed is None
+            and self.aborted_by is None
+        )
+        self.record(
+            DrStepEnded(
+                execution_id=self.id,
+                step_id=run.step.id,
+                attempt=run.attempt,
+                outcome=outcome,
+                ended_at=now,
+                code=code,
+                hint=hint,
+                by=by,
+                next_attempt_at=now + timedelta(seconds=RETRY_SECONDS) if is_again else None,
+            )
+        )
+
+    def _ending(self, now: datetime) -> dict[str, Any]:
+        return {
+            "execution_id": self.id,
+            "plan_id": self.plan.plan_id,
+            "is_test": self.is_test,
+            "ended_at": now,
+        }
+
+    def _id_of(self, *parts: str | int) -> str:
+        """The same again for the same step and attempt, whoever records it."""
+        return derived_id(self.plan.started_at, self.id, *map(str, parts))
+
+    def _refuse_when_over(self) -> None:
+        if self.begun is None or self.is_over or self.aborted_by is not None:
+            raise PlatformError(errors.DR_EXECUTION_OVER, "the execution has ended, or is being aborted")
