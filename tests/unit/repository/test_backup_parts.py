@@ -2,6 +2,7 @@
 
 import stat
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,12 +15,14 @@ from repository.backup.problems import KEPT_MAX, FileError, ProblemLog
 from repository.backup.source import FileProblem, Reason
 from repository.errors import BackupCancelled, Damaged, NoUsableTier, TierFull
 from repository.format import PackKind
+from repository.keys import crypto
 from repository.opened.pack_access import FRAMES_MAX, ChunkReader, PackAccess
 from repository.progress import Progress, Ticker
 from repository.stored.memory_budget import MemoryBudget, MemoryShare, SharePool
 from repository.stored.pack_builder import SealedPack
 from repository.stored.tree import Extra, Page, Row, columns_of, decode_page, encode_page
 from repository.stored.tree_builder import OpenDirectory, TreeBuilder
+from repository.tiers.folder.store import DirectoryObjectStore
 from tests.support.repositories import Scene, photos
 
 FILE: Row = (stat.S_IFREG | 0o644, 1, 1, 5, 100, 100, 7, 1, 0)
@@ -300,6 +303,24 @@ def test_queue_of_a_dropped_tier_is_given_back() -> None:
     assert fanout.deliveries[0].bytes_waiting == 0
     for _ in range(2):
         pool.acquire()
+
+
+def test_checksum_for_servers_is_computed_once_for_all_and_for_folders_never(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each bucket's server checks a pack by its SHA-256; a folder checks nothing."""
+    hashed: list[bytes] = []
+    sha256 = crypto.sha256
+    servers, folder = Scene(("a", "b", "c")), DirectoryObjectStore(tmp_path, "folder")
+    fanout = Fanout(servers.repository.tiers)
+    pool = _pool(1, 100)
+    fanout.submit(_pack(pool, 1), pool)
+    (parcel,) = fanout.deliveries[0].queue
+    monkeypatch.setattr("repository.backup.fanout.crypto.sha256", lambda body: hashed.append(body) or sha256(body))
+    assert parcel.checksum_for(folder) is None
+    assert hashed == []
+    assert {parcel.checksum_for(tier.store) for tier in servers.repository.tiers} == {sha256(parcel.pack.body)}
+    assert len(hashed) == 1
 
 
 def test_tiers_that_are_equally_slow_are_not_dropped() -> None:
