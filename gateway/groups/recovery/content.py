@@ -5,6 +5,7 @@ length is reached, so that no client takes it for whole. The next piece is asked
 client that goes costs nothing more, and a slow one no memory.
 """
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, NamedTuple, cast
@@ -25,6 +26,8 @@ from gateway.groups.recovery.parameters import PathBytes, PathIn
 from gateway.http.parameters import ASKED_METHOD, Id, checked_id
 from gateway.parts import parts_of, principal_of
 from gateway.reading.asking import Asking
+
+AGAIN_AFTER_SECONDS = (1.0, 4.0, 15.0)
 
 _RANGE = re.compile(r"bytes=(?:(?P<first>\d{1,18})-(?P<last>\d{1,18})?|-(?P<tail>\d{1,18}))", re.ASCII)
 
@@ -123,6 +126,18 @@ def span_of(asked: str | None, size: int) -> Span:
     return Span(first, end, True)
 
 
+async def _asked_again(asking: Asking, asked: ContentAsked) -> bytes:
+    """A piece, asked for anew where nobody answered or others were asking: what was sent is not to be sent again."""
+    for pause in AGAIN_AFTER_SECONDS:
+        try:
+            return (await asking.content(asked))[1]
+        except PlatformError as error:
+            if error.code not in (errors.LOOK_UNANSWERED, errors.TOO_MANY_REQUESTS):
+                raise
+            await asyncio.sleep(pause)
+    return (await asking.content(asked))[1]
+
+
 async def _pieces(asking: Asking, asked: ContentAsked, given: Span, offset: int, piece: bytes) -> AsyncIterator[bytes]:
     """The bytes of the range. `piece`: what was read already, from `offset` on."""
     at = given.first
@@ -130,7 +145,7 @@ async def _pieces(asking: Asking, asked: ContentAsked, given: Span, offset: int,
         if not offset <= at < offset + len(piece):
             offset = at
             length = min(PIECE_BYTES, given.end - at)
-            _, piece = await asking.content(replace(asked, offset=offset, length=length))
+            piece = await _asked_again(asking, replace(asked, offset=offset, length=length))
         taken = piece[at - offset : given.end - offset]
         at += len(taken)
         yield taken

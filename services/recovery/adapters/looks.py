@@ -198,7 +198,13 @@ class RepositoryLooks:
             if kept is None:
                 kept = self._opened(organisation, kept_at)
                 with self._lock:
-                    self._kept[key] = kept
+                    # Where a look was left behind, another one may have opened it meanwhile: its last user closes it.
+                    before, self._kept[key] = self._kept.get(key), kept
+                    is_unused = before is not None and not before.users
+                    if before is not None:
+                        before.is_over = True
+                if before is not None and is_unused:
+                    _close(before)
         try:
             yield kept
         except PlatformError as error:

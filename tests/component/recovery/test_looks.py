@@ -23,7 +23,7 @@ from repository.keys.key_file import KeyFile
 from repository.opened.repository import Repository
 from repository.retention.orders import forget
 from repository.tiers.location import open_tier
-from services.recovery.adapters.looks import RepositoryLooks
+from services.recovery.adapters.looks import RepositoryLooks, _Kept
 from services.recovery.kept import KeptPoint
 from services.recovery.looking import OF_ONE, WAITING_OF_ONE, LookAnswers
 from tests.support.nats_server import NatsServer
@@ -263,3 +263,33 @@ async def test_questions_of_one_organisation_wait_in_bounds() -> None:
     finally:
         held.over.set()
         await asyncio.gather(*asked, return_exceptions=True)
+
+
+def test_repository_that_was_opened_twice_is_closed_twice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A look that was left behind while it opened takes the place of what another opened since, and leaks nothing."""
+    closed: list[int] = []
+
+    class Opened:
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def close(self) -> None:
+            closed.append(self.number)
+
+    looks = RepositoryLooks(locations=None, keys_dir=tmp_path)  # type: ignore[arg-type]  # nothing is found by them
+    numbers = iter((1, 2))
+
+    def opened(organisation: str, _kept_at: object) -> _Kept:
+        number = next(numbers)
+        if number == 1:
+            looks.leave(organisation)
+            with looks._open(organisation, (), lambda: False):
+                pass
+        return _Kept(Opened(number), {}, None, fresh_at=time.monotonic())  # type: ignore[arg-type]
+
+    monkeypatch.setattr(looks, "_basis", lambda *_: "basis")
+    monkeypatch.setattr(looks, "_opened", opened)
+    with looks._open("o", (), lambda: False):
+        assert closed == [2]
+    looks.close_idle(0)
+    assert closed == [2, 1]
