@@ -1,4 +1,4 @@
-"""`wedsync-backup show ID`: what has this id, and whose it is: a configuration, a run, a cleanup, a request, a place.
+"""`wedsync-backup show ID`: what has this id, and whose: a configuration, run, cleanup, repair, request, place.
 
 Alerts, figures and logs name things by ids alone, since a label is seen by more people than a tenant's name may be.
 Whoever follows one begins here. Names that tenants gave stay sealed: only ids, states and places are shown.
@@ -83,6 +83,17 @@ _QUERIES = {
         LEFT JOIN executor.cleanup_claims claim ON claim.id = asked.id
         WHERE shown.cleanup_id IS NOT NULL OR claim.id IS NOT NULL
     """,
+    "repair": """
+        SELECT coalesce(shown.organisation, claim.organisation) AS organisation,
+            coalesce(shown.state, claim.state) AS state, shown.view -> 'error' ->> 'code' AS code,
+            shown.view -> 'waiting' ->> 'code' AS "waitsFor", shown.view -> 'waiting' ->> 'since' AS "waitsSince",
+            coalesce(shown.view -> 'error' ->> 'hint', shown.view -> 'waiting' ->> 'hint') AS hint,
+            coalesce(shown.accepted_at, claim.asked_at)::text AS accepted, shown.view ->> 'finished_at' AS finished
+        FROM (SELECT %(id)s::text AS id) asked
+        LEFT JOIN gateway.storage_repairs shown ON shown.repair_id = asked.id
+        LEFT JOIN executor.repair_claims claim ON claim.id = asked.id
+        WHERE shown.repair_id IS NOT NULL OR claim.id IS NOT NULL
+    """,
     "retention policy": """
         SELECT organisation, version, changed_at::text AS changed FROM gateway.retention_policies
         WHERE retention_policy_id = %(id)s
@@ -155,8 +166,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "id",
         metavar="ID",
         type=given,
-        help="of a configuration, run, recovery, cleanup, retention policy, request, organisation or place; a tier "
-        "(cloudPrimary) for what its last upload failed of; failed, degraded or waiting for the latest such runs; "
+        help="of a configuration, run, recovery, cleanup, repair, retention policy, request, organisation or place; a "
+        "tier (cloudPrimary) for what its last upload failed of; failed, degraded or waiting for the latest such runs; "
         "channels for those that have given up",
     )
     parser.add_argument("--json", action="store_true", help="one JSON document")

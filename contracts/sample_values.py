@@ -27,6 +27,7 @@ from contracts.disaster import (
 )
 from contracts.holds import HoldBody, HoldScope
 from contracts.notifications import ChannelBody, ChannelKind, NotificationEvent
+from contracts.repair_events import DamagedObject, PlaceRepaired, RepairedObject
 from contracts.retention import LegalBasis, RetentionPolicyBody
 from contracts.sealed import Sealed
 
@@ -35,6 +36,7 @@ RETENTION_POLICY = "0199a0f2-0000-7000-8000-0000000000f1"
 CONFIGURATION = "0199a0f2-0000-7000-8000-0000000000c1"
 EXECUTION = "0199a0f2-0000-7000-8000-0000000000e1"
 CLEANUP = "0199a0f2-0000-7000-8000-0000000000d2"
+REPAIR = "0199a0f2-0000-7000-8000-0000000000d3"
 OPERATION = "0199a0f2-0000-7000-8000-0000000000f1"
 CHANNEL = "0199a0f2-0000-7000-8000-0000000000f2"
 NOTIFICATION = "0199a0f2-0000-7000-8000-0000000000f3"
@@ -130,6 +132,27 @@ HELD: dict[str, object] = {
     "too_late_points": (EXECUTION,),
 }
 """What the fields of events of holds and approvals hold, by their names."""
+_LOST_PACK = "packs/1c/1c5f0a7e3d9b24c68e0f15a7b3d2c4e6f80912a4b6c8d0e2f4061728394a5b6c"
+REPAIRED_PLACE = PlaceRepaired(
+    location="local",
+    packs=291,
+    packs_read=291,
+    damaged=1,
+    needed_bytes=33_554_432,
+    repaired=1,
+    set_aside=1,
+    found=(DamagedObject(problem="pack-damaged", object_key=_LOST_PACK, whole_at=("offsite",)),),
+    done=(RepairedObject(object_key=_LOST_PACK, source="offsite"),),
+)
+OF_STORAGE: dict[str, object] = {
+    **CLEANED_UP,
+    **HELD,
+    "repair_id": REPAIR,
+    "read_percent": 100,
+    "repaired_place": REPAIRED_PLACE,
+    "repaired_places": (REPAIRED_PLACE,),
+}
+"""What the fields of events of cleanups, holds and repairs hold, by their names."""
 DR_PLAN = "0199a0f2-0000-7000-8000-0000000000f7"
 PLAN_BODY = PlanBody(
     name=sealed(0xAA),

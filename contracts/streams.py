@@ -18,6 +18,7 @@ from contracts import (  # noqa: F401  # they declare who takes them
     gateway_events,
     hold_events,
     recovery_events,
+    repair_events,
 )
 from contracts.event import pinned_events
 from contracts.looking import ASK_CONTENT, ASK_ENTRIES
@@ -112,10 +113,11 @@ CONSUMERS: tuple[ConsumerSpec, ...] = tuple(
 WAKE_WORKERS = once_stored(events_named(executor_events.BackupAccepted.NAME))
 STOP_WORKERS = once_stored(events_named(executor_events.BackupCancelled.NAME))
 WAKE_CLEANUPS = once_stored(events_named(cleanup_events.RetentionCleanupAccepted.NAME))
+WAKE_REPAIRS = once_stored(events_named(repair_events.StorageRepairAccepted.NAME))
 WAKE_RECOVERIES = once_stored(events_named(recovery_events.RecoveryAccepted.NAME))
 STOP_RECOVERIES = once_stored(events_named(recovery_events.RecoveryCancelled.NAME))
 WORKERS_HEAR = {
-    "executor": (WAKE_WORKERS, STOP_WORKERS, WAKE_CLEANUPS),
+    "executor": (WAKE_WORKERS, STOP_WORKERS, WAKE_CLEANUPS, WAKE_REPAIRS),
     "recovery": (WAKE_RECOVERIES, STOP_RECOVERIES),
 }
 """What the workers of a service hear, whose identity is `<service>-worker`."""

@@ -133,4 +133,16 @@ STATEMENTS: tuple[LiteralString, ...] = (
                 ON dr_executions{suffix} (organisation, plan_id, finished_at DESC)""",
         )
     ),
+    # Repairs of tiers.
+    *(
+        statement
+        for suffix in ("", "_shadow")
+        for statement in (
+            f"""CREATE TABLE storage_repairs{suffix} (
+                repair_id text PRIMARY KEY, organisation text NOT NULL, request_id text NOT NULL, state text NOT NULL,
+                accepted_at timestamptz NOT NULL, view json NOT NULL)""",
+            f"""CREATE INDEX storage_repairs{suffix}_by_time
+                ON storage_repairs{suffix} (organisation, accepted_at DESC, repair_id DESC)""",
+        )
+    ),
 )

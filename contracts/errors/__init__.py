@@ -21,3 +21,4 @@ from contracts.errors.recoveries import *  # noqa: F403
 from contracts.errors.requests import *  # noqa: F403
 from contracts.errors.retention import *  # noqa: F403
 from contracts.errors.stack import *  # noqa: F403
+from contracts.errors.storage import *  # noqa: F403

@@ -29,6 +29,9 @@ EXECUTION_ID = "019ab4d3-0f2a-7c44-8e21-6a7b8c9d0e1f"
 CLEANUP_ID = "019ab4d5-3c8d-7e66-8a21-6d7e8f9a0b1c"
 
 
+REPAIR_ID = "019ab4da-adf4-7fdd-b196-3e4f50617283"
+
+
 HOLD_ID = "019ab4d7-7ab1-7caa-8e63-0b1c2d3e4f50"
 
 

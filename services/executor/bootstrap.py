@@ -53,13 +53,11 @@ from repository.tiers.local_cache import LocalCache
 from services.executor import cleaning
 from services.executor.adapters.begun import BegunRepositories
 from services.executor.adapters.cleanup_plane import RepositoryCleanups
-from services.executor.adapters.cleanups import RecordedCleanups
 from services.executor.adapters.data_plane import RepositoryDataPlane
 from services.executor.adapters.following import FollowingRuns, timer_loop
-from services.executor.adapters.holds import RecordedApprovals, RecordedHolds
 from services.executor.adapters.looking.places import LookedAt
-from services.executor.adapters.points import KnownToTheRecord
 from services.executor.adapters.registry import RegisteredLocations
+from services.executor.adapters.repair_plane import RepositoryRepairs
 from services.executor.adapters.run_sources import RunSources
 from services.executor.adapters.runs import RUNS, RecordedRuns
 from services.executor.adapters.tables import ReplicaTable, SealedReports
@@ -69,10 +67,8 @@ from services.executor.application import BackupDecisions, ConfigurationCopies, 
 from services.executor.domain import BackupRun, ConfigurationTest
 from services.executor.failures import told_code
 from services.executor.follow_ups import FollowUps
-from services.executor.holding.ports import Approvals, Holds
 from services.executor.performance import RunPerformance
 from services.executor.ports import Configurations, Registry, Runs, Trials
-from services.executor.retention.ports import Cleanups, Knowing
 from services.executor.settings import ExecutorSettings, WorkerSettings
 from services.executor.trials import TrialPerformance
 from vault.key_files import RepositoryKeys
@@ -123,10 +119,7 @@ def use_cases(
     limits: QueueLimits,
     trials: Trials,
     tests: Queue,
-    cleanups: Cleanups,
-    knowing: Knowing,
-    holds: Holds,
-    approvals: Approvals,
+    kept: cleaning.Records,
 ) -> dict[type[Event], UseCase]:
     """What deals with each event that the executor takes."""
     decisions = BackupDecisions(runs, configurations, registry, queue, limits, SystemClock())
@@ -139,7 +132,7 @@ def use_cases(
         ConfigurationTestRequested: TestDecisions(trials, configurations, tests).decide,
         BackupCancellationRequested: of_runs.by(BackupRun.cancel, BackupCancellationRefused),
         **dict.fromkeys(pinned_kinds(ConfigurationFact), copies.remember),
-        **cleaning.cleanup_cases(cleanups, knowing, holds, approvals),
+        **cleaning.cases(kept),
     }
 
 
@@ -173,10 +166,7 @@ async def run(settings: ExecutorSettings) -> int:
         limits,
         trials,
         ClaimQueue(TRIALS, pool),
-        RecordedCleanups(store),
-        KnownToTheRecord(pool, store),
-        RecordedHolds(store, pool),
-        RecordedApprovals(store),
+        cleaning.records(store, pool),
     )
     for each in handlers_of(SERVICE, answering, Unanswered(store, SERVICE, BackupRun, REFUSED)):
         bus.handle(*each)
@@ -198,11 +188,9 @@ async def run(settings: ExecutorSettings) -> int:
     untested.name = "unclaimed-tests"
     following = FollowingRuns(store, RecordedRuns(store), replicas, queue, limits)
     timers = timer_loop(pool, store, following, health=health, telemetry=telemetry)
-    forlorn = cleaning.unclaimed_cleanups(
-        store, pool, bound_seconds=settings.run_unclaimed_seconds, telemetry=telemetry
-    )
+    forlorn = cleaning.unclaimed_work(store, pool, bound_seconds=settings.run_unclaimed_seconds, telemetry=telemetry)
     server = HealthServer(health, telemetry, port=settings.health_port)
-    own: list[Part] = [unclaimed, untested, forlorn, timers]
+    own: list[Part] = [unclaimed, untested, *forlorn, timers]
     parts: list[Part] = [server, store, PoolPart(pool), connection, topology, relay, *own, bus]
     return await run_service(parts, health=health)
 
@@ -370,13 +358,14 @@ async def run_worker(settings: WorkerSettings) -> int:
         telemetry=telemetry,
     )
     tests.name = "test-loop"
-    cleanups = cleaning.cleanup_loop(
+    kept = cleaning.worker_loops(
         worker=settings.worker_name or f"{socket.gethostname()}:{os.getpid()}",
         store=store,
         pool=pool,
         beats=beats,
         connection=connection,
-        plane=RepositoryCleanups(locations=locations, sealer=sealer, keys_dir=settings.keys_dir, begun=begun),
+        cleanups=RepositoryCleanups(locations=locations, sealer=sealer, keys_dir=settings.keys_dir, begun=begun),
+        repairs=RepositoryRepairs(locations=locations, keys_dir=settings.keys_dir, begun=begun),
         progress=progress,
         health=health,
         telemetry=telemetry,
@@ -393,6 +382,6 @@ async def run_worker(settings: WorkerSettings) -> int:
         watch,
         loop,
         tests,
-        cleanups,
+        *kept,
     ]
     return await run_service(parts, health=health)

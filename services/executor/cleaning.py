@@ -1,17 +1,21 @@
-"""Where cleanups, holds and approvals are put together: what decides about them, and a worker's loop of cleanups."""
+"""Where cleanups, holds, approvals and repairs are put together: what decides about them, and a worker's loops."""
 
 from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
 
 from chassis.bus.connection import Connection
 from chassis.claims.aside import SetAside
 from chassis.claims.loop import ClaimLoop
-from chassis.claims.port import ProgressFeed
+from chassis.claims.port import Performer, ProgressFeed
+from chassis.claims.record import RecordedWork
 from chassis.claims.table import BEAT_SECONDS, ClaimTable
 from chassis.claims.unclaimed import UnclaimedWork
 from chassis.claims.unclaimed_teller import UnclaimedTeller
+from chassis.claims.work import Work
 from chassis.clock import SystemClock
 from chassis.handling import UseCase
 from chassis.life.health import Health
+from chassis.life.runtime import Part
 from chassis.life.standstills import Standstills
 from chassis.postgres.pool import Pool
 from chassis.record.eventstore import EventStore
@@ -27,19 +31,28 @@ from contracts.gateway_events import (
     HoldPlacementRequested,
     HoldReleaseRequested,
     RetentionCleanupRequested,
+    StorageRepairRequested,
 )
 from contracts.hold_events import HoldPlacementRefused, HoldReleaseRefused
 from contracts.recovery_events import RecoveryAccepted, RecoveryCancelled, RecoveryCompleted, RecoveryFailed
-from contracts.streams import STOP_WORKERS, WAKE_CLEANUPS
+from contracts.repair_events import StorageRepairRefused
+from contracts.streams import STOP_WORKERS, WAKE_CLEANUPS, WAKE_REPAIRS
 from services.executor.adapters.cleanup_plane import RepositoryCleanups
 from services.executor.adapters.cleanups import CLEANUPS, RecordedCleanups
+from services.executor.adapters.holds import RecordedApprovals, RecordedHolds
 from services.executor.adapters.points import KnownToTheRecord
+from services.executor.adapters.repair_plane import RepositoryRepairs
+from services.executor.adapters.repairs import REPAIRS, NotedLocations, RecordedRepairs
 from services.executor.failures import told_code
 from services.executor.holding.approval import Approval
 from services.executor.holding.approvals import ApprovalDecisions
 from services.executor.holding.decisions import HoldDecisions
 from services.executor.holding.domain import Hold
 from services.executor.holding.ports import Approvals, Holds
+from services.executor.repairing.decisions import RepairDecisions
+from services.executor.repairing.domain import StorageRepair
+from services.executor.repairing.performance import RepairPerformance
+from services.executor.repairing.ports import KeptAt, Repairs
 from services.executor.retention.decisions import CleanupDecisions
 from services.executor.retention.domain import RetentionCleanup
 from services.executor.retention.performance import CleanupPerformance
@@ -50,6 +63,7 @@ OVER = (RecoveryCompleted, RecoveryFailed, RecoveryCancelled)
 
 REFUSED: dict[type[Event], RefusedAs] = {
     RetentionCleanupRequested: RefusedAs(RetentionCleanupRefused, "cleanup_id", kind=RetentionCleanup),
+    StorageRepairRequested: RefusedAs(StorageRepairRefused, "repair_id", kind=StorageRepair),
     HoldPlacementRequested: RefusedAs(HoldPlacementRefused, "hold_id", kind=Hold),
     HoldReleaseRequested: RefusedAs(HoldReleaseRefused, kind=Hold),
     ApprovalGrantRequested: RefusedAs(ApprovalGrantRefused, kind=Approval),
@@ -58,14 +72,37 @@ REFUSED: dict[type[Event], RefusedAs] = {
 """What each of these is refused with where its message is given up."""
 
 
-def cleanup_cases(
-    cleanups: Cleanups, knowing: Knowing, holds: Holds, approvals: Approvals
-) -> dict[type[Event], UseCase]:
-    """What deals with the events that cleanups, and holds against them, are about."""
-    cleaning, clock = CleanupDecisions(cleanups, knowing), SystemClock()
-    holding, approving = HoldDecisions(holds, approvals, clock), ApprovalDecisions(approvals, holds, clock)
+class Records(NamedTuple):
+    """What is kept of all of these, as those who decide need it."""
+
+    cleanups: Cleanups
+    knowing: Knowing
+    holds: Holds
+    approvals: Approvals
+    repairs: Repairs
+    kept_at: KeptAt
+
+
+def records(store: EventStore, pool: Pool) -> Records:
+    """The executor's own."""
+    return Records(
+        RecordedCleanups(store),
+        KnownToTheRecord(pool, store),
+        RecordedHolds(store, pool),
+        RecordedApprovals(store),
+        RecordedRepairs(store),
+        NotedLocations(pool),
+    )
+
+
+def cases(kept: Records) -> dict[type[Event], UseCase]:
+    """What deals with the events that cleanups, holds against them, and repairs are about."""
+    cleaning, clock = CleanupDecisions(kept.cleanups, kept.knowing), SystemClock()
+    holding = HoldDecisions(kept.holds, kept.approvals, clock)
+    approving = ApprovalDecisions(kept.approvals, kept.holds, clock)
     return {
         RetentionCleanupRequested: cleaning.decide,
+        StorageRepairRequested: RepairDecisions(kept.repairs, kept.kept_at).decide,
         HoldPlacementRequested: holding.place,
         HoldReleaseRequested: holding.await_release,
         ApprovalGrantRequested: approving.grant,
@@ -76,56 +113,79 @@ def cleanup_cases(
     }
 
 
-def unclaimed_cleanups(store: EventStore, pool: Pool, *, bound_seconds: float, telemetry: Telemetry) -> UnclaimedWork:
-    """What tells of cleanups that no worker can take."""
-    return UnclaimedWork(
-        CLEANUPS,
-        pool,
-        UnclaimedTeller(RecordedCleanups(store), told_code, actor="service:executor"),
-        bound_seconds=bound_seconds,
-        name="unclaimed-cleanups",
-        telemetry=telemetry,
+def unclaimed_work(store: EventStore, pool: Pool, *, bound_seconds: float, telemetry: Telemetry) -> list[Part]:
+    """What tells of cleanups and repairs that no worker can take."""
+    every: tuple[tuple[Work, RecordedWork[Any]], ...] = (
+        (CLEANUPS, RecordedCleanups(store)),
+        (REPAIRS, RecordedRepairs(store)),
     )
+    return [
+        UnclaimedWork(
+            work,
+            pool,
+            UnclaimedTeller(record, told_code, actor="service:executor"),
+            bound_seconds=bound_seconds,
+            name=f"unclaimed-{work.noun}s",
+            telemetry=telemetry,
+        )
+        for work, record in every
+    ]
 
 
-def cleanup_loop(
+def worker_loops(
     *,
     worker: str,
     store: EventStore,
     pool: Pool,
     beats: Pool,
     connection: Connection,
-    plane: RepositoryCleanups,
+    cleanups: RepositoryCleanups,
+    repairs: RepositoryRepairs,
     progress: ProgressFeed,
     health: Health,
     telemetry: Telemetry,
     leave_seconds: float,
     require_means: Callable[[], Awaitable[None]],
-) -> ClaimLoop:
-    """A worker's loop of cleanups: one at a time."""
-    claims = ClaimTable(CLEANUPS, pool, beats)
-    performance = CleanupPerformance(
+) -> list[Part]:
+    """A worker's loops of cleanups and of repairs: one of each at a time."""
+
+    def loop(work: Work, claims: ClaimTable, performer: Performer, wake: str) -> ClaimLoop:
+        return ClaimLoop(
+            noun=work.noun,
+            claims=claims,
+            performer=performer,
+            connection=connection,
+            wake=wake,
+            stop=STOP_WORKERS,  # None of these is cancelled, and no run has the id of one.
+            worker=worker,
+            slots=1,
+            beat_seconds=BEAT_SECONDS,
+            set_aside=SetAside(health, noun=work.noun),
+            name=f"{work.noun}-loop",
+            require_means=require_means,
+            telemetry=telemetry,
+        )
+
+    cleanup_claims, repair_claims = ClaimTable(CLEANUPS, pool, beats), ClaimTable(REPAIRS, pool, beats)
+    cleaning = CleanupPerformance(
         cleanups=RecordedCleanups(store),
         knowing=KnownToTheRecord(pool, store),
-        claims=claims,
-        plane=plane,
+        claims=cleanup_claims,
+        plane=cleanups,
         progress=progress,
         standstills=Standstills(health, noun=CLEANUPS.noun),
         clock=SystemClock(),
         leave_seconds=leave_seconds,
     )
-    return ClaimLoop(
-        noun=CLEANUPS.noun,
-        claims=claims,
-        performer=performance,
-        connection=connection,
-        wake=WAKE_CLEANUPS,
-        stop=STOP_WORKERS,  # No cleanup is cancelled, and no run has the id of one.
-        worker=worker,
-        slots=1,
-        beat_seconds=BEAT_SECONDS,
-        set_aside=SetAside(health, noun=CLEANUPS.noun),
-        name="cleanup-loop",
-        require_means=require_means,
-        telemetry=telemetry,
+    repairing = RepairPerformance(
+        repairs=RecordedRepairs(store),
+        claims=repair_claims,
+        plane=repairs,
+        progress=progress,
+        standstills=Standstills(health, noun=REPAIRS.noun),
+        leave_seconds=leave_seconds,
     )
+    return [
+        loop(CLEANUPS, cleanup_claims, cleaning, WAKE_CLEANUPS),
+        loop(REPAIRS, repair_claims, repairing, WAKE_REPAIRS),
+    ]

@@ -44,6 +44,13 @@ class ConfigurationNotSeenYet(PlatformError):
         )
 
 
+class RepairBusy(PlatformError):
+    """The organisation has a repair that has not ended: there is one at a time."""
+
+    def __init__(self) -> None:
+        super().__init__(errors.STORAGE_REPAIR_OPEN, "the organisation has an open repair")
+
+
 class CleanupBusy(PlatformError):
     """The organisation has a cleanup that has not ended: there is one at a time."""
 

@@ -62,6 +62,7 @@ def test_what_the_recipe_shows_lies_where_it_says() -> None:
 
 OF_A_SUBJECT = {
     "clean-up-retention": Path("contracts/cleanup_events.py"),
+    "repair-storage": Path("contracts/repair_events.py"),
     "place-hold": Path("contracts/hold_events.py"),
     "release-hold": Path("contracts/hold_events.py"),
     "grant-approval": Path("contracts/approval_events.py"),

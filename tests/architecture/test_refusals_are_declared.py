@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FunctionType, MethodType
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -69,7 +70,7 @@ def _use_cases() -> dict[type[Event], Callable[..., Any]]:
     found: dict[type[Event], Callable[..., Any]] = {}
     for path in sorted((ROOT / "services").glob("*/bootstrap.py")):
         made = importlib.import_module(f"services.{path.parent.name}.bootstrap").use_cases
-        found |= made(*[None] * len(inspect.signature(made).parameters))
+        found |= made(*[Mock()] * len(inspect.signature(made).parameters))
     return found
 
 

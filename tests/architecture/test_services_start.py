@@ -4,6 +4,7 @@ import importlib
 import inspect
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -19,7 +20,7 @@ SERVICES = sorted(path.parent.name for path in (Path(__file__).parents[2] / "ser
 def test_every_request_of_a_service_is_dealt_with_and_refused(service: str) -> None:
     """By its own tables, as it puts them together."""
     bootstrap: Any = importlib.import_module(f"services.{service}.bootstrap")
-    made = bootstrap.use_cases(*[None] * len(inspect.signature(bootstrap.use_cases).parameters))
+    made = bootstrap.use_cases(*[Mock()] * len(inspect.signature(bootstrap.use_cases).parameters))
     store: Any = None
     found = list(handlers_of(bootstrap.SERVICE, made, Unanswered(store, service, Aggregate, bootstrap.REFUSED)))
     assert len(found) == sum(spec.service == service for spec in CONSUMERS)

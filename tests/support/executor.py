@@ -46,16 +46,14 @@ from contracts.gateway_events import BackupCancellationRequested, BackupRequeste
 from contracts.schedule import Schedule
 from contracts.streams import STOP_WORKERS, WAKE_WORKERS
 from services.executor.adapters.begun import BegunRepositories
-from services.executor.adapters.cleanups import RecordedCleanups
 from services.executor.adapters.data_plane import RepositoryDataPlane
-from services.executor.adapters.holds import RecordedApprovals, RecordedHolds
-from services.executor.adapters.points import KnownToTheRecord
 from services.executor.adapters.registry import RegisteredLocations
 from services.executor.adapters.runs import RUNS, RecordedRuns
 from services.executor.adapters.schema import STATEMENTS
 from services.executor.adapters.tables import ReplicaTable, SealedReports
 from services.executor.adapters.trials import TRIALS, RecordedTrials
 from services.executor.bootstrap import POOL_CONNECTIONS, use_cases
+from services.executor.cleaning import records
 from services.executor.performance import RunPerformance
 from tests.support.nats_server import NatsServer
 from tests.support.postgres_server import PostgresServer, SchemaAccess
@@ -240,10 +238,8 @@ class ExecutorBench:
         replicas, queue = ReplicaTable(self.pool, self.store), ClaimQueue(RUNS, self.pool)
         registry = RegisteredLocations(self.locations)
         trials, tests = RecordedTrials(self.store), ClaimQueue(TRIALS, self.pool)
-        cleanups, knowing = RecordedCleanups(self.store), KnownToTheRecord(self.pool, self.store)
         of_runs = (RecordedRuns(self.store), replicas, registry, queue, limits, trials, tests)
-        holds, approvals = RecordedHolds(self.store, self.pool), RecordedApprovals(self.store)
-        cases = use_cases(*of_runs, cleanups, knowing, holds, approvals)
+        cases = use_cases(*of_runs, records(self.store, self.pool))
         use_case = cases[type(event)]
         handling = Handling(
             context=msgspec.structs.replace(self.context(), organisation=organisation),

@@ -1,18 +1,22 @@
 """Examples of the group's answers: typed, so that they cannot drift from what the API gives."""
 
 from contracts.configuration import Tier
+from contracts.repair_events import DamagedObject, PlaceRepaired, RepairedObject, RepairState
 from gateway.groups.storage.resources import (
+    NewRepair,
     StorageCost,
     StorageDay,
     StorageForecast,
     StorageOverview,
+    StorageRepair,
     StorageTier,
     StorageTiers,
     StorageTotals,
     StoredOfClass,
     StoredOfConfiguration,
 )
-from gateway.runs.examples import CONFIGURATION_ID, at
+from gateway.http.resources import ListPage
+from gateway.runs.examples import ACTOR, CONFIGURATION_ID, REPAIR_ID, REQUEST_ID, at
 
 _COST = StorageCost(currency="EUR", price_date="2026-11-01", monthly=0.03, is_partial=False)
 
@@ -78,3 +82,40 @@ TIERS = StorageTiers(
     cost=_COST,
     unknown=["Capacity, free space and latency of a location are known to the workers alone."],
 )
+
+NEW_REPAIR = NewRepair(dry_run=True, read_percent=100, locations=("local",))
+
+_PACK = "packs/1c/1c5f0a7e3d9b24c68e0f15a7b3d2c4e6f80912a4b6c8d0e2f4061728394a5b6c"
+
+REPAIR = StorageRepair(
+    id=REPAIR_ID,
+    version=4,
+    request_id=REQUEST_ID,
+    initiated_by=ACTOR,
+    dry_run=False,
+    read_percent=100,
+    locations=["local"],
+    state=RepairState.COMPLETED,
+    degraded=False,
+    started_at=at(86_400 * 21),
+    finished_at=at(86_400 * 21 + 96),
+    attempts=1,
+    places=[
+        PlaceRepaired(
+            location="local",
+            packs=291,
+            packs_read=291,
+            damaged=1,
+            needed_bytes=33_554_432,
+            repaired=1,
+            set_aside=1,
+            found=(DamagedObject(problem="pack-damaged", object_key=_PACK, whole_at=("offsite",)),),
+            done=(RepairedObject(object_key=_PACK, source="offsite"),),
+        )
+    ],
+    seconds=95.2,
+    error=None,
+    waiting=None,
+)
+
+REPAIRS = ListPage[StorageRepair](items=[REPAIR])

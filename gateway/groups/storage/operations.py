@@ -1,7 +1,9 @@
 """What each operation of the group gives, by the name of its handler."""
 
-from gateway.groups.storage.examples import OVERVIEW, TIERS
-from gateway.groups.storage.resources import StorageOverview, StorageTiers
+from contracts import errors
+from gateway.groups.storage.examples import OVERVIEW, REPAIR, REPAIRS, TIERS
+from gateway.groups.storage.resources import StorageOverview, StorageRepair, StorageTiers
+from gateway.http.resources import ListPage
 from gateway.openapi.operation import Answer, Operation
 
 OPERATIONS = {
@@ -12,5 +14,15 @@ OPERATIONS = {
     "list_storage_tiers": Operation(
         group="Storage",
         answers=(Answer(status=200, description="The locations", body=StorageTiers, examples={"one": TIERS}),),
+    ),
+    "list_repairs": Operation(
+        group="Storage",
+        answers=(Answer(status=200, description="A page", body=ListPage[StorageRepair], examples={"one": REPAIRS}),),
+        errors=(errors.INVALID_CURSOR, errors.KEYS_UNUSABLE, errors.KEYS_UNREACHABLE),
+    ),
+    "show_repair": Operation(
+        group="Storage",
+        answers=(Answer(status=200, description="The repair", body=StorageRepair, examples={"completed": REPAIR}),),
+        errors=(errors.NOT_FOUND,),
     ),
 }

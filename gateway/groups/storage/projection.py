@@ -1,6 +1,6 @@
-"""The read model of storage: sums of what runs and cleanups have told. The executor's stream alone changes it.
+"""The read models of storage, which the executor's stream alone changes: sums of what runs and cleanups told; repairs.
 
-They are added up, each event once: the projector applies an event exactly once.
+The sums are added up, each event once: the projector applies an event exactly once.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,7 +20,9 @@ from contracts.executor_events import (
     TierUploaded,
 )
 from contracts.reading import written_as
-from gateway.projections.applied import Database, upsert
+from contracts.repair_events import REPAIR_STATE_AFTER, RepairFact, StorageRepairAccepted
+from gateway.groups.storage import repairs
+from gateway.projections.applied import Applied, Database, load_views, upsert
 from gateway.projections.projection import Batch, Projection, Side
 
 _OPEN = """
@@ -70,6 +72,13 @@ _PLACES = """
         locked_until = CASE WHEN excluded.cleaned_at > 'epoch' THEN excluded.locked_until ELSE kept.locked_until END,
         pinned_bytes = CASE WHEN excluded.cleaned_at > 'epoch' THEN excluded.pinned_bytes ELSE kept.pinned_bytes END,
         cleaned_at = greatest(kept.cleaned_at, excluded.cleaned_at)
+"""
+_LOAD_REPAIRS = "SELECT repair_id, view::text FROM {storage_repairs} WHERE repair_id = ANY(%s)"
+_STORE_REPAIRS = """
+    INSERT INTO {storage_repairs} (repair_id, organisation, request_id, state, accepted_at, view)
+    SELECT repair_id, organisation, request_id, state, accepted_at, view
+    FROM json_populate_recordset(NULL::{storage_repairs}, %s)
+    ON CONFLICT (repair_id) DO UPDATE SET state = excluded.state, view = excluded.view
 """
 _EPOCH = "1970-01-01T00:00:00Z"
 _ENDS = (BackupCompleted, BackupFailed, BackupCancelled)
@@ -274,3 +283,34 @@ class Storage(Projection):
         every: list[Mapping[Any, msgspec.Struct]] = [sums.configurations, sums.classes, sums.tiers, sums.days]
         for store, rows in zip(self._stores, [*every, sums.places], strict=True):
             await upsert(database, store, list(rows.values()))
+
+
+class StorageRepairs(Projection):
+    """Each repair: where it stands, and what was found and made whole at each location."""
+
+    NAME = repairs.NAME
+    VERSION = 1
+    EVENTS = tuple(REPAIR_STATE_AFTER)
+    TABLES = ("storage_repairs",)
+
+    def __init__(self, side: Side) -> None:
+        super().__init__(side)
+        self._load, self._store = self.sql(_LOAD_REPAIRS), self.sql(_STORE_REPAIRS)
+
+    async def project(self, database: Database, batch: Batch) -> None:
+        """Take facts over, in the caller's transaction."""
+        touched: list[tuple[Applied, RepairFact]] = [
+            (applied, applied.event) for applied in batch.events if isinstance(applied.event, RepairFact)
+        ]
+        ids = list({event.repair_id for _, event in touched})
+        views, unreadable = await load_views(database, self._load, ids, repairs.VIEW)
+        for applied, event in touched:
+            if event.repair_id in unreadable:
+                continue
+            if isinstance(event, StorageRepairAccepted):
+                views[event.repair_id] = repairs.begun(applied.envelope, event)
+            elif event.repair_id in views:
+                views[event.repair_id].apply(applied.envelope, event)
+        await upsert(database, self._store, [repairs.row(view) for view in views.values()])
+        if unreadable:
+            batch.unreadable[self.NAME] = f"{len(unreadable)} stored views cannot be read by this build"

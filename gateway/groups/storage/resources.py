@@ -1,10 +1,15 @@
 """What is stored, as the API gives it. What nobody has measured is null, and `unknown` says so."""
 
 from datetime import date
+from typing import Annotated
 
-from contracts.configuration import Tier
+from msgspec import Meta
+
+from contracts.configuration import LocationName, Tier
+from contracts.repair_events import PlaceRepaired, RepairState
 from gateway.http.fields import Timestamp
-from gateway.http.resources import Resource
+from gateway.http.resources import Body, Resource
+from gateway.runs.resources import Waiting
 
 
 class StorageTotals(Resource, frozen=True, kw_only=True):
@@ -123,3 +128,49 @@ class StorageTiers(Resource, frozen=True, kw_only=True):
     items: list[StorageTier]
     cost: StorageCost | None
     unknown: list[str]
+
+
+class NewRepair(Body, frozen=True, kw_only=True):
+    """A repair of these locations; without any, of all where something of the organisation is kept.
+
+    `dryRun`: it is looked at and told, and nothing is changed. `readPercent`: so many of the packs, chosen at random,
+    are read whole, every one with 100; with 0 the structure alone is looked at, and damage within packs shows by
+    nothing.
+    """
+
+    dry_run: bool = False
+    read_percent: Annotated[int, Meta(ge=0, le=100)] = 0
+    locations: Annotated[tuple[LocationName, ...], Meta(max_length=50)] = ()
+
+
+class RepairError(Resource, frozen=True, kw_only=True):
+    """Why a repair failed."""
+
+    code: str
+    title: str
+    hint: str
+
+
+class StorageRepair(Resource, frozen=True, kw_only=True):
+    """One repair. `places`: what was found at each location and what was made of it, as far as it is told by now.
+
+    `degraded`: damage is left, or would be with `dryRun`; an entry of a log was given up, or a location was left out,
+    as the `code` of its place says.
+    """
+
+    id: str
+    version: int
+    request_id: str
+    initiated_by: str
+    dry_run: bool
+    read_percent: int
+    locations: list[str]
+    state: RepairState
+    degraded: bool
+    started_at: Timestamp
+    finished_at: Timestamp | None
+    attempts: int
+    places: list[PlaceRepaired]
+    seconds: float | None
+    error: RepairError | None
+    waiting: Waiting | None

@@ -1,4 +1,4 @@
-"""Storage: what is kept where, how it grows, and what it costs."""
+"""Storage: what is kept where, how it grows, what it costs, and its repairs."""
 
 from typing import Any
 
@@ -6,8 +6,10 @@ from litestar import Request, Router, get
 
 from gateway.auth.guards import needs
 from gateway.auth.rights import Right
-from gateway.groups.storage import queries
-from gateway.groups.storage.resources import StorageOverview, StorageTiers
+from gateway.groups.storage import queries, repairs
+from gateway.groups.storage.resources import StorageOverview, StorageRepair, StorageTiers
+from gateway.http.parameters import LIMIT_DEFAULT, CursorText, Id, Limit, checked_id
+from gateway.http.resources import ListPage
 from gateway.parts import parts_of, principal_of
 
 
@@ -27,4 +29,22 @@ async def list_storage_tiers(request: Request[Any, Any, Any]) -> StorageTiers:
         return await queries.tiers(database, principal.organisation, gateway.prices)
 
 
-HANDLERS = [Router("/storage", route_handlers=[show_storage, list_storage_tiers])]
+@get("/repairs", **needs(Right.READ), summary="List repairs")
+async def list_repairs(
+    request: Request[Any, Any, Any], limit: Limit = LIMIT_DEFAULT, cursor: CursorText = None
+) -> ListPage[StorageRepair]:
+    """Repairs of the organisation, the latest first."""
+    gateway, principal = parts_of(request), principal_of(request)
+    return await repairs.page(gateway.reading, gateway.sealer, principal.organisation, limit=limit, cursor=cursor)
+
+
+@get("/repairs/{repair_id:str}", **needs(Right.READ), summary="Show a repair")
+async def show_repair(request: Request[Any, Any, Any], repair_id: Id) -> StorageRepair:
+    """One repair: what is damaged at each location, from where it was made whole, and what nobody has any more."""
+    gateway, principal = parts_of(request), principal_of(request)
+    identity = checked_id(repair_id)
+    async with gateway.reading(principal.organisation) as database:
+        return await repairs.one(database, principal.organisation, identity)
+
+
+HANDLERS = [Router("/storage", route_handlers=[show_storage, list_storage_tiers, list_repairs, show_repair])]

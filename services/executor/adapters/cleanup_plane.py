@@ -1,8 +1,4 @@
-"""A cleanup over an organisation's repository, at all locations where it is remembered.
-
-It begins nothing, and joins nothing: a location that is gone or shows an older state is told, and not written to. It
-opens the repository for itself, beside runs that have it open: what forgets and prunes needs no locks (ADR 0056).
-"""
+"""A cleanup over an organisation's repository, at all locations where it is remembered."""
 
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -19,7 +15,6 @@ from chassis.retention.planner import plan
 from chassis.retention.points import Point, Source, Verdict
 from chassis.retention.sources import source_of, wedding_of
 from chassis.sealing import Sealer
-from contracts import errors
 from contracts.cleanup_events import GoingPoint, PlaceCleaned, PlaceHeld, WaitingPoint
 from contracts.configuration import WEDDING_DATE_FIELD, ConfigurationBody
 from repository.errors import RepositoryError, SnapshotHeld
@@ -30,13 +25,12 @@ from repository.prune.prune import PruneOptions, TierPlan, prune
 from repository.retention import orders
 from repository.retention.pin_watch import look
 from services.executor.adapters.begun import BegunRepositories
+from services.executor.adapters.remembered import RememberedRepositories, why_not
 from services.executor.adapters.tier_holds import TierHolds, follow_holds, hold_of
 from services.executor.retention.plans import Assessment, Knowledge, KnownPoint
 from services.executor.retention.ports import OpenCleanup
 from vault.places import Place
-from vault.reading import reading_place
-from vault.repositories import Repositories
-from vault.translation import code_of, facts, hint_of, translated
+from vault.translation import facts, translated
 
 REPACK_BYTES_MAX = 1 << 30
 """So much is stored again by one cleanup, at most, for the sake of packs that are mostly waste."""
@@ -52,36 +46,20 @@ class RepositoryCleanups:
     """`CleanupPlane` on `repository/`."""
 
     def __init__(self, *, locations: Locations, sealer: Sealer, keys_dir: Path, begun: BegunRepositories) -> None:
-        self._locations = locations
         self._sealer = sealer
-        self._keys_dir = keys_dir
-        self._begun = begun
-        self._repositories = Repositories(begun, keys_dir, place_at=self._place)
-
-    def _place(self, organisation: str, location: str) -> Place:
-        return reading_place(self._locations, self._keys_dir, organisation, location, location)
+        self._remembered = RememberedRepositories(locations=locations, keys_dir=keys_dir, begun=begun)
 
     def open(self, claim: Claim, signs: Signs, is_cancelled: Callable[[], bool]) -> OpenCleanup | None:
         """Open what is remembered. See `CleanupPlane.open`."""
         organisation = claim.organisation
-        places = {location: self._place(organisation, location) for location in self._begun.of(organisation)}
-        if not places:
+        found = self._remembered.open(organisation, signs)
+        if found is None:
             return None
-        signs.at("opening", f"the tiers at {', '.join(places)}", errors.TIER_UNREACHABLE)
-        try:
-            with translated(places):
-                repository = self._repositories.open(organisation, list(places.values()), signs)
-        except BaseException:
-            for place in places.values():
-                place.store.close()
-            raise
-
-        def note() -> None:
-            self._repositories.remember(organisation, repository, list(places.values()))
 
         def opened(body: ConfigurationBody) -> tuple[bool, date | None]:
             return wedding_of(body, lambda sealed: self._sealer.open(organisation, WEDDING_DATE_FIELD, sealed))
 
+        repository, places, note = found
         return RepositoryCleanup(repository, places, opened, note, claim.work_id, signs, is_cancelled)
 
 
@@ -176,14 +154,8 @@ class RepositoryCleanup:
         points = found.points.get(location, 0)
         if tier.is_ready and error is None:
             return PlaceHeld(location=location, points=points, on_objects=found.on_objects.get(location))
-        code, hint = self._why_not(location, error)
+        code, hint = why_not(error, self._places[location])
         return PlaceHeld(location=location, points=points, code=code, hint=hint)
-
-    def _why_not(self, location: str, error: Exception | None) -> tuple[str, str]:
-        """The code and the hint of what kept a location from taking part."""
-        found = code_of(error)
-        found = errors.TIER_UNUSABLE if found is errors.INTERNAL else found
-        return found.code, hint_of(found, error, self._places[location])
 
     def left_out(self) -> Sequence[PlaceCleaned]:
         """See `OpenCleanup.left_out`."""
@@ -207,7 +179,7 @@ class RepositoryCleanup:
         code: str | None = None
         hint = ""
         if done is None or error is not None:
-            code, hint = self._why_not(location, error)
+            code, hint = why_not(error, self._places[location])
         if done is None:
             return PlaceCleaned(location=location, code=code, hint=hint)
         return PlaceCleaned(

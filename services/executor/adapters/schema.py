@@ -17,6 +17,7 @@ from services.executor.adapters.holds import SCHEMA as HOLDS
 from services.executor.adapters.points import LATER_SCHEMA as READERS
 from services.executor.adapters.points import LATEST_SCHEMA as LATEST
 from services.executor.adapters.points import SCHEMA as POINTS
+from services.executor.adapters.repairs import REPAIRS
 from services.executor.adapters.runs import RUNS
 from services.executor.adapters.trials import TRIALS
 
@@ -132,4 +133,7 @@ STATEMENTS: tuple[LiteralString, ...] = (
     *RUNS.later_schema(),
     *TRIALS.later_schema(),
     *CLEANUPS.later_schema(),
+    # Repairs of tiers.
+    *REPAIRS.schema(),
+    *REPAIRS.later_schema(),
 )

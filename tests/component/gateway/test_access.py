@@ -33,6 +33,7 @@ OPERATOR = {
     "test_configuration",
     "test_notification_channel",
     "test_disaster_recovery_plan",
+    "repair_storage",
 }
 OWNER = {
     "create_configuration",

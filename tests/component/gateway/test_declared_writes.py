@@ -393,5 +393,7 @@ def _other(write: Write[Any], there: Mapping[str, Any], others: Mapping[str, Any
         return {"mode": "partial"}
     if write.NAME == "audit-compliance":
         return {"frameworks": ["sox"]}
+    if write.NAME == "repair-storage":
+        return {"locations": ["offsite"]}
     field = next(field for field, value in body.items() if isinstance(value, str | list))
     return {field: others.get(field, others["configurationId"])}

@@ -12,6 +12,7 @@ from contracts.cleanup_events import GoingPoint, PlaceCleaned, RecoveryPointsFor
 from contracts.configuration import Tier
 from contracts.event import Event
 from contracts.executor_events import BackupCompleted, ClassTotals, RunTotals, TierFailed, TierUploaded
+from contracts.repair_events import PlaceRepaired, StorageRepaired, StorageRepairPreparing, StorageTierRepaired
 from contracts.samples import sample_event
 from gateway.settings import Prices
 from tests.support.gateway import ORGANISATION, RunningGateway
@@ -168,3 +169,29 @@ async def test_cost_is_by_the_table_and_partial_where_it_lacks_a_location(
         assert (overview["cost"], overview["forecast"], overview["lockedBytes"]) == (shown["cost"], [], None)
         assert any("no forecast" in each for each in overview["unknown"])
         assert any("2026-11-01 says nothing of: offsite" in each for each in shown["unknown"])
+
+
+async def test_repair_is_shown_from_its_beginning_to_its_end_and_never_to_a_stranger(gateway: RunningGateway) -> None:
+    """What is told of a location shows at once; the end says of all of them, and which are not whole."""
+    elsewhere = gateway.http("owner", organisation="another")
+    async with gateway.http("operator") as http, elsewhere as other:
+        body = {"readPercent": 100, "locations": ["local", "second", "local"]}
+        asked = await http.post("/api/backup/storage/repair", json=body, headers={"Idempotency-Key": new_id()})
+        assert (asked.status_code, asked.json()["state"]) == (202, "accepted"), asked.text
+        assert bytes(gateway.owners.asked[-1].data).count(b'"local"') == 1
+        path = asked.json()["resource"]
+        repair = path.rpartition("/")[2]
+        whole = PlaceRepaired(location="local", damaged=2, repaired=2)
+        away = PlaceRepaired(location="second", code="tier-unreachable", hint="Bring it back.")
+        await gateway.facts.publish(StorageRepairPreparing(repair_id=repair, fence=1, worker="w"))
+        await gateway.facts.publish(StorageTierRepaired(repair_id=repair, repaired_place=whole))
+        shown = await gateway.shows(path, lambda shown: shown["state"] == "repairing")
+        assert ([each["location"] for each in shown["places"]], shown["degraded"]) == (["local"], False)
+        ended = StorageRepaired(repair_id=repair, dry_run=False, degraded=True, repaired_places=(whole, away))
+        await gateway.facts.publish(ended)
+        shown = await gateway.shows(path, lambda shown: shown["state"] == "completed")
+        assert shown["degraded"]
+        assert [each["code"] for each in shown["places"]] == [None, "tier-unreachable"]
+        assert (await http.get("/api/backup/storage/repairs")).json()["items"] == [shown]
+        assert (await other.get(path)).status_code == 404
+        assert (await other.get("/api/backup/storage/repairs")).json()["items"] == []

@@ -1659,6 +1659,77 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/backup/storage/repair": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Make damaged tiers whole
+         * @description Have what is damaged or missing on tiers made whole, from other tiers or from what is left on the tier itself.
+         *
+         *     202 with the request, whose `resource` is the repair once it is accepted: a worker looks at all locations first,
+         *     then repairs one after the other beside runs, in the words of `wedsync-backup repo repair`. With `dryRun` it tells
+         *     what is damaged, from where it can be had, and what no location has any more, and changes nothing. Nothing whole is
+         *     put over. One repair of an organisation at a time.
+         *
+         *     Roles: operator, owner.
+         */
+        post: operations["repairStorage"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/backup/storage/repairs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List repairs
+         * @description Repairs of the organisation, the latest first.
+         *
+         *     Roles: auditor, operator, owner, viewer.
+         */
+        get: operations["listRepairs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/backup/storage/repairs/{repair_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show a repair
+         * @description One repair: what is damaged at each location, from where it was made whole, and what nobody has any more.
+         *
+         *     Roles: auditor, operator, owner, viewer.
+         */
+        get: operations["showRepair"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/backup/storage/tiers": {
         parameters: {
             query?: never;
@@ -2306,6 +2377,21 @@ export interface components {
             score: number;
         };
         /**
+         * DamagedObject
+         * @description One damaged or missing object, in the words of `repo check`: `problem` (such as `pack-missing`), and its key.
+         *
+         *     `whole_at`: the locations from which it can be made whole, its own too where what else is there suffices; none: no
+         *     location that answers has it any more. `not_read_at`: those of them where it is there, and was not read.
+         */
+        DamagedObject: {
+            problem: string;
+            objectKey: string;
+            /** @default [] */
+            wholeAt: string[];
+            /** @default [] */
+            notReadAt: string[];
+        };
+        /**
          * Delivery
          * @description One event, told to one channel. `id` is the `webhook-id`. `code`, `hint`, `status`: why the latest attempt was in
          *     vain, with the status that the receiver has answered; `eventCode`: why what it tells of has happened.
@@ -2876,6 +2962,15 @@ export interface components {
             nextCursor: string | null;
         };
         /**
+         * ListPage[StorageRepair]
+         * @description One page of a list. `nextCursor` continues it; null on the last page.
+         */
+        ListPage_StorageRepair_: {
+            items: components["schemas"]["StorageRepair"][];
+            /** @default null */
+            nextCursor: string | null;
+        };
+        /**
          * ListPage[Template]
          * @description One page of a list. `nextCursor` continues it; null on the last page.
          */
@@ -3092,6 +3187,19 @@ export interface components {
             scope?: string[];
         };
         /**
+         * NewRepair
+         * @description A repair of these locations; without any, of all where something of the organisation is kept.
+         *
+         *     `dryRun`: it is looked at and told, and nothing is changed. `readPercent`: so many of the packs, chosen at random,
+         *     are read whole, every one with 100; with 0 the structure alone is looked at, and damage within packs shows by
+         *     nothing.
+         */
+        NewRepair: {
+            dryRun?: boolean;
+            readPercent?: number;
+            locations?: string[];
+        };
+        /**
          * NewRetentionPolicy
          * @description How long what is saved is to be kept. A cleanup lets go what it does not keep.
          *
@@ -3250,6 +3358,50 @@ export interface components {
             code: string | null;
             /** @default  */
             hint: string;
+        };
+        /**
+         * PlaceRepaired
+         * @description What was found at a location, and what was made of it. `code`: why it was not looked at, or not all was done.
+         *
+         *     `packs`: how many are there, `packs_read`: so many of them were read, and damage within the others shows by nothing.
+         *     `damaged`: how many objects were found damaged or missing; `lost`: of those, what no location that answers has.
+         *     `needed_bytes`: of the packs that have to be brought from elsewhere, as they are stored there. `repaired`: how many
+         *     objects were made whole; `left`: how many are damaged still; `set_aside`: what was put over is kept below the
+         *     location's `quarantine/`; `given_up`: entries of a log of which nobody had a whole copy. `harmed`: snapshots that
+         *     the location alone does not give back whole. `found`, `done`, `unrepaired`: the first hundred of each.
+         */
+        PlaceRepaired: {
+            location: string;
+            /** @default null */
+            code: string | null;
+            /** @default  */
+            hint: string;
+            /** @default 0 */
+            packs: number;
+            /** @default 0 */
+            packsRead: number;
+            /** @default 0 */
+            damaged: number;
+            /** @default 0 */
+            lost: number;
+            /** @default 0 */
+            neededBytes: number;
+            /** @default 0 */
+            repaired: number;
+            /** @default 0 */
+            left: number;
+            /** @default 0 */
+            setAside: number;
+            /** @default 0 */
+            givenUp: number;
+            /** @default 0 */
+            harmed: number;
+            /** @default [] */
+            found: components["schemas"]["DamagedObject"][];
+            /** @default [] */
+            done: components["schemas"]["RepairedObject"][];
+            /** @default [] */
+            unrepaired: components["schemas"]["DamagedObject"][];
         };
         /**
          * PlanNotifications
@@ -3682,6 +3834,29 @@ export interface components {
          */
         RecoveryType: "full" | "partial";
         /**
+         * RepairError
+         * @description Why a repair failed.
+         */
+        RepairError: {
+            code: string;
+            title: string;
+            hint: string;
+        };
+        /**
+         * RepairState
+         * @description Where a repair is.
+         * @enum {unknown}
+         */
+        RepairState: "completed" | "failed" | "initializing" | "preparing" | "repairing";
+        /**
+         * RepairedObject
+         * @description One object that was made whole. `source`: a location, or how it was made, in the words of `repo repair`.
+         */
+        RepairedObject: {
+            objectKey: string;
+            source: string;
+        };
+        /**
          * RequestState
          * @description Whether a request was answered by its owner.
          * @enum {unknown}
@@ -3964,6 +4139,32 @@ export interface components {
             forecast: components["schemas"]["StorageForecast"][];
             cost: components["schemas"]["StorageCost"] | null;
             unknown: string[];
+        };
+        /**
+         * StorageRepair
+         * @description One repair. `places`: what was found at each location and what was made of it, as far as it is told by now.
+         *
+         *     `degraded`: damage is left, or would be with `dryRun`; an entry of a log was given up, or a location was left out,
+         *     as the `code` of its place says.
+         */
+        StorageRepair: {
+            id: string;
+            version: number;
+            requestId: string;
+            initiatedBy: string;
+            dryRun: boolean;
+            readPercent: number;
+            locations: string[];
+            state: components["schemas"]["RepairState"];
+            degraded: boolean;
+            /** Format: date-time */
+            startedAt: string;
+            finishedAt: string | null;
+            attempts: number;
+            places: components["schemas"]["PlaceRepaired"][];
+            seconds: number | null;
+            error: components["schemas"]["RepairError"] | null;
+            waiting: components["schemas"]["Waiting"] | null;
         };
         /**
          * StorageTier
@@ -8009,6 +8210,140 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["StorageOverview"];
+                };
+            };
+            /** @description It is still what the `ETag` is of */
+            304: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What is wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    repairStorage: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A new UUID for each new write; the same key and body again is the same write. Required. */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewRepair"];
+            };
+        };
+        responses: {
+            /** @description In the record. `state` says whether it is accepted; Location is where the answer is or will be */
+            202: {
+                headers: {
+                    /** @description Where the request is */
+                    Location?: string;
+                    /** @description When to ask there, where it is pending */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WriteRequest"];
+                };
+            };
+            /** @description What is wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listRepairs: {
+        parameters: {
+            query?: {
+                /** @description Items on a page */
+                limit?: number;
+                /** @description `nextCursor` of the page before */
+                cursor?: string;
+            };
+            header?: {
+                /** @description An `ETag`; 304 where it is still the same */
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page */
+            200: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListPage_StorageRepair_"];
+                };
+            };
+            /** @description It is still what the `ETag` is of */
+            304: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What is wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    showRepair: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description An `ETag`; 304 where it is still the same */
+                "If-None-Match"?: string;
+            };
+            path: {
+                /** @description A UUID */
+                repair_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The repair */
+            200: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StorageRepair"];
                 };
             };
             /** @description It is still what the `ETag` is of */

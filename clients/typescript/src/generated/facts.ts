@@ -476,6 +476,8 @@ export interface components {
             /** @constant */
             "source-unreachable": true;
             /** @constant */
+            "storage-repair-open": true;
+            /** @constant */
             "target-busy": true;
             /** @constant */
             "target-excluded": true;
@@ -489,6 +491,8 @@ export interface components {
             "test-already-open": true;
             /** @constant */
             "test-given-up": true;
+            /** @constant */
+            "tier-not-in-use": true;
             /** @constant */
             "tier-rolled-back": true;
             /** @constant */
@@ -1226,6 +1230,8 @@ export interface components {
             "executor.hold-placement-refused.v1": components["schemas"]["HoldPlacementRefused"];
             "executor.hold-release-awaited.v1": components["schemas"]["HoldReleaseAwaited"];
             "executor.hold-release-refused.v1": components["schemas"]["HoldReleaseRefused"];
+            "executor.storage-repair-accepted.v1": components["schemas"]["StorageRepairAccepted"];
+            "executor.storage-repair-refused.v1": components["schemas"]["StorageRepairRefused"];
             "config.configuration-resumed.v1": components["schemas"]["ConfigurationResumed"];
             "config.configuration-resumption-refused.v1": components["schemas"]["ConfigurationResumptionRefused"];
             "dr.dr-execution-resumed.v1": components["schemas"]["DrExecutionResumed"];
@@ -2039,6 +2045,31 @@ export interface components {
             cloudPrimary?: components["schemas"]["Destination"] | null;
             cloudSecondary?: components["schemas"]["Destination"] | null;
             offsite?: components["schemas"]["Destination"] | null;
+        };
+        /**
+         * StorageRepairAccepted
+         * @description A repair is in the record and waits for a worker. `locations`: of these alone; none: of all.
+         *
+         *     `dry_run`: it looks and tells, and changes nothing. `read_percent`: of the packs, so many are read whole.
+         */
+        StorageRepairAccepted: {
+            repairId: string;
+            requestId: string;
+            dryRun: boolean;
+            readPercent?: number;
+            locations?: string[];
+        };
+        /**
+         * StorageRepairRefused
+         * @description A requested repair was refused.
+         */
+        StorageRepairRefused: {
+            requestId: string;
+            code: string;
+            field?: string | null;
+            hint?: string;
+            wrong?: components["schemas"]["WrongField"][];
+            repairId: string;
         };
         /**
          * Subscribe
