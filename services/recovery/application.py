@@ -1,18 +1,18 @@
 """What the recovery service decides: which recoveries it takes on, and which points it knows."""
 
-from chassis.handling import Handling
+from chassis.handling import Handling, UseCase
 from contracts import errors
 from contracts.cleanup_events import RecoveryPointsForgotten
 from contracts.config_events import ConfigurationFact
-from contracts.dr_execution_events import DrRecoveryAsked
+from contracts.dr_execution_events import DrRecoveryAsked, DrRecoveryWithdrawn
 from contracts.executor_events import BackupCompleted
 from contracts.gateway_events import Evidence, RecoveryRequested
 from contracts.recovery_events import ConflictPolicy, RecoveryRefused
 from contracts.refusal import Objection
 from services.recovery.domain import RecoveryOperation
-from services.recovery.errors import PointNotSeenYet, TargetBusy
+from services.recovery.errors import PointNotSeenYet, RecoveryNotSeenYet, TargetBusy
 from services.recovery.kept import Order
-from services.recovery.policies import when_recovery_requested
+from services.recovery.policies import DELIVERIES_BEFORE_REFUSAL, when_recovery_requested
 from services.recovery.ports import Operations, Points, Targets
 
 
@@ -73,6 +73,18 @@ class RecoveryDecisions:
             evidence=Evidence(assurance="plan", second_factor=asked.second_factor or asked.is_test),
         )
         await self.decide(request, handling)
+
+    def withdrawing(self, cancel: UseCase) -> UseCase:
+        """What takes back what a step has asked for. Raises to be asked again while that has not arrived here."""
+
+        async def withdraw(withdrawn: DrRecoveryWithdrawn, handling: Handling) -> None:
+            if handling.deliveries < DELIVERIES_BEFORE_REFUSAL:
+                found = await self._operations.find(withdrawn.operation_id, handling.context.organisation)
+                if found is None:
+                    raise RecoveryNotSeenYet(withdrawn.operation_id)
+            await cancel(withdrawn, handling)
+
+        return withdraw
 
     async def _refuse(self, request: RecoveryRequested, objection: Objection, handling: Handling) -> None:
         operation = RecoveryOperation(request.operation_id)

@@ -72,11 +72,12 @@ def use_cases(operations: Operations, points: Points, targets: Targets) -> dict[
     """What deals with each event that the recovery service takes."""
     decisions, catalogue = RecoveryDecisions(operations, points, targets), Catalogue(points)
     of_operations = Deciding(RecoveryOperation, operations, about="operation_id")
+    cancel = of_operations.by(RecoveryOperation.cancel, RecoveryCancellationRefused)
     return {
         RecoveryRequested: decisions.decide,
-        RecoveryCancellationRequested: of_operations.by(RecoveryOperation.cancel, RecoveryCancellationRefused),
+        RecoveryCancellationRequested: cancel,
         DrRecoveryAsked: decisions.decide_of_plan,
-        DrRecoveryWithdrawn: of_operations.by(RecoveryOperation.cancel, RecoveryCancellationRefused),
+        DrRecoveryWithdrawn: decisions.withdrawing(cancel),
         BackupCompleted: catalogue.remember,
         RecoveryPointsForgotten: catalogue.forget,
         ConfigurationCreated: catalogue.remember_places,

@@ -39,3 +39,11 @@ class PointNotSeenYet(PlatformError):
             "the recovery point has not arrived yet",
             recovery_point_id=recovery_point_id,
         )
+
+
+class RecoveryNotSeenYet(PlatformError):
+    """What is withdrawn has not arrived here yet: requests of two kinds have no order among each other."""
+
+    def __init__(self, operation_id: str) -> None:
+        message = "the recovery that is withdrawn has not arrived yet"
+        super().__init__(errors.RECOVERY_POINT_NOT_SEEN_YET, message, operation_id=operation_id)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -360,6 +361,17 @@ async def test_test_is_refused_where_no_place_is_its_own_or_the_plan_restores_th
     desk.tests_at.rmdir()
     (refused,) = await desk.of(await desk.begin(plan, "photos", kind=DrTestRequested), DrTestRefused)
     assert (refused.code, refused.field) == (errors.DR_TEST_PLACE_MISSING.code, "planId")
+
+
+async def test_what_keeps_its_owner_from_removing_it_is_opened_first(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also for who is not root, as this test may be."""
+    closed = _restored(desk.tests_at / "dr-tests" / "execution-1") / "closed"
+    modes: list[int] = []
+    monkeypatch.setattr(shutil, "rmtree", lambda _: modes.append(closed.stat().st_mode & 0o777))
+    await desk.places.remove(STUDIO, "execution-1", "rehearsals")
+    assert modes == [0o700]
 
 
 @pytest.mark.parametrize("spoil", ["link", "gone"])

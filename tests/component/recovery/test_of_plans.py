@@ -8,6 +8,7 @@ import pytest
 
 from contracts import errors
 from contracts.dr_execution_events import DrRecoveryAsked, DrRecoveryWithdrawn
+from contracts.errors import PlatformError
 from contracts.recovery_events import TARGET_PATH_FIELD, ConflictPolicy, RecoveryAccepted, RecoveryRefused
 from tests.support.nats_server import NatsServer
 from tests.support.postgres_server import PostgresServer
@@ -36,13 +37,15 @@ async def test_step_of_a_plan_is_judged_as_a_person_and_taken_back(bench: Recove
         target_path=bench.sealer.seal("org-a", TARGET_PATH_FIELD, "all"),
         second_factor=True,
     )
+    withdrawn = DrRecoveryWithdrawn(
+        execution_id="execution-1", step_id="photos", attempt=1, request_id="withdrawn-1", operation_id="op-1"
+    )
+    with pytest.raises(PlatformError):  # to be asked again: it has overtaken what it takes back
+        await bench.hear(withdrawn)
     await bench.hear(asked)
     (accepted,) = await bench.told("op-1")
     assert isinstance(accepted, RecoveryAccepted)
     assert (accepted.conflict_policy, accepted.target_path) == (ConflictPolicy.REFUSE, asked.target_path)
-    withdrawn = DrRecoveryWithdrawn(
-        execution_id="execution-1", step_id="photos", attempt=1, request_id="withdrawn-1", operation_id="op-1"
-    )
     await bench.hear(withdrawn)
     assert await bench.names("op-1") == ["accepted", "cancelled"]
     (bench.restored / "all").mkdir()

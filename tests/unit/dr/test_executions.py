@@ -114,6 +114,9 @@ def test_plan_goes_from_step_to_step_and_says_when_it_worked_again_and_what_is_m
     assert (first.recovery_point_id, first.target_location, first.is_test) == ("point-photos", "restored", False)
     assert first.operation_id == execution.steps["photos"].operation_id
     _whole(execution, "photos", 5)
+    before = len(execution.pending)
+    _lost(execution, "photos", 6)
+    assert len(execution.pending) == before, "what has ended is not ended again"
     assert "settle" not in [event.step_id for event in _of(execution, DrStepBegun)]
     _whole(execution, "contracts", 7)
     execution.due("settle", 1, _later(9))
