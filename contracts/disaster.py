@@ -108,6 +108,8 @@ class StepRules(Value, frozen=True, kw_only=True):
     `configuration_id` and `target_location`, and at most one of `recovery_point_id` (this very point) and `moment`
     (the newest that is not younger); with neither, the one that `backup_sources` prefers; and `retries`: how often it
     is tried again. Of `check`: `of_step`, a restore before it. Of `wait`: `wait_minutes`. Of `notify`: `channel_ids`.
+    Of `manual`: `compensates`, a step whose work this one undoes where an execution fails or is aborted after that had
+    begun; otherwise it is never begun. Those that have begun last are undone first, one after the other.
     """
 
     id: StepId
@@ -123,6 +125,7 @@ class StepRules(Value, frozen=True, kw_only=True):
     wait_minutes: Minutes | None = None
     channel_ids: Annotated[tuple[str, ...], Meta(max_length=5)] = ()
     retries: Annotated[int, Meta(ge=0, le=RETRIES_MAX)] = 0
+    compensates: StepId | None = None
 
 
 class PlanStep(StepRules, frozen=True, kw_only=True):

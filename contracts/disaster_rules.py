@@ -17,6 +17,7 @@ _OWN = {
     "of_step": StepKind.CHECK,
     "wait_minutes": StepKind.WAIT,
     "channel_ids": StepKind.NOTIFY,
+    "compensates": StepKind.MANUAL,
 }
 """Which kind of step has a field."""
 EXECUTABLE = frozenset({StepKind.RESTORE, StepKind.CHECK, StepKind.WAIT, StepKind.APPROVE, StepKind.MANUAL})
@@ -78,6 +79,7 @@ def _against_steps(steps: Sequence[StepRules], inside: set[str]) -> Iterator[Obj
                 hint = "No step waits for itself." if name == step.id else f"There is no step {name}."
                 yield _wrong(f"{at}after[{number}]", f"{hint} Name another step of procedures.")
         yield from _against_kind(at, step)
+        yield from _against_compensation(at, step, by_id)
         if step.configuration_id is not None and step.configuration_id not in inside:
             yield _wrong(f"{at}configurationId", "Name a configuration of scope.configurationIds.")
         if step.of_step is not None and step.kind is StepKind.CHECK:
@@ -90,6 +92,19 @@ def _against_steps(steps: Sequence[StepRules], inside: set[str]) -> Iterator[Obj
             hint = f"{step.id} waits for itself by way of {', '.join(step.after)}. {errors.DR_PLAN_CIRCLE.hint}"
             yield Objection(errors.DR_PLAN_CIRCLE, f"procedures[{place}].after", hint)
             return
+
+
+def _against_compensation(at: str, step: StepRules, by_id: Mapping[str, StepRules]) -> Iterator[Objection]:
+    for number, name in enumerate(step.after):
+        if name in by_id and by_id[name].compensates is not None:
+            yield _wrong(f"{at}after[{number}]", f"{name} is done only where the plan fails: name another step.")
+    if step.compensates is None:
+        return
+    if step.after:
+        yield _wrong(f"{at}after", "Leave it out: what undoes a step begins where the plan fails.")
+    undone = by_id.get(step.compensates)
+    if undone is None or undone.compensates is not None:
+        yield _wrong(f"{at}compensates", "Name another step of procedures, one that undoes none itself.")
 
 
 def _against_kind(at: str, step: StepRules) -> Iterator[Objection]:

@@ -101,6 +101,13 @@ DR_TEST_NOT_CLEANED = entered(
     "What a test has restored cannot be removed",
     "Let the dr service reach the test's location and write there; it tries again by itself until it is gone.",
 )
+DR_COMPENSATION_FAILED = entered(
+    "dr-compensation-failed",
+    409,
+    Retry.NEVER,
+    "What undoes a step of the plan has failed itself",
+    "Undo by hand what the plan's steps have done: the execution shows which have begun, and which were undone.",
+)
 DR_RECOVERY_CANCELLED = entered(
     "dr-recovery-cancelled",
     409,

@@ -58,6 +58,7 @@ ASKED_AGAIN = {
 """With these an owner refuses nothing: it puts the request off, and is asked again."""
 OF_STEPS = {
     errors.DR_CHECK_FAILED.code,
+    errors.DR_COMPENSATION_FAILED.code,
     errors.DR_STEP_TIMED_OUT.code,
     errors.DR_TEST_NOT_ISOLATED.code,
     errors.INTERNAL.code,

@@ -82,6 +82,7 @@ PLAN = DisasterRecoveryPlan(
             wait_minutes=None,
             channel_ids=[],
             retries=step.retries,
+            compensates=step.compensates,
             instructions=step.instructions or None,
             target_path=step.target_path if step.kind is StepKind.RESTORE else None,
         )

@@ -54,7 +54,8 @@ class NewStep(Body, frozen=True, kw_only=True):
     takes `configurationId`, `targetLocation`, `targetPath`, and at most one of `recoveryPointId` (this very point) and
     `moment` (the newest that is not younger), and `retries`: how often it is tried again; `check` takes `ofStep`, a
     restore before it; `wait` takes `waitMinutes`;
-    `notify` takes `channelIds`; `approve` (somebody else says that it may go on) and `manual` need no more.
+    `notify` takes `channelIds`; `approve` (somebody else says that it may go on) and `manual` need no more. A `manual`
+    step with `compensates` is begun only where an execution fails or is aborted after that step has begun.
     """
 
     id: StepId
@@ -70,6 +71,7 @@ class NewStep(Body, frozen=True, kw_only=True):
     wait_minutes: Minutes | None = None
     channel_ids: Annotated[tuple[Uuid, ...], Meta(max_length=5)] = ()
     retries: Annotated[int, Meta(ge=0, le=RETRIES_MAX)] = 0
+    compensates: StepId | None = None
     instructions: Instructions = ""
     target_path: TargetPath = ""
 
@@ -112,6 +114,7 @@ class PlannedStep(Resource, frozen=True, kw_only=True):
     wait_minutes: int | None
     channel_ids: list[str]
     retries: int
+    compensates: str | None
     instructions: str | None
     target_path: str | None
 

@@ -20,14 +20,15 @@ def in_order(steps: Sequence[PlannedStep]) -> list[list[PlannedStep]]:
     """Steps by when they may begin: those of one list beside each other, once all of the lists before have ended."""
     rows: list[list[PlannedStep]] = []
     done: set[str] = set()
-    todo = list(steps)
+    todo = [step for step in steps if step.compensates is None]
     while todo:
         # A plan with a circle is never recorded; one that was all the same is shown whole.
         row = [step for step in todo if done.issuperset(step.after)] or list(todo)
         rows.append(row)
         done |= {step.id for step in row}
         todo = [step for step in todo if step.id not in done]
-    return rows
+    undoing = [step for step in reversed(steps) if step.compensates is not None]
+    return [*rows, *([step] for step in undoing)]
 
 
 def _lines(plan: DisasterRecoveryPlan) -> Iterator[str]:
@@ -74,6 +75,8 @@ def _step(
     plan: DisasterRecoveryPlan, step: PlannedStep, prefers: dict[str, str], beside: Sequence[str]
 ) -> Iterator[str]:
     after = f"After {', '.join(step.after)}." if step.after else "At once."
+    if step.compensates is not None:
+        after = f"Only where the plan fails or is given up after {step.compensates} has begun: it undoes that."
     together = f" May go on beside {', '.join(beside)}." if beside else ""
     yield f"{after}{together} By: {step.owner}. At most {_minutes(step.time_limit_minutes)}; then it has failed."
     yield ""

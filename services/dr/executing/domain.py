@@ -5,7 +5,7 @@ follows from it at once: what ends, and what begins because of it. So whatever i
 are under way, and what they wait for comes again: a fact of the recovery service, a timer, or a person's request.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
@@ -59,6 +59,8 @@ class Execution(Aggregate):
         self.is_paused = False
         self.aborted_by: str | None = None
         self.failed: DrStepEnded | None = None
+        self.not_undone: DrStepEnded | None = None
+        self.begun_in_order: list[str] = []
         self.last_at: datetime | None = None
         self.is_over = False
         self.is_cleaned_up = False
@@ -112,7 +114,8 @@ class Execution(Aggregate):
 
         Raises DR_EXECUTION_OVER, DR_STEP_NOT_WAITING; of `approve` SECOND_PERSON_NEEDED and SECOND_FACTOR_NEEDED.
         """
-        self._refuse_when_over()
+        if self.begun is None or self.is_over:  # While it is aborted, what undoes its steps is waited for.
+            raise PlatformError(errors.DR_EXECUTION_OVER, "the execution has ended")
         run = self.steps.get(request.step_id)
         if run is None or not run.is_under_way or run.step.kind not in ASKS_PEOPLE:
             raise PlatformError(errors.DR_STEP_NOT_WAITING, "the step waits for nobody", field="stepId")
@@ -207,13 +210,18 @@ class Execution(Aggregate):
             case DrStepBegun():
                 run = self.steps[event.step_id]
                 run.attempt, run.operation_id, run.outcome = event.attempt, event.operation_id, None
+                if event.attempt == 1:
+                    self.begun_in_order.append(event.step_id)
             case DrStepEnded():
                 run = self.steps[event.step_id]
                 run.outcome, run.code, run.is_over = event.outcome, event.code, event.next_attempt_at is None
                 if run.step.kind is not StepKind.NOTIFY:
                     self.last_at = event.ended_at
-                if run.is_over and not run.is_completed and self.failed is None:
-                    self.failed = event
+                if run.is_over and not run.is_completed:
+                    if run.step.compensates is not None:
+                        self.not_undone = event
+                    elif self.failed is None:
+                        self.failed = event
             case DrExecutionPaused():
                 self.is_paused = True
             case DrExecutionResumed():
@@ -235,7 +243,15 @@ class Execution(Aggregate):
                     self._begin(run, now)
         if any(run.is_under_way for run in self.steps.values()):
             return
-        if self.aborted_by is not None:
+        is_failing = self.failed is not None or self.aborted_by is not None
+        if is_failing and self.not_undone is None and (undoing := next(self._to_be_undone(), None)) is not None:
+            if not self.is_paused:
+                self._begin(undoing, now)
+            return
+        if self.not_undone is not None:
+            why, step = errors.DR_COMPENSATION_FAILED, self.not_undone.step_id
+            self.record(DrExecutionFailed(**self._ending(now), step_id=step, code=why.code, hint=why.hint))
+        elif self.aborted_by is not None:
             self.record(DrExecutionAborted(**self._ending(now)))
         elif self.failed is not None:
             self.record(
@@ -246,7 +262,7 @@ class Execution(Aggregate):
                     hint=self.failed.hint,
                 )
             )
-        elif all(run.is_completed for run in self.steps.values()):
+        elif all(run.is_completed for run in self.steps.values() if run.step.compensates is None):
             ended = self.last_at or now
             self.record(
                 DrExecutionCompleted(
@@ -262,8 +278,17 @@ class Execution(Aggregate):
         return [
             run
             for run in self.steps.values()
-            if run.attempt == 0 and all(self.steps[name].is_completed for name in run.step.after)
+            if run.attempt == 0
+            and run.step.compensates is None
+            and all(self.steps[name].is_completed for name in run.step.after)
         ]
+
+    def _to_be_undone(self) -> Iterator[StepRun]:
+        """What undoes the steps that have begun and were not undone yet, the last first."""
+        for name in reversed(self.begun_in_order):
+            for run in self.steps.values():
+                if run.step.compensates == name and run.attempt == 0:
+                    yield run
 
     def _begin(self, run: StepRun, now: datetime) -> None:
         step, attempt = run.step, run.attempt + 1

@@ -9,6 +9,7 @@ import pytest
 
 from chassis.ids import new_id
 from contracts.config_events import NotificationChannelCreated, RetentionPolicyCreated
+from contracts.dr_execution_events import DrExecutionStarted
 from contracts.samples import sample_event
 from gateway.app import build
 from gateway.openapi.document import document
@@ -34,7 +35,9 @@ async def _things(gateway: RunningGateway, http: httpx.AsyncClient) -> dict[str,
     await gateway.facts.complete(run, configuration)
     policy = msgspec.structs.replace(sample_event(RetentionPolicyCreated), retention_policy_id=new_id())
     channel = msgspec.structs.replace(sample_event(NotificationChannelCreated), channel_id=new_id())
-    for made in (policy, channel):
+    # Its parameter is called as that of a run.
+    executed = msgspec.structs.replace(sample_event(DrExecutionStarted), execution_id=run, request_id=new_id())
+    for made in (policy, channel, executed):
         await gateway.facts.publish(
             made, organisation=ORGANISATION, actor="service:owner", correlation_id=made.request_id
         )
@@ -54,6 +57,7 @@ async def _things(gateway: RunningGateway, http: httpx.AsyncClient) -> dict[str,
     for path in (f"recovery-points/{run}", f"recovery/operations/{recovery}"):
         await gateway.shows(f"/api/backup/{path}", lambda _: True)
     await gateway.shows(f"/api/backup/notifications/channels/{channel.channel_id}", lambda _: True)
+    await gateway.shows(f"/api/backup/disaster-recovery/executions/{run}", lambda _: True)
     return things
 
 

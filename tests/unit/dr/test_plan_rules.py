@@ -57,10 +57,15 @@ def test_usual_plan_has_nothing_against_it() -> None:
         (_step(RESTORE, id="go"), {"procedures[1].id", "procedures[1].after[0]", "procedures[2].after[0]",
                                    "procedures[2].ofStep"}),
         (_step(RESTORE, after=("photos", "nothing")), {"procedures[1].after[0]", "procedures[1].after[1]"}),
+        (_step(RESTORE, compensates="go"), {"procedures[1].compensates", "procedures[1].after",
+                                                 "procedures[2].after[0]"}),
+        (_step(APPROVE, id="photos", retries=1), {"procedures[1].retries", "procedures[2].ofStep",
+                                                  "scope.configurationIds[0]"}),
         (_step(RESTORE, wait_minutes=5), {"procedures[1].waitMinutes"}),
         (_step(RESTORE, of_step="go", channel_ids=("c",)), {"procedures[1].ofStep", "procedures[1].channelIds"}),
     ],
-    ids=["no configuration", "no target", "outside the scope", "name taken", "waits for itself", "a wait's", "others'"],
+    ids=[*("no configuration", "no target", "outside the scope", "name taken", "waits for itself"),
+         *("a manual one's", "a restore's", "a wait's", "others'")],
 )  # fmt: skip
 def test_step_that_can_never_succeed_is_told_by_its_field(step: PlanStep, fields: set[str]) -> None:
     assert set(_told(APPROVE, step, CHECK)) == fields
@@ -156,3 +161,15 @@ def test_plan_is_created_and_changed_as_it_was_seen() -> None:
         (DrPlanCreated, 1),
         (DrPlanUpdated, 2),
     ]
+
+
+def test_step_that_undoes_another_waits_for_none_and_none_for_it() -> None:
+    undo = PlanStep(id="undo", kind=StepKind.MANUAL, owner="on-call", compensates="photos")
+    assert _told(APPROVE, RESTORE, CHECK, undo) == {}
+    for wrong, fields in (
+        ((_step(undo, after=("go",)),), {"procedures[3].after"}),
+        ((_step(undo, compensates="nothing"),), {"procedures[3].compensates"}),
+        ((_step(undo, compensates="undo"),), {"procedures[3].compensates"}),
+        ((undo, _wait("later", 1, "undo")), {"procedures[4].after[0]"}),
+    ):
+        assert set(_told(APPROVE, RESTORE, CHECK, *wrong)) == fields

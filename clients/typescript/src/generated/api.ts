@@ -3236,7 +3236,8 @@ export interface components {
          *     takes `configurationId`, `targetLocation`, `targetPath`, and at most one of `recoveryPointId` (this very point) and
          *     `moment` (the newest that is not younger), and `retries`: how often it is tried again; `check` takes `ofStep`, a
          *     restore before it; `wait` takes `waitMinutes`;
-         *     `notify` takes `channelIds`; `approve` (somebody else says that it may go on) and `manual` need no more.
+         *     `notify` takes `channelIds`; `approve` (somebody else says that it may go on) and `manual` need no more. A `manual`
+         *     step with `compensates` is begun only where an execution fails or is aborted after that step has begun.
          */
         NewStep: {
             id: string;
@@ -3252,6 +3253,7 @@ export interface components {
             waitMinutes?: number | null;
             channelIds?: string[];
             retries?: number;
+            compensates?: string | null;
             /** @description Visible characters alone: no controls, line separators, bidirectional or zero-width marks. Kept in NFC, without white space around it. */
             instructions?: string;
             /** @description A relative path without `..`; empty for the location itself. Visible characters alone: no controls, line separators, bidirectional or zero-width marks. */
@@ -3467,6 +3469,7 @@ export interface components {
             waitMinutes: number | null;
             channelIds: string[];
             retries: number;
+            compensates: string | null;
             instructions: string | null;
             targetPath: string | null;
         };

@@ -1580,6 +1580,7 @@ export interface components {
             waitMinutes?: number | null;
             channelIds?: string[];
             retries?: number;
+            compensates?: string | null;
             instructions?: components["schemas"]["Sealed"] | null;
             targetPath?: components["schemas"]["Sealed"] | null;
         };
