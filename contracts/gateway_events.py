@@ -234,21 +234,6 @@ class RetentionCleanupRequested(Event, frozen=True, kw_only=True):
     seen: tuple[SeenVersion, ...] = ()
 
 
-@pinned("gateway.storage-repair-requested.v1", taken_by=("executor--accept-storage-repair",))
-class StorageRepairRequested(Event, frozen=True, kw_only=True):
-    """Somebody asked for what is damaged on tiers to be made whole. `locations`: of these alone; none: of all.
-
-    `dry_run`: to be told what is damaged and from where it can be had. `read_percent`: so many of the packs are read.
-    """
-
-    request_id: str
-    repair_id: str
-    evidence: Evidence
-    dry_run: bool = False
-    read_percent: int = 0
-    locations: tuple[str, ...] = ()
-
-
 @pinned("gateway.hold-placement-requested.v1", taken_by=("executor--place-hold",))
 class HoldPlacementRequested(Event, frozen=True, kw_only=True):
     """An owner asked for recovery points to be kept, whatever a policy says. The hold's id comes with the request."""

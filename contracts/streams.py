@@ -19,6 +19,7 @@ from contracts import (  # noqa: F401  # they declare who takes them
     hold_events,
     recovery_events,
     repair_events,
+    storage_requests,
 )
 from contracts.event import pinned_events
 from contracts.looking import ASK_CONTENT, ASK_ENTRIES

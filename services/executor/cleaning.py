@@ -31,11 +31,11 @@ from contracts.gateway_events import (
     HoldPlacementRequested,
     HoldReleaseRequested,
     RetentionCleanupRequested,
-    StorageRepairRequested,
 )
 from contracts.hold_events import HoldPlacementRefused, HoldReleaseRefused
 from contracts.recovery_events import RecoveryAccepted, RecoveryCancelled, RecoveryCompleted, RecoveryFailed
 from contracts.repair_events import StorageRepairRefused
+from contracts.storage_requests import StorageRepairRequested
 from contracts.streams import STOP_WORKERS, WAKE_CLEANUPS, WAKE_REPAIRS
 from services.executor.adapters.cleanup_plane import RepositoryCleanups
 from services.executor.adapters.cleanups import CLEANUPS, RecordedCleanups

@@ -3,8 +3,8 @@
 import msgspec
 
 from contracts import errors
-from contracts import gateway_events as requests
 from contracts import repair_events as repairs
+from contracts import storage_requests as requests
 from gateway.auth.rights import Right
 from gateway.groups.storage import examples
 from gateway.groups.storage.resources import NewRepair

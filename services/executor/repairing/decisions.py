@@ -2,9 +2,9 @@
 
 from chassis.handling import Handling
 from contracts import errors
-from contracts.gateway_events import StorageRepairRequested
 from contracts.refusal import Objection
 from contracts.repair_events import StorageRepairRefused
+from contracts.storage_requests import StorageRepairRequested
 from services.executor.errors import RepairBusy
 from services.executor.repairing.domain import StorageRepair
 from services.executor.repairing.ports import KeptAt, Repairs

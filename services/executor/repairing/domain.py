@@ -13,7 +13,6 @@ from chassis.domain import Aggregate
 from contracts import errors
 from contracts.errors import PlatformError
 from contracts.event import Event
-from contracts.gateway_events import StorageRepairRequested
 from contracts.repair_events import (
     REPAIR_ENDED,
     REPAIR_STATE_AFTER,
@@ -27,6 +26,7 @@ from contracts.repair_events import (
     StorageRepairRequeued,
     StorageTierRepaired,
 )
+from contracts.storage_requests import StorageRepairRequested
 
 REFUSED = "refused"
 

@@ -15,8 +15,9 @@ from chassis.life.standstills import Standstills
 from contracts import errors
 from contracts.configuration import Destination
 from contracts.event import Event
-from contracts.gateway_events import Evidence, StorageRepairRequested
+from contracts.gateway_events import Evidence
 from contracts.repair_events import PlaceRepaired, StorageRepaired, StorageRepairRefused
+from contracts.storage_requests import StorageRepairRequested
 from services.executor.adapters.begun import BegunRepositories
 from services.executor.adapters.repair_plane import RepositoryRepairs
 from services.executor.adapters.repairs import REPAIRS, RecordedRepairs

@@ -1,0 +1,19 @@
+"""What the gateway records of requests about tiers. Owner: gateway, as of `contracts.gateway_events`."""
+
+from contracts.event import Event, pinned
+from contracts.gateway_events import Evidence
+
+
+@pinned("gateway.storage-repair-requested.v1", taken_by=("executor--accept-storage-repair",))
+class StorageRepairRequested(Event, frozen=True, kw_only=True):
+    """Somebody asked for what is damaged on tiers to be made whole. `locations`: of these alone; none: of all.
+
+    `dry_run`: to be told what is damaged and from where it can be had. `read_percent`: so many of the packs are read.
+    """
+
+    request_id: str
+    repair_id: str
+    evidence: Evidence
+    dry_run: bool = False
+    read_percent: int = 0
+    locations: tuple[str, ...] = ()
