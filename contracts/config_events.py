@@ -287,7 +287,7 @@ class NotificationDelayed(NotificationFact, frozen=True, kw_only=True):
     status: int | None = None
 
 
-@pinned("config.notification-delivered.v1")
+@pinned("config.notification-delivered.v1", taken_by=("dr--note-notice-delivered",))
 class NotificationDelivered(NotificationFact, frozen=True, kw_only=True):
     """The receiver has said that it has a notification, at the last of `attempts`."""
 
@@ -295,7 +295,7 @@ class NotificationDelivered(NotificationFact, frozen=True, kw_only=True):
     status: int | None = None
 
 
-@pinned("config.notification-given-up.v1")
+@pinned("config.notification-given-up.v1", taken_by=("dr--note-notice-given-up",))
 class NotificationGivenUp(NotificationFact, frozen=True, kw_only=True):
     """A notification is not sent any more, and nobody knows of it by this channel."""
 

@@ -182,6 +182,13 @@ class SourceLoss(Value, frozen=True, kw_only=True):
     lost_seconds: Annotated[float, Meta(ge=0.0)]
 
 
+class StepNotice(Value, frozen=True, kw_only=True):
+    """One channel that a step tells, and the id of the notification by which it is told."""
+
+    channel_id: str
+    notification_id: str
+
+
 class StepOutcome(Growing):
     """How an attempt of a step has ended. `withdrawn`: the execution was aborted before it had."""
 

@@ -20,8 +20,8 @@ _OWN = {
     "compensates": StepKind.MANUAL,
 }
 """Which kind of step has a field."""
-EXECUTABLE = frozenset({StepKind.RESTORE, StepKind.CHECK, StepKind.WAIT, StepKind.APPROVE, StepKind.MANUAL})
-"""The kinds of steps that an execution can do, or have done."""
+EXECUTABLE = frozenset(StepKind)
+"""The kinds of steps that an execution can do, or have done: those of a newer build are none."""
 _NEEDED = ("configuration_id", "target_location", "of_step", "wait_minutes", "channel_ids")
 
 

@@ -11,7 +11,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from contracts.configuration import LocationName
-from contracts.disaster import PlanBody, SourceLoss, StepId, StepOutcome, StepPoint, StepTarget
+from contracts.disaster import PlanBody, SourceLoss, StepId, StepNotice, StepOutcome, StepPoint, StepTarget
 from contracts.event import Event, pinned
 from contracts.refusal import Refusal
 from contracts.sealed import Sealed
@@ -136,6 +136,22 @@ class DrRecoveryWithdrawn(DrStepFact, frozen=True, kw_only=True):
 
     request_id: str
     operation_id: str
+
+
+@pinned("dr.dr-notice-asked.v1", taken_by=("config--tell-of-plan",))
+class DrNoticeAsked(DrStepFact, frozen=True, kw_only=True):
+    """A step of an execution tells notification channels that it has come so far."""
+
+    plan_id: str
+    notices: tuple[StepNotice, ...]
+    is_wedding_critical: bool = False
+
+
+@pinned("dr.dr-notice-given.v1")
+class DrNoticeGiven(DrStepFact, frozen=True, kw_only=True):
+    """A channel that a step tells has said that it has the notification."""
+
+    notification_id: str
 
 
 class DrExecutionChange(DrExecutionFact, frozen=True, kw_only=True):

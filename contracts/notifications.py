@@ -42,10 +42,13 @@ class NotificationEvent(Growing):
     OVERDUE = "overdue"
     RECOVERED = "recovered"
     TEST = "test"
+    DISASTER_RECOVERY = "disaster-recovery"
 
 
-CHOSEN = tuple(each for each in NotificationEvent if each is not NotificationEvent.TEST)
-"""What a channel may be for: a test is told to whichever was tested."""
+ASKED_FOR = frozenset({NotificationEvent.TEST, NotificationEvent.DISASTER_RECOVERY})
+"""What is told to the channels that are named, whatever they are for, at any hour: a test, a step of a plan."""
+CHOSEN = tuple(each for each in NotificationEvent if each not in ASKED_FOR)
+"""What a channel may be for."""
 ALARMS = frozenset({NotificationEvent.FAILED, NotificationEvent.MISSED, NotificationEvent.OVERDUE})
 """What no quiet hours hold back where a critical wedding is concerned."""
 

@@ -20,6 +20,7 @@ from contracts.disaster import (
     SourceLoss,
     SourcePreference,
     StepKind,
+    StepNotice,
     StepOutcome,
     StepPoint,
     StepTarget,
@@ -187,6 +188,7 @@ BODIES: dict[object, object] = {
         SourceLoss(configuration_id=CONFIGURATION, recovery_point_id=EXECUTION, lost_seconds=1_260.0),
     ),
     StepOutcome: StepOutcome.COMPLETED,
+    tuple[StepNotice, ...]: (StepNotice(channel_id=CHANNEL, notification_id=NOTIFICATION),),
 }
 """What is called a body, as others are, by its own type; and what has a type of its own."""
 DISASTERS: dict[str, object] = {

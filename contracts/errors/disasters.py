@@ -84,15 +84,15 @@ DR_TEST_PLACE_MISSING = entered(
     422,
     Retry.AFTER_OPERATOR,
     "There is no place in which plans are tested",
-    "Have an operator register a directory of this organisation alone with the role target, name it in "
-    "WEDSYNC_DR_TEST_LOCATIONS, and start the dr service anew.",
+    "Have an operator register a directory of this organisation alone with the role target, and name it to the dr "
+    "service as a place of tests.",
 )
 DR_TEST_NOT_ISOLATED = entered(
     "dr-test-not-isolated",
     422,
     Retry.AFTER_OPERATOR,
     "The place of tests is one that the plan restores to",
-    "Have an operator name another location in WEDSYNC_DR_TEST_LOCATIONS, which no plan restores to.",
+    "Have an operator name another location as the place of tests, one to which no plan restores.",
 )
 DR_TEST_NOT_CLEANED = entered(
     "dr-test-not-cleaned",
@@ -100,6 +100,13 @@ DR_TEST_NOT_CLEANED = entered(
     Retry.AFTER_OPERATOR,
     "What a test has restored cannot be removed",
     "Let the dr service reach the test's location and write there; it tries again by itself until it is gone.",
+)
+DR_NOTICE_NOT_SENT = entered(
+    "dr-notice-not-sent",
+    409,
+    Retry.NEVER,
+    "In a test nobody is told",
+    "Nothing is to be done: people would take it for real. POST /api/backup/notifications/channels/ID/test tries one.",
 )
 DR_COMPENSATION_FAILED = entered(
     "dr-compensation-failed",

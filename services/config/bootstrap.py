@@ -23,6 +23,7 @@ from chassis.timers.table import Timer, TimerTable
 from contracts import config_events as facts
 from contracts import executor_events as runs
 from contracts import gateway_events as requests
+from contracts.dr_execution_events import DrNoticeAsked
 from contracts.event import Event
 from services.config.adapters.bulk import GatheredItems
 from services.config.adapters.notices import NOTIFICATION, ChannelWatch, RecordedChannels, RecordedNotices
@@ -120,6 +121,7 @@ def use_cases(
         runs.BackupRefused: telling.tell,
         runs.BackupCancelled: telling.note_cancellation,
         facts.BackupMissed: telling.tell,
+        DrNoticeAsked: telling.tell_of_plan,
     }
 
 

@@ -24,6 +24,7 @@ from chassis.timers.loop import TimerLoop
 from chassis.timers.table import Timer, TimerTable
 from contracts import dr_execution_events as executions_of
 from contracts import gateway_events as requests
+from contracts.config_events import NotificationDelivered, NotificationGivenUp
 from contracts.dr_events import DrPlanChangeRefused, DrPlanRefused
 from contracts.event import Event
 from contracts.gateway_events import DrPlanChangeSubmitted, DrPlanSubmitted
@@ -80,6 +81,8 @@ def use_cases(
         RecoveryCompleted: executing.note_recovery,
         RecoveryFailed: executing.note_recovery,
         RecoveryCancelled: executing.note_recovery,
+        NotificationDelivered: executing.note_notice,
+        NotificationGivenUp: executing.note_notice,
     }
 
 

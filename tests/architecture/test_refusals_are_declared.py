@@ -59,6 +59,7 @@ ASKED_AGAIN = {
 OF_STEPS = {
     errors.DR_CHECK_FAILED.code,
     errors.DR_COMPENSATION_FAILED.code,
+    errors.DR_NOTICE_NOT_SENT.code,
     errors.DR_STEP_TIMED_OUT.code,
     errors.DR_TEST_NOT_ISOLATED.code,
     errors.INTERNAL.code,

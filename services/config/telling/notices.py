@@ -8,10 +8,11 @@ from chassis.handling import Handling
 from chassis.ids import moment_of
 from contracts import errors
 from contracts.config_events import NotificationDue
+from contracts.dr_execution_events import DrNoticeAsked
 from contracts.errors import PlatformError
 from contracts.event import Event
 from contracts.executor_events import BackupCancelled
-from contracts.notifications import ALARMS, ChannelState, NotificationEvent
+from contracts.notifications import ALARMS, ASKED_FOR, ChannelState, NotificationEvent
 from services.config.domain import Configuration
 from services.config.telling.domain import Notification, NotificationChannel
 from services.config.telling.gates import BUSY_SECONDS, Gates
@@ -64,6 +65,35 @@ class Telling:
             told=told,
             ended=news.execution_id if news.is_end else None,
         )
+
+    async def tell_of_plan(self, asked: DrNoticeAsked, handling: Handling) -> None:
+        """Plan what a step of a disaster recovery plan tells: to each channel that it names, whatever that is for.
+
+        One that is not there, or retired, is given up at once, so that who asked hears of it.
+        """
+        event_id, planned = handling.handled.event_id, []
+        for notice in asked.notices:
+            if await self._notices.find(notice.notification_id) is not None:
+                continue
+            notification = Notification(notice.notification_id)
+            notification.record(
+                NotificationDue(
+                    notification_id=notification.id,
+                    channel_id=notice.channel_id,
+                    event=NotificationEvent.DISASTER_RECOVERY,
+                    event_id=event_id,
+                    happened_at=moment_of(event_id),
+                    next_attempt_at=moment_of(event_id),
+                    execution_id=asked.execution_id,
+                    is_wedding_critical=asked.is_wedding_critical,
+                )
+            )
+            channel = await self._channels.find(notice.channel_id, handling.context.organisation)
+            if channel is None or channel.state is not ChannelState.ACTIVE:
+                code = errors.CHANNEL_UNKNOWN if channel is None else errors.CHANNEL_RETIRED
+                notification.give_up(code, attempts=0, status=None)
+            planned.append(notification)
+        await self._notices.plan(planned, handling)
 
     async def note_cancellation(self, event: BackupCancelled, handling: Handling) -> None:
         """Whoever had a run stopped knows of it: it is waited for no more, and nobody is told."""
@@ -165,7 +195,7 @@ class Attempts:
             notification.delay(errors.QUIET, held, attempts=notification.attempts, status=None)
             await self._notices.settle(due, notification, held)
             return
-        is_test = planned.event is NotificationEvent.TEST
+        is_test = planned.event in ASKED_FOR
         wait = self._gates.enter(channel.id, organisation, even_failing=is_test)
         if wait is not None:
             await self._notices.settle(due, None, due.now + timedelta(seconds=wait))

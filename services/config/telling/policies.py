@@ -9,7 +9,7 @@ from contracts import errors
 from contracts.config_events import BackupMissed
 from contracts.event import Event
 from contracts.executor_events import BackupAccepted, BackupCompleted, BackupFailed, BackupRefused
-from contracts.notifications import ALARMS, ChannelBody, NotificationEvent, QuietHours
+from contracts.notifications import ALARMS, ASKED_FOR, ChannelBody, NotificationEvent, QuietHours
 
 MINUTE, HOUR = 60.0, 3600.0
 PAUSES = (
@@ -95,7 +95,7 @@ def held_until(
     quiet: QuietHours | None, event: NotificationEvent, now: datetime, *, is_wedding_critical: bool
 ) -> datetime | None:
     """When a channel's quiet hours end; None where it is sent now."""
-    if quiet is None or event is NotificationEvent.TEST or (is_wedding_critical and event in ALARMS):
+    if quiet is None or event in ASKED_FOR or (is_wedding_critical and event in ALARMS):
         return None
     zone = ZoneInfo(quiet.time_zone)
     here = now.astimezone(zone)

@@ -18,6 +18,7 @@ TITLES = {
     NotificationEvent.OVERDUE: "Backup is overdue",
     NotificationEvent.RECOVERED: "Backups work again",
     NotificationEvent.TEST: "Test of a notification channel",
+    NotificationEvent.DISASTER_RECOVERY: "A disaster recovery plan is being executed",
 }
 
 

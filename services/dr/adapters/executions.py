@@ -15,6 +15,7 @@ from chassis.timers.table import Timer, cancelled, set_in
 from contracts.dr_execution_events import (
     DrExecutionBegun,
     DrExecutionEnded,
+    DrNoticeAsked,
     DrRecoveryAsked,
     DrStepBegun,
     DrStepEnded,
@@ -26,7 +27,7 @@ from services.dr.executing.ports import Due
 from services.dr.executing.steps import RETRY_SECONDS
 
 SCHEMA: tuple[LiteralString, ...] = (
-    # Which execution has asked for a recovery.
+    # Which execution has asked for a recovery, or for a notification.
     """CREATE TABLE dr_recoveries (
         operation_id text PRIMARY KEY,
         organisation text NOT NULL,
@@ -132,6 +133,9 @@ def _statements(execution: Execution, event: Event, organisation: str) -> Iterat
             yield _timer(execution.id, organisation, event, RETRY_SECONDS)
         case DrRecoveryAsked():
             yield Statement(_ASKED, (event.operation_id, organisation, execution.id), name="recovery-asked")
+        case DrNoticeAsked(notices=notices):
+            for each in notices:
+                yield Statement(_ASKED, (each.notification_id, organisation, execution.id), name="notice-asked")
         case DrExecutionEnded():
             yield Statement(_ENDED, (execution.id,))
             if execution.is_test:

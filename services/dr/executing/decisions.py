@@ -8,6 +8,7 @@ from chassis.deciding import Things
 from chassis.handling import TRIES, Handling, UseCase
 from chassis.ids import moment_of
 from contracts import errors
+from contracts.config_events import NotificationDelivered, NotificationGivenUp
 from contracts.disaster import PlanBody
 from contracts.disaster_rules import execution_objections
 from contracts.errors import PlatformError
@@ -135,6 +136,19 @@ class ExecutionDecisions:
             hint=hint,
             now=self._clock.now(),
         )
+        await self._executions.record_answer(execution, handling)
+
+    async def note_notice(self, fact: Event, handling: Handling) -> None:
+        """Take note of what became of a notification, where a step has asked for it."""
+        organisation = handling.context.organisation
+        assert isinstance(fact, NotificationDelivered | NotificationGivenUp)  # noqa: S101  # as `use_cases` says
+        execution_id = await self._executions.of_recovery(fact.notification_id, organisation)
+        execution = None if execution_id is None else await self._executions.find(execution_id, organisation)
+        if execution is None:
+            await self._executions.pass_over(handling)
+            return
+        code, hint = (fact.code, fact.hint) if isinstance(fact, NotificationGivenUp) else (None, "")
+        execution.notice_ended(fact.notification_id, code=code, hint=hint, now=self._clock.now())
         await self._executions.record_answer(execution, handling)
 
     async def fall_due(self, due: Due) -> None:

@@ -7,23 +7,22 @@ are under way, and what they wait for comes again: a fact of the recovery servic
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any
 
-from chassis.domain import Aggregate
 from chassis.ids import derived_id
 from contracts import errors
-from contracts.disaster import PlanBody, PlanStep, StepKind, StepOutcome, StepTarget
+from contracts.disaster import PlanBody, PlanStep, StepKind, StepNotice, StepOutcome, StepTarget
 from contracts.dr_execution_events import (
     DrExecutionAborted,
     DrExecutionAborting,
-    DrExecutionBegun,
     DrExecutionCompleted,
-    DrExecutionEnded,
     DrExecutionFailed,
     DrExecutionPaused,
     DrExecutionRefused,
     DrExecutionResumed,
     DrExecutionStarted,
+    DrNoticeAsked,
+    DrNoticeGiven,
     DrRecoveryAsked,
     DrRecoveryWithdrawn,
     DrStepApproved,
@@ -34,7 +33,6 @@ from contracts.dr_execution_events import (
     DrTestStarted,
 )
 from contracts.errors import PlatformError
-from contracts.event import Event
 from contracts.gateway_events import (
     DrBeginningRequest,
     DrExecutionAbortionRequested,
@@ -44,37 +42,12 @@ from contracts.gateway_events import (
     DrTestRequested,
 )
 from services.dr.errors import TestNotIsolated
+from services.dr.executing.state import ExecutionSoFar
 from services.dr.executing.steps import ASKS_PEOPLE, RETRY_SECONDS, StepRun, losses_of, production_of
 
 
-class Execution(Aggregate):
+class Execution(ExecutionSoFar):
     """One execution of a plan, or one test. A refused one exists only as its refusal."""
-
-    KIND: ClassVar[str] = "dr.dr-execution"
-
-    def __init__(self, id: str) -> None:  # noqa: A002  # the aggregate base names it so
-        super().__init__(id)
-        self.begun: DrExecutionBegun | None = None
-        self.steps: dict[str, StepRun] = {}
-        self.is_paused = False
-        self.aborted_by: str | None = None
-        self.failed: DrStepEnded | None = None
-        self.not_undone: DrStepEnded | None = None
-        self.begun_in_order: list[str] = []
-        self.last_at: datetime | None = None
-        self.is_over = False
-        self.is_cleaned_up = False
-
-    @property
-    def is_test(self) -> bool:
-        """Whether it is a test."""
-        return isinstance(self.begun, DrTestStarted)
-
-    @property
-    def plan(self) -> DrExecutionBegun:
-        """What it goes by; of one that has begun."""
-        assert self.begun is not None  # noqa: S101  # nobody asks of one that was refused
-        return self.begun
 
     def begin(
         self,
@@ -180,6 +153,23 @@ class Execution(Aggregate):
             self._end(run, StepOutcome.FAILED, now, code=code, hint=hint)
         self._go_on(now)
 
+    def notice_ended(self, notification_id: str, *, code: str | None, hint: str, now: datetime) -> None:
+        """What became of a notification; `code`: why nobody is told. The step ends with the last, or the first such."""
+        run = next((each for each in self.steps.values() if notification_id in each.waits_for), None)
+        if self.is_over or run is None or not run.is_under_way:
+            return
+        if code is not None:
+            self._end(run, StepOutcome.FAILED, now, code=code, hint=hint)
+        else:
+            self.record(
+                DrNoticeGiven(
+                    execution_id=self.id, step_id=run.step.id, attempt=run.attempt, notification_id=notification_id
+                )
+            )
+            if not run.waits_for:
+                self._end(run, StepOutcome.COMPLETED, now)
+        self._go_on(now)
+
     def due(self, step_id: str, attempt: int, now: datetime) -> None:
         """The time of a step's attempt is over: of a wait it is its end; or the next one begins."""
         run = self.steps.get(step_id)
@@ -200,38 +190,6 @@ class Execution(Aggregate):
         """What a test has restored is gone."""
         if not self.is_cleaned_up:
             self.record(DrTestCleanedUp(execution_id=self.id, plan_id=self.plan.plan_id))
-
-    def apply(self, event: Event) -> None:
-        """Record what an event says."""
-        match event:
-            case DrExecutionBegun():
-                self.begun = event
-                self.steps = {step.id: StepRun(step) for step in event.body.procedures}
-            case DrStepBegun():
-                run = self.steps[event.step_id]
-                run.attempt, run.operation_id, run.outcome = event.attempt, event.operation_id, None
-                if event.attempt == 1:
-                    self.begun_in_order.append(event.step_id)
-            case DrStepEnded():
-                run = self.steps[event.step_id]
-                run.outcome, run.code, run.is_over = event.outcome, event.code, event.next_attempt_at is None
-                if run.step.kind is not StepKind.NOTIFY:
-                    self.last_at = event.ended_at
-                if run.is_over and not run.is_completed:
-                    if run.step.compensates is not None:
-                        self.not_undone = event
-                    elif self.failed is None:
-                        self.failed = event
-            case DrExecutionPaused():
-                self.is_paused = True
-            case DrExecutionResumed():
-                self.is_paused = False
-            case DrExecutionAborting(by=by):
-                self.aborted_by = by
-            case DrExecutionEnded():
-                self.is_over = True
-            case DrTestCleanedUp():
-                self.is_cleaned_up = True
 
     def _go_on(self, now: datetime, again: Sequence[StepRun] = ()) -> None:
         """Begin what may begin, `again` too, and end where nothing more can."""
@@ -311,6 +269,8 @@ class Execution(Aggregate):
         )
         if asked is not None:
             self.record(asked)
+        elif step.kind is StepKind.NOTIFY:
+            self._tell(run, now)
         elif against is not None:
             self._end(run, StepOutcome.FAILED, now, code=against.code.code, hint=against.hint)
         elif step.kind is StepKind.CHECK:
@@ -319,6 +279,25 @@ class Execution(Aggregate):
                 self._end(run, StepOutcome.COMPLETED, now)
             else:
                 self._end(run, StepOutcome.FAILED, now, code=errors.DR_CHECK_FAILED.code)
+
+    def _tell(self, run: StepRun, now: datetime) -> None:
+        if self.is_test:
+            self._end(run, StepOutcome.COMPLETED, now, code=errors.DR_NOTICE_NOT_SENT.code)
+            return
+        notices = tuple(
+            StepNotice(channel_id=each, notification_id=self._id_of(run.step.id, run.attempt, each))
+            for each in dict.fromkeys(run.step.channel_ids)
+        )
+        self.record(
+            DrNoticeAsked(
+                execution_id=self.id,
+                step_id=run.step.id,
+                attempt=run.attempt,
+                plan_id=self.plan.plan_id,
+                notices=notices,
+                is_wedding_critical=self.plan.body.is_wedding_critical,
+            )
+        )
 
     def _asked(self, step: PlanStep, attempt: int) -> DrRecoveryAsked:
         """What is asked of the recovery service for a step: the only place where a target is named to anybody.

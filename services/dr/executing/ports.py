@@ -36,7 +36,7 @@ class Executions(Things[Execution], Protocol):
         ...
 
     async def of_recovery(self, operation_id: str, organisation: str) -> str | None:
-        """The execution that has asked for a recovery; None where none has."""
+        """The execution that has asked for a recovery, or a notification, of this id; None where none has."""
         ...
 
     async def pass_over(self, handling: Handling) -> None:

@@ -3,7 +3,8 @@
 import msgspec
 
 from contracts.disaster import PlanBody, PlanStep, SourceLoss, StepKind, StepOutcome
-from contracts.dr_execution_events import DrExecutionBegun
+from contracts.dr_execution_events import DrExecutionBegun, DrNoticeAsked, DrNoticeGiven, DrStepBegun, DrStepEnded
+from contracts.event import Event
 
 RETRY_SECONDS = 60.0
 """Between two attempts of a step: what wrote to the target has let go of it by then."""
@@ -11,7 +12,10 @@ ASKS_PEOPLE = (StepKind.APPROVE, StepKind.MANUAL)
 
 
 class StepRun(msgspec.Struct):
-    """Where a step is. `outcome`, `code`: of its last attempt; None while it goes on. `is_over`: it has no other."""
+    """Where a step is. `outcome`, `code`: of its last attempt; None while it goes on. `is_over`: it has no other.
+
+    `waits_for`: the notifications that have not arrived yet.
+    """
 
     step: PlanStep
     attempt: int = 0
@@ -19,6 +23,7 @@ class StepRun(msgspec.Struct):
     code: str | None = None
     outcome: StepOutcome | None = None
     is_over: bool = False
+    waits_for: tuple[str, ...] = ()
 
     @property
     def is_under_way(self) -> bool:
@@ -27,13 +32,25 @@ class StepRun(msgspec.Struct):
 
     @property
     def is_completed(self) -> bool:
-        """Whether what comes after it may begin."""
-        return self.outcome is StepOutcome.COMPLETED
+        """Whether what comes after it may begin: nothing waits for somebody to be told."""
+        return self.outcome is StepOutcome.COMPLETED or (self.is_over and self.step.kind is StepKind.NOTIFY)
 
     @property
     def is_between(self) -> bool:
         """Whether it waits for its next attempt."""
         return self.outcome is not None and not self.is_over
+
+    def apply(self, event: Event) -> None:
+        """Take over what is said of it."""
+        match event:
+            case DrStepBegun():
+                self.attempt, self.operation_id, self.outcome = event.attempt, event.operation_id, None
+            case DrStepEnded():
+                self.outcome, self.code, self.is_over = event.outcome, event.code, event.next_attempt_at is None
+            case DrNoticeAsked(notices=notices):
+                self.waits_for = tuple(each.notification_id for each in notices)
+            case DrNoticeGiven(notification_id=given):
+                self.waits_for = tuple(each for each in self.waits_for if each != given)
 
 
 def production_of(body: PlanBody) -> frozenset[str]:

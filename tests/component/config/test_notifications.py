@@ -33,6 +33,8 @@ from contracts.config_events import (
     NotificationTestAccepted,
     NotificationTestRefused,
 )
+from contracts.disaster import StepNotice
+from contracts.dr_execution_events import DrNoticeAsked
 from contracts.event import Event
 from contracts.executor_events import BackupAccepted, BackupCancelled, BackupCompleted, BackupFailed, BackupRefused
 from contracts.gateway_events import (
@@ -46,6 +48,7 @@ from contracts.notifications import (
     CHANNEL_ADDRESS_FIELD,
     CHANNEL_NAME_FIELD,
     CHANNELS_MAX,
+    CHOSEN,
     ChannelBody,
     ChannelKind,
     NotificationEvent,
@@ -67,7 +70,7 @@ from tests.support.receiver import HANGS, Receiver
 
 pytestmark = pytest.mark.stack
 
-EVERY = tuple(each for each in NotificationEvent if each is not NotificationEvent.TEST)
+EVERY = CHOSEN
 KEY = b"k" * 32
 SECRET = "whsec_" + base64.b64encode(KEY).decode()
 
@@ -201,6 +204,29 @@ async def test_each_kind_of_fact_is_told_as_what_it_is(bell: Bell) -> None:
     assert told[:8] == ["started", "completed", "completed", "degraded", "missed", "missed", "missed", "failed"]
     assert sorted(told[8:10]) == ["completed", "recovered"]
     assert told[10:] == ["completed", "completed"]
+
+
+async def test_step_of_a_plan_tells_its_channels_whatever_they_are_for_and_hears_of_none_that_is_not_there(
+    bell: Bell,
+) -> None:
+    """Once, at any hour; one of another organisation is none."""
+    moment = (await bell.desk.turns.look("")).now
+    quiet = QuietHours(start=f"{moment - timedelta(hours=1):%H:%M}", end=f"{moment + timedelta(hours=2):%H:%M}")
+    channel = await bell.channel(events=(NotificationEvent.MISSED,), quiet_hours=quiet)
+    foreign = await bell.channel(organisation=OTHER_STUDIO)
+    notices = tuple(StepNotice(channel_id=each, notification_id=new_id()) for each in (channel, foreign))
+    asked = replace(sample_event(DrNoticeAsked), notices=notices)
+    await bell.desk.hear(asked)
+    await bell.desk.hear(asked)
+    await bell.fire(now=False)
+    (received,) = bell.receiver.came
+    told = json.loads(received.body)
+    assert (told["type"], told["data"]["executionId"]) == ("backup.disaster-recovery", asked.execution_id)
+    first, second = [(await bell.desk.told(each.notification_id))[-1] for each in notices]
+    assert isinstance(first, NotificationDelivered)
+    assert isinstance(second, NotificationGivenUp)
+    assert second.code == errors.CHANNEL_UNKNOWN.code
+    assert await bell.waiting() == []
 
 
 async def test_channel_is_told_of_its_configurations_and_of_nothing_before_it(bell: Bell) -> None:

@@ -25,6 +25,7 @@ from chassis.record.eventstore import AlreadyHandled, EventStore
 from chassis.sealing import Sealer, prepare_keys_folder
 from chassis.timers.table import TimerTable
 from contracts import errors
+from contracts.config_events import NotificationDelivered, NotificationGivenUp
 from contracts.disaster import STEP_PATH_FIELD, PlanBody, PlanStep, StepKind, StepPoint
 from contracts.dr_execution_events import (
     DrExecutionAborted,
@@ -32,6 +33,7 @@ from contracts.dr_execution_events import (
     DrExecutionPauseRefused,
     DrExecutionRefused,
     DrExecutionStarted,
+    DrNoticeAsked,
     DrRecoveryAsked,
     DrStepBegun,
     DrStepEnded,
@@ -294,14 +296,26 @@ async def test_paused_execution_goes_on_where_it_is_resumed_and_another_organisa
     assert len(await desk.of(execution, DrRecoveryAsked)) == 1
 
 
+async def test_step_ends_by_what_becomes_of_its_notification(desk: Desk) -> None:
+    channel = PlanStep(id="tell", kind=StepKind.NOTIFY, owner="owner", channel_ids=(new_id(),))
+    execution = await desk.begin(await desk.plan(channel, _restore(desk.sealer)), "photos")
+    (asked,) = await desk.of(execution, DrNoticeAsked)
+    told = msgspec.structs.replace(
+        sample_event(NotificationDelivered), notification_id=asked.notices[0].notification_id
+    )
+    await desk.hear(told, organisation=OTHER_STUDIO)
+    await desk.hear(msgspec.structs.replace(told, notification_id=new_id()))
+    assert not await desk.of(execution, DrStepEnded)
+    await desk.hear(told)
+    await desk.hear(msgspec.structs.replace(sample_event(NotificationGivenUp), notification_id=told.notification_id))
+    (ended,) = await desk.of(execution, DrStepEnded)
+    assert (ended.step_id, ended.code) == ("tell", None)
+
+
 async def test_what_can_never_be_executed_is_refused_and_told_whole(desk: Desk) -> None:
-    notify = PlanStep(id="tell", kind=StepKind.NOTIFY, owner="owner", channel_ids=("channel",))
-    plan = await desk.plan(_restore(desk.sealer), notify)
+    plan = await desk.plan(_restore(desk.sealer), _restore(desk.sealer, "contracts"))
     (refused,) = await desk.of(await desk.begin(plan, evidence=Evidence(assurance="aal1")), DrExecutionRefused)
-    assert [each.code for each in refused.wrong] == [
-        errors.RECOVERY_POINT_UNKNOWN.code,
-        errors.DR_STEP_NOT_EXECUTABLE.code,
-    ]
+    assert [each.code for each in refused.wrong] == [errors.RECOVERY_POINT_UNKNOWN.code] * 2
     foreign = await desk.begin(plan, "photos", organisation=OTHER_STUDIO)
     (refused,) = await desk.of(foreign, DrExecutionRefused)
     assert refused.code == errors.DR_PLAN_UNKNOWN.code

@@ -45,7 +45,7 @@ def test_quiet_hours_hold_back_no_alarm_of_a_critical_wedding_and_no_test() -> N
     now = _at("2026-11-27T23:00:00+01:00")
     for event in NotificationEvent:
         held = held_until(NIGHT, event, now, is_wedding_critical=True)
-        assert (held is None) is (event in {"failed", "missed", "overdue", "test"})
+        assert (held is None) is (event in {"failed", "missed", "overdue", "test", "disaster-recovery"})
 
 
 def test_quiet_hours_are_never_held_into_the_past_or_beyond_a_day() -> None:

@@ -13,6 +13,7 @@ from contracts.dr_execution_events import (
     DrExecutionAborted,
     DrExecutionCompleted,
     DrExecutionFailed,
+    DrNoticeAsked,
     DrRecoveryAsked,
     DrRecoveryWithdrawn,
     DrStepBegun,
@@ -30,9 +31,11 @@ from contracts.gateway_events import (
     DrTestRequested,
     Evidence,
 )
+from contracts.reading import decoder_of, read_json
 from contracts.sample_values import CONFIGURATION, PLAN_BODY, sealed
 from services.dr.executing.domain import Execution
 
+_NEWER = b'{"id": "tell", "kind": "promote", "owner": "on-call"}'
 NOW = datetime(2026, 6, 13, 10, 0, tzinfo=UTC)
 OWNER, OTHER = "user:first", "user:second"
 PROVEN = Evidence(assurance="aal2", roles=("owner",), second_factor=True)
@@ -238,7 +241,10 @@ def test_test_names_no_target_of_its_plan_where_a_step_becomes_a_request() -> No
 
 
 def test_plan_is_not_executed_where_one_step_cannot_be_and_none_is_left_out() -> None:
-    steps = (_restore("photos"), _restore("contracts"), _step("tell", StepKind.NOTIFY, channel_ids=("channel",)))
+    tell = _step("tell", StepKind.NOTIFY, channel_ids=("channel",))
+    assert not list(execution_objections((_restore("photos"), tell), {"photos"}))
+    newer = decoder_of(PlanStep)
+    steps = (_restore("photos"), _restore("contracts"), read_json(_NEWER, newer))
     found = list(execution_objections(steps, {"photos"}))
     assert [(each.code, each.field) for each in found] == [
         (errors.RECOVERY_POINT_UNKNOWN, "planId"),
@@ -294,3 +300,37 @@ def test_nothing_is_undone_where_all_went_well() -> None:
     _whole(execution, "photos", 1)
     assert type(execution.pending[-1]) is DrExecutionCompleted
     assert execution.steps["undo"].attempt == 0
+
+
+def test_step_tells_its_channels_and_waits_for_none_that_nobody_hears_by() -> None:
+    """It ends when all have it; where one is given up the step says so, and what comes after it goes on."""
+    tell = _step("tell", StepKind.NOTIFY, channel_ids=("one", "other"))
+    for is_lost in (False, True):
+        execution = _begun(tell, _restore("photos", after=("tell",)))
+        (asked,) = _of(execution, DrNoticeAsked)
+        first, second = (each.notification_id for each in asked.notices)
+        assert (first != second, [each.channel_id for each in asked.notices]) == (True, ["one", "other"])
+        execution.notice_ended(first, code=None, hint="", now=_later(1))
+        execution.notice_ended(first, code=None, hint="", now=_later(1))
+        assert execution.steps["photos"].attempt == 0
+        execution.notice_ended(second, code="receiver-gone" if is_lost else None, hint="", now=_later(2))
+        ended = _of(execution, DrStepEnded)[0]
+        assert ended.outcome is (StepOutcome.FAILED if is_lost else StepOutcome.COMPLETED)
+        assert ended.code == ("receiver-gone" if is_lost else None)
+        _whole(execution, "photos", 5)
+        (completed,) = _of(execution, DrExecutionCompleted)
+        assert completed.rto_seconds == 5 * 60
+
+
+def test_time_of_a_notice_that_comes_last_counts_for_nothing_and_a_test_tells_nobody() -> None:
+    tell = _step("tell", StepKind.NOTIFY, after=("photos",), channel_ids=("one",))
+    execution = _begun(_restore("photos"), tell)
+    _whole(execution, "photos", 5)
+    execution.due("tell", 1, _later(65))
+    (completed,) = _of(execution, DrExecutionCompleted)
+    assert completed.rto_seconds == 5 * 60
+    tested = _begun(_restore("photos"), tell, place="rehearsals", kind=DrTestRequested)
+    _whole(tested, "photos", 5)
+    assert not _of(tested, DrNoticeAsked)
+    assert _of(tested, DrStepEnded)[-1].code == errors.DR_NOTICE_NOT_SENT.code
+    assert _of(tested, DrExecutionCompleted)

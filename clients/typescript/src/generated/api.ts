@@ -3301,7 +3301,7 @@ export interface components {
          * @description What somebody is told of.
          * @enum {unknown}
          */
-        NotificationEvent: "completed" | "degraded" | "failed" | "missed" | "overdue" | "recovered" | "started" | "test";
+        NotificationEvent: "completed" | "degraded" | "disaster-recovery" | "failed" | "missed" | "overdue" | "recovered" | "started" | "test";
         /**
          * Outcome
          * @description Whether somebody was let do what they asked for. What its owner decided about it is at its request.

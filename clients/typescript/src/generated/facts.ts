@@ -961,6 +961,28 @@ export interface components {
             secondFactor?: boolean;
         };
         /**
+         * DrNoticeAsked
+         * @description A step of an execution tells notification channels that it has come so far.
+         */
+        DrNoticeAsked: {
+            executionId: string;
+            stepId: string;
+            attempt: number;
+            planId: string;
+            notices: components["schemas"]["StepNotice"][];
+            isWeddingCritical?: boolean;
+        };
+        /**
+         * DrNoticeGiven
+         * @description A channel that a step tells has said that it has the notification.
+         */
+        DrNoticeGiven: {
+            executionId: string;
+            stepId: string;
+            attempt: number;
+            notificationId: string;
+        };
+        /**
          * DrPlanChangeRefused
          * @description A submitted change of a plan was refused.
          */
@@ -1265,6 +1287,8 @@ export interface components {
             "recovery.recovery-failed.v1": components["schemas"]["RecoveryFailed"];
             "dr.dr-step-begun.v1": components["schemas"]["DrStepBegun"];
             "dr.dr-step-ended.v1": components["schemas"]["DrStepEnded"];
+            "dr.dr-notice-asked.v1": components["schemas"]["DrNoticeAsked"];
+            "dr.dr-notice-given.v1": components["schemas"]["DrNoticeGiven"];
             "dr.dr-execution-completed.v1": components["schemas"]["DrExecutionCompleted"];
             "dr.dr-execution-failed.v1": components["schemas"]["DrExecutionFailed"];
             "dr.dr-execution-aborted.v1": components["schemas"]["DrExecutionAborted"];
@@ -1490,7 +1514,7 @@ export interface components {
          * @description What somebody is told of.
          * @enum {unknown}
          */
-        NotificationEvent: "completed" | "degraded" | "failed" | "missed" | "overdue" | "recovered" | "started" | "test";
+        NotificationEvent: "completed" | "degraded" | "disaster-recovery" | "failed" | "missed" | "overdue" | "recovered" | "started" | "test";
         /**
          * NotificationTestAccepted
          * @description Somebody had a channel tested: it is sent a notification that says so.
@@ -2013,6 +2037,14 @@ export interface components {
          * @enum {unknown}
          */
         StepKind: "approve" | "check" | "manual" | "notify" | "restore" | "wait";
+        /**
+         * StepNotice
+         * @description One channel that a step tells, and the id of the notification by which it is told.
+         */
+        StepNotice: {
+            channelId: string;
+            notificationId: string;
+        };
         /**
          * StepOutcome
          * @description How an attempt of a step has ended. `withdrawn`: the execution was aborted before it had.

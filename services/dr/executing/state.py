@@ -1,0 +1,85 @@
+"""What an execution has come to, by its history alone."""
+
+from datetime import datetime
+from typing import ClassVar
+
+from chassis.domain import Aggregate
+from contracts.disaster import StepKind
+from contracts.dr_execution_events import (
+    DrExecutionAborting,
+    DrExecutionBegun,
+    DrExecutionEnded,
+    DrExecutionPaused,
+    DrExecutionResumed,
+    DrStepBegun,
+    DrStepEnded,
+    DrStepFact,
+    DrTestCleanedUp,
+    DrTestStarted,
+)
+from contracts.event import Event
+from services.dr.executing.steps import StepRun
+
+
+class ExecutionSoFar(Aggregate):
+    """The state of an execution or a test (`domain`)."""
+
+    KIND: ClassVar[str] = "dr.dr-execution"
+
+    def __init__(self, id: str) -> None:  # noqa: A002  # the aggregate base names it so
+        super().__init__(id)
+        self.begun: DrExecutionBegun | None = None
+        self.steps: dict[str, StepRun] = {}
+        self.is_paused = False
+        self.aborted_by: str | None = None
+        self.failed: DrStepEnded | None = None
+        self.not_undone: DrStepEnded | None = None
+        self.begun_in_order: list[str] = []
+        self.last_at: datetime | None = None
+        self.is_over = False
+        self.is_cleaned_up = False
+
+    @property
+    def is_test(self) -> bool:
+        """Whether it is a test."""
+        return isinstance(self.begun, DrTestStarted)
+
+    @property
+    def plan(self) -> DrExecutionBegun:
+        """What it goes by; of one that has begun."""
+        assert self.begun is not None  # noqa: S101  # nobody asks of one that was refused
+        return self.begun
+
+    def apply(self, event: Event) -> None:
+        """Record what an event says."""
+        match event:
+            case DrExecutionBegun():
+                self.begun = event
+                self.steps = {step.id: StepRun(step) for step in event.body.procedures}
+            case DrStepFact():
+                run = self.steps[event.step_id]
+                run.apply(event)
+                self._note(run, event)
+            case DrExecutionPaused():
+                self.is_paused = True
+            case DrExecutionResumed():
+                self.is_paused = False
+            case DrExecutionAborting(by=by):
+                self.aborted_by = by
+            case DrExecutionEnded():
+                self.is_over = True
+            case DrTestCleanedUp():
+                self.is_cleaned_up = True
+
+    def _note(self, run: StepRun, event: DrStepFact) -> None:
+        if isinstance(event, DrStepBegun) and event.attempt == 1:
+            self.begun_in_order.append(event.step_id)
+        if not isinstance(event, DrStepEnded):
+            return
+        if run.step.kind is not StepKind.NOTIFY:
+            self.last_at = event.ended_at
+        if run.is_over and not run.is_completed:
+            if run.step.compensates is not None:
+                self.not_undone = event
+            elif self.failed is None:
+                self.failed = event
