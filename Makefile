@@ -38,7 +38,7 @@ test-slow: setup ## Scale, soak and long fault tests
 	$(PYTEST) -m slow tests
 
 soak: setup ## Ten minutes of kills of every process under load, with 13 workers (SOAK_SECONDS=, SOAK_SEED=)
-	WEDSYNC_SOAK_SECONDS=$(SOAK_SECONDS) WEDSYNC_SOAK_SEED=$(SOAK_SEED) $(PYTEST) -s -k accounted_for tests/faults/platform/test_soak.py
+	SOAK_SECONDS=$(SOAK_SECONDS) SOAK_SEED=$(SOAK_SEED) $(PYTEST) -s -k accounted_for tests/faults/platform/test_soak.py
 
 soak-repository: setup ## An hour of seeded histories of a repository on four tiers, and 3,000 repairs of any change
 	WEDSYNC_SOAK_SECONDS=3600 $(PYTEST) -m slow tests/faults/repository/test_histories.py

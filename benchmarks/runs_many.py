@@ -196,12 +196,9 @@ async def preparing(platform: Platform, much: Sizes) -> list[Figure]:
     key = platform.layout.platform_keys / "repositories" / f"{BENCH_ORGANISATION}.key"
     key.parent.mkdir(mode=0o700, exist_ok=True)
     tier = platform.layout.local_tier / BENCH_ORGANISATION
+    # Without chunks: what is read back after each run would be of packs that nobody has written.
     await asyncio.to_thread(
-        make_history,
-        open_tier(f"file://{tier}", name="local"),
-        KeyFile.create(key),
-        much.snapshots,
-        much.snapshots * 100,
+        make_history, open_tier(f"file://{tier}", name="local"), KeyFile.create(key), much.snapshots, 0
     )
     anew: list[float] = []
     kept: list[float] = []

@@ -107,8 +107,11 @@ class Runs:
                 break
             await asyncio.sleep(float(answer.headers["Retry-After"]))
         self.accept_ms.append((time.perf_counter() - began) * 1000)
-        answer.raise_for_status()
-        return str(answer.json()["resource"]).rsplit("/", 1)[1]
+        document = answer.raise_for_status().json()
+        while document["state"] == "pending":
+            await asyncio.sleep(SAMPLE_SECONDS)
+            document = (await self._http.get(answer.headers["Location"])).raise_for_status().json()
+        return str(document["resource"]).rsplit("/", 1)[1]
 
     async def ended(self, runs: Sequence[str], *, seconds: float) -> dict[str, tuple[str, float, float]]:
         """Wait for them; state, and when each began and ended by its own facts. Samples the executors' memory."""

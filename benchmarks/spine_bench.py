@@ -65,6 +65,10 @@ async def run(work: Path, much: rows.Circumstances, only: list[str]) -> list[Fig
     return figures
 
 
+def _short(floor: float) -> str:
+    return f"{floor:,.0f}" if floor >= 10 else f"{floor:g}"
+
+
 def table(figures: list[Figure]) -> str:
     """The figures in columns, as plain text that is Markdown too."""
     lines = [("what", "floor", "got", "verdict", "of which")]
@@ -73,8 +77,8 @@ def table(figures: list[Figure]) -> str:
         lines.append(
             (
                 figure.work,
-                f"{sign} {figure.floor:,.0f} {figure.unit}" if figure.floor is not None else "",
-                f"{figure.got:,.1f} {figure.unit}",
+                f"{sign} {_short(figure.floor)} {figure.unit}" if figure.floor is not None else "",
+                f"{figure.got:,.{2 if figure.got < 10 else 1}f} {figure.unit}",
                 figure.verdict.value,
                 figure.ours,
             )

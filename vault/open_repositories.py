@@ -91,24 +91,32 @@ class OpenRepositories:
         self._kept: dict[Hashable, _Kept] = {}
         self._closer: threading.Thread | None = None
 
+    def kept(self, organisation: str, places: Sequence[Place], signs: Signs) -> Lease | None:
+        """One that is open at these places and as it was; None where one has to be opened (`lease`).
+
+        Takes the places' stores over where there is one.
+        """
+        kept = self._taken(self._key(organisation, places))
+        if kept is None:
+            return None
+        is_lent = False
+        try:
+            signs.moved()
+            if not self._repositories.is_as_it_was(organisation, kept.repository, kept.places):
+                return None
+            for place in places:
+                place.store.close()
+            is_lent = True
+            return self._lease(organisation, kept)
+        finally:
+            # Also where the record did not answer: a user that is never given back keeps it open for ever.
+            if not is_lent:
+                self._give_back(kept, True)
+
     def lease(self, organisation: str, places: Sequence[Place], signs: Signs) -> Lease:
         """An open repository at these places. Raises as `Repositories.open`. Takes the places' stores over."""
-        key = self._key(organisation, places)
-        kept = self._taken(key)
-        if kept is not None:
-            is_lent = False
-            try:
-                signs.moved()
-                if self._repositories.is_as_it_was(organisation, kept.repository, kept.places):
-                    self._repositories.remember(organisation, kept.repository, kept.places)
-                    for place in places:
-                        place.store.close()
-                    is_lent = True
-                    return self._lease(organisation, kept)
-            finally:
-                # Also where the record did not answer: a user that is never given back keeps it open for ever.
-                if not is_lent:
-                    self._give_back(kept, True)
+        if (lease := self.kept(organisation, places, signs)) is not None:
+            return lease
         repository = self._repositories.open(organisation, places, signs)
         # The first run makes the key's file.
         key = self._key(organisation, places)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from types import MappingProxyType
 
 from chassis.key_errors import unreadable
 from chassis.life.blocking import RunInterrupted
@@ -45,46 +45,12 @@ from repository.opened.seen import SeenTier
 from repository.stored.config import CONFIG_KEY
 from repository.tiers.local_cache import LocalCache
 from vault import joining
+from vault.begun import Begun, BegunTier
 from vault.key_files import expect_newest, ids_of_others, name_of, note_made, note_opened, was_made
 from vault.places import Place, of_all, require_own_place, require_space, troubles_of, vanished, without_silent
 from vault.unusable import UnusableStore
 
 _log = logging.getLogger(__name__)
-
-
-class BegunTier(NamedTuple):
-    """What is remembered of a tier. `repository_id`: in hex, empty where it is not known; `seen`: its latest head."""
-
-    repository_id: str
-    seen: SeenTier | None = None
-
-
-class Begun(Protocol):
-    """What was begun where (`BegunRepositories`)."""
-
-    def of(self, organisation: str) -> Mapping[str, BegunTier]:
-        """What was begun, by location, the oldest first."""
-        ...
-
-    def intended(self, organisation: str) -> Sequence[str]:
-        """Locations at which one was about to be begun and was not noted since."""
-        ...
-
-    def intend(self, organisation: str, locations: Sequence[str]) -> None:
-        """Note where one is about to be begun, before it is."""
-        ...
-
-    def begins_anew(self, organisation: str) -> bool:
-        """Whether somebody has said that nothing is left of what the organisation had."""
-        ...
-
-    def others_at(self, location: str, organisation: str) -> list[str]:
-        """Some other organisations that have a repository at the location."""
-        ...
-
-    def remember(self, organisation: str, location: str, repository_id: str, seen: SeenTier | None) -> None:
-        """Note a repository that was found or begun, and what was seen of the tier: a head is only raised."""
-        ...
 
 
 class Repositories:
@@ -204,7 +170,8 @@ class Repositories:
     def is_as_it_was(self, organisation: str, repository: Repository, places: Sequence[Place]) -> bool:
         """Whether an open repository may be used again: every tier shows what it showed, in its own time, and is ready.
 
-        Its logs and indexes are up to date then, and no key was made or destroyed meanwhile. Raises UNAVAILABLE.
+        Its logs and indexes are up to date then, how far they go is noted, and no key was made or destroyed meanwhile.
+        Raises UNAVAILABLE.
         """
         known = self._begun.of(organisation)
         if any(known.get(place.location, BegunTier("")).repository_id != repository.id.hex() for place in places):
@@ -227,15 +194,29 @@ class Repositories:
             thread.join(max(0.0, begun + place.patience_seconds - time.monotonic()))
         if len(sound) < len(repository.tiers) or not repository.knows_its_keys():
             return False
-        return not repository.contradicts(_seen_at(places, known, repository.id))
+        if repository.contradicts(_seen_at(places, known, repository.id)):
+            return False
+        self.remember(organisation, repository, places, known)
+        return True
 
-    def remember(self, organisation: str, repository: Repository, places: Sequence[Place]) -> None:
-        """Note where the repository is, and how far its logs go. What cannot be noted now, is by the next run."""
+    def remember(
+        self,
+        organisation: str,
+        repository: Repository,
+        places: Sequence[Place],
+        known: Mapping[str, BegunTier] = MappingProxyType({}),
+    ) -> None:
+        """Note where the repository is, and how far its logs go, but for what is `known` already.
+
+        What cannot be noted now, is by the next run.
+        """
         for place in places:
             tier = repository.tier(place.store.name)
             if tier.is_ready or tier.state is TierState.DAMAGED:
                 state = tier.log.state
                 seen = SeenTier(state.tier_id, state.head) if tier.is_ready and state.tier_id is not None else None
+                if known.get(place.location) == BegunTier(repository.id.hex(), seen):
+                    continue
                 try:
                     self._begun.remember(organisation, place.location, repository.id.hex(), seen)
                 except PlatformError as error:

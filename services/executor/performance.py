@@ -59,6 +59,8 @@ class _Attempt(Attempt[BackupRun]):
 
     configuration: Replica | None = None
     report: bytes | None = None
+    has_let_others: bool = False
+    """Whether others of the organisation may open the repository meanwhile."""
 
 
 class RunPerformance(Performance[BackupRun, _Attempt]):
@@ -132,20 +134,30 @@ class RunPerformance(Performance[BackupRun, _Attempt]):
                 raise PlatformError(missed.code, "it waited beyond its time for a worker", hint=missed.hint)
         opened = await self._open_in_time(attempt, configuration)
         try:
-            await self.let_others_open(attempt)
+            if not attempt.has_let_others:
+                await self.let_others_open(attempt)
         except BaseException:
             await self.close(opened, attempt)
             raise
         return opened
 
     async def _open_in_time(self, attempt: _Attempt, configuration: Replica) -> OpenBackup:
-        signs = attempt.signs
+        signs, loop = attempt.signs, asyncio.get_running_loop()
         signs.at("opening", f"the source at {configuration.body.source_location}", errors.SOURCE_UNREACHABLE)
+
+        async def let_others() -> None:
+            if signs.is_left:
+                raise RunInterrupted
+            await self.let_others_open(attempt)
+            attempt.has_let_others = True
+
+        def let_others_from_thread() -> None:
+            asyncio.run_coroutine_threadsafe(let_others(), loop).result()
 
         try:
             return await self.in_time(
                 attempt,
-                partial(self._data_plane.open, attempt.claim, configuration, signs),
+                partial(self._data_plane.open, attempt.claim, configuration, signs, let_others_from_thread),
                 self._open_seconds,
                 discard=lambda left: left.close(),
             )

@@ -160,10 +160,11 @@ class OpenBackup(Protocol):
 class DataPlane(Protocol):
     """The repository, seen from a run."""
 
-    def open(self, claim: Claim, configuration: Replica, signs: Signs) -> OpenBackup:
+    def open(self, claim: Claim, configuration: Replica, signs: Signs, on_leased: Callable[[], None]) -> OpenBackup:
         """Check source, tiers and keys. Raises the code that keeps the run from beginning.
 
         `signs`: told of what is being waited for, here and by what is opened; once left, nothing is begun any more.
+        `on_leased`: called where other runs of the organisation may open before this has returned; else they may then.
         """
         ...
 

@@ -197,8 +197,18 @@ class Soak:
     def _note(self, line: str) -> None:
         self.did.append(f"{time.monotonic() - self._begun:6.1f} s  {line}")
 
+    def not_up(self) -> dict[str, tuple[str, str]]:
+        """The parts that do not run as they should: how they stand, and the last lines of their logs."""
+        found = {}
+        for name in (*OURS, *SERVERS):
+            part = self.platform.part(name)
+            if not part.condition.is_up:
+                log = self.platform.layout.log(name)
+                found[name] = (f"{part.condition}", log.read_text()[-2000:] if log.exists() else "")
+        return found
+
     def _are_all_up(self) -> bool:
-        return all(self.platform.part(name).condition.is_up for name in (*OURS, *SERVERS))
+        return not self.not_up()
 
     async def _is_all_over(self) -> bool:
         states = await self.shown()

@@ -21,7 +21,7 @@ from contracts.tier_failure import at_location
 from repository.format import ID_LENGTH
 from repository.log.state import Head
 from repository.opened.seen import SeenTier
-from vault.repositories import BegunTier
+from vault.begun import BegunTier
 
 T = TypeVar("T")
 

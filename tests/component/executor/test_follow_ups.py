@@ -1,6 +1,7 @@
 """Runs that follow others by themselves: they catch up and try again, once, and only where that is wanted still."""
 
 import shutil
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -114,8 +115,8 @@ class _NotReadBack(Interrupted):
 
 
 class _NotReadingBack(Meanwhile):
-    def open(self, claim: Claim, configuration: Replica, signs: Signs) -> OpenBackup:
-        return _NotReadBack(super().open(claim, configuration, signs), lambda: None)
+    def open(self, claim: Claim, configuration: Replica, signs: Signs, on_leased: Callable[[], None]) -> OpenBackup:
+        return _NotReadBack(super().open(claim, configuration, signs, on_leased), lambda: None)
 
 
 async def test_tier_that_has_it_all_and_could_not_be_read_back_is_caught_up(configured_bench: ExecutorBench) -> None:

@@ -1,5 +1,6 @@
 """Configurations of one organisation with different tiers: one repository, or a code and a way out."""
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -7,12 +8,15 @@ from pathlib import Path
 import pytest
 
 from chassis.ids import new_id
+from chassis.life.signs import Signs
 from contracts.configuration import Destination, Tier
+from contracts.errors import PlatformError
 from contracts.executor_events import BackupCompleted, BackupFailed, TierFailed
 from repository.keys.key_file import KeyFile
 from repository.opened.repository import Repository
 from repository.tiers.location import open_tier
 from services.executor.adapters.begun import BegunRepositories
+from services.executor.adapters.tables import ReplicaTable
 from tests.component.executor.test_runs import perform_next
 from tests.support.executor import ORGANISATION, ExecutorBench, executor_bench
 from tests.support.nats_server import NatsServer
@@ -53,6 +57,42 @@ async def test_third_configuration_uses_the_tiers_of_the_other_two(bench: Execut
     async with bench.pool.connection() as connection:
         found = await (await connection.execute("SELECT * FROM intended_repositories")).fetchall()
     assert found == []
+
+
+async def test_others_may_open_while_a_run_looks_for_its_source_where_nothing_can_be_begun(
+    bench: ExecutorBench,
+) -> None:
+    """Of a repository that is open. Before there is one, a source that is not there has none begun for it."""
+    plane = bench.data_plane()
+    await bench.configure(configuration_id="a", local=LOCAL)
+    await bench.request("run-a", configuration_id="a")
+    claim = await bench.claims.take("w1")
+    configuration = await ReplicaTable(bench.pool, bench.store).find("a")
+    assert claim is not None
+    assert configuration is not None
+    there, away, leased = bench.source, bench.home / "away", list[bool]()
+
+    def on_leased() -> None:
+        leased.append(there.exists())
+
+    def opened() -> None:
+        plane.open(claim, configuration, Signs(), on_leased).close()
+
+    there.rename(away)
+    with pytest.raises(PlatformError) as refused:
+        await asyncio.to_thread(opened)
+    assert refused.value.code.code == "source-unreachable"
+    assert not bench.tier("local").exists()
+    away.rename(there)
+    await asyncio.to_thread(opened)
+    assert leased == [], "a repository was begun: that is done by one at a time"
+    there.rename(away)
+    with pytest.raises(PlatformError) as refused:
+        await asyncio.to_thread(opened)
+    assert (refused.value.code.code, leased) == ("source-unreachable", [False])
+    away.rename(there)
+    await asyncio.to_thread(opened)
+    assert leased == [False, True], "it is open still: that a source was away says nothing against it"
 
 
 async def test_tiers_of_two_repositories_are_told_and_become_one(bench: ExecutorBench) -> None:

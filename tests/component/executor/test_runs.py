@@ -310,8 +310,8 @@ class Meanwhile:
         self._plane = bench.data_plane()
         self._happens = happens
 
-    def open(self, claim: Claim, configuration: Replica, signs: Signs) -> OpenBackup:
-        return Interrupted(self._plane.open(claim, configuration, signs), self._happens)
+    def open(self, claim: Claim, configuration: Replica, signs: Signs, on_leased: Callable[[], None]) -> OpenBackup:
+        return Interrupted(self._plane.open(claim, configuration, signs, on_leased), self._happens)
 
 
 async def test_zombie_and_successor_commit_one_snapshot(bench: ExecutorBench) -> None:

@@ -62,9 +62,9 @@ class Opening:
         self._plane = bench.data_plane()
         self._happens = happens
 
-    def open(self, claim: Claim, configuration: Replica, signs: Signs) -> OpenBackup:
+    def open(self, claim: Claim, configuration: Replica, signs: Signs, on_leased: Callable[[], None]) -> OpenBackup:
         self._happens()
-        return self._plane.open(claim, configuration, signs)
+        return self._plane.open(claim, configuration, signs, on_leased)
 
 
 async def _has_ended(bench: ExecutorBench, run_id: str) -> bool:

@@ -1,6 +1,6 @@
 """Load and kills at once, and a worker that is taken away: every run is accounted for.
 
-`make soak`: ten minutes of it with 13 workers. Variables: `WEDSYNC_SOAK_SECONDS`, `WEDSYNC_SOAK_SEED`.
+`make soak`: ten minutes of it with 13 workers. Variables: `SOAK_SECONDS`, `SOAK_SEED`.
 """
 
 import asyncio
@@ -16,8 +16,8 @@ from tests.support.more_workers import MoreWorker
 from tests.support.soak import ENDINGS, Soak
 from tests.support.stack import Platform, platform_home
 
-SECONDS = float(os.environ.get("WEDSYNC_SOAK_SECONDS", "10"))
-SEED = int(os.environ.get("WEDSYNC_SOAK_SEED", "10"))
+SECONDS = float(os.environ.get("SOAK_SECONDS", "10"))
+SEED = int(os.environ.get("SOAK_SEED", "10"))
 IS_LONG = SECONDS >= 60
 WORKERS = 13 if IS_LONG else 3
 """With the platform's own one."""
@@ -102,6 +102,8 @@ async def test_every_run_is_accounted_for_whatever_is_killed_meanwhile(running: 
         shown = await soak.shown()
     except BaseException as error:
         error.add_note(f"seed {SEED}\n" + "\n".join(soak.did))
+        error.add_note(running.output()[-4000:])
+        error.add_note(f"not up: {soak.not_up()}")
         raise
     finally:
         for worker in workers:
