@@ -18,7 +18,8 @@ SETTINGS: dict[str, str] = {
     # The record is to be shipped and restored to a point in time.
     "wal_level": "replica",
     "summarize_wal": "on",
-    "max_connections": "120",
+    # The platform's own processes, and a dozen workers more.
+    "max_connections": "200",
     "shared_buffers": "96MB",
     "max_wal_size": "512MB",
     "wal_compression": "lz4",

@@ -101,7 +101,7 @@ def test_platform_s_own_folders_are_no_source_and_no_tier(
 
 
 def test_connections_of_all_processes_fit_into_the_server() -> None:
-    """What the processes may open of Postgres at most, and two more workers, leaves room for the administrator.
+    """What the processes may open of Postgres at most, and a dozen more workers, leaves room for the administrator.
 
     None of it depends on a setting: a worker that finds none free says so, and takes no run.
     """
@@ -118,7 +118,7 @@ def test_connections_of_all_processes_fit_into_the_server() -> None:
         executor.POOL_CONNECTIONS,
         gateway.POOL_CONNECTIONS + projector_and_feed,
         recovery.POOL_CONNECTIONS,
-        3 * executor.WORKER_CONNECTIONS_MAX,
+        13 * executor.WORKER_CONNECTIONS_MAX,
         recovery.WORKER_CONNECTIONS_MAX,
         administrator + reserved,
     )
