@@ -48,6 +48,7 @@ _WITH_AN_END = (
     _Kind(frozenset({"state", "recoveryPointId"}), "recovery/operations", "recovery"),
     _Kind(frozenset({"state", "dryRun", "went"}), "retention/cleanups", "cleanup"),
     _Kind(frozenset({"state", "dryRun", "readPercent"}), "storage/repairs", "repair"),
+    _Kind(frozenset({"state", "dryRun", "attempts", "result"}), "storage/optimizations", "optimisation"),
     _Kind(frozenset({"state", "configurationId", "executionType"}), "executions", "run"),
 )
 
@@ -224,11 +225,11 @@ class Call:
             await asyncio.sleep(SAY_SECONDS)
 
     async def _ended(self, client: "ApiClient", run: "Document") -> "tuple[Document, ExitCode]":
-        """The run, recovery, cleanup or repair when it is over; how it ended."""
+        """The run, recovery, cleanup, repair or optimisation when it is over; how it ended."""
         kind = next((each for each in _WITH_AN_END if each.fields <= run.keys()), None)
         if kind is None:
             raise _beside(
-                run, "--until-ended", "what was answered is no run, recovery, cleanup or repair, and has no end"
+                run, "--until-ended", "what was answered is no run, recovery, cleanup, repair or optimisation"
             )
         path = f"{kind.path}/{run['id']}"
         try:

@@ -94,6 +94,17 @@ _QUERIES = {
         LEFT JOIN executor.repair_claims claim ON claim.id = asked.id
         WHERE shown.repair_id IS NOT NULL OR claim.id IS NOT NULL
     """,
+    "optimisation": """
+        SELECT coalesce(shown.organisation, claim.organisation) AS organisation,
+            coalesce(shown.state, claim.state) AS state, shown.view -> 'error' ->> 'code' AS code,
+            shown.view -> 'waiting' ->> 'code' AS "waitsFor", shown.view -> 'waiting' ->> 'since' AS "waitsSince",
+            coalesce(shown.view -> 'error' ->> 'hint', shown.view -> 'waiting' ->> 'hint') AS hint,
+            coalesce(shown.accepted_at, claim.asked_at)::text AS accepted, shown.view ->> 'finished_at' AS finished
+        FROM (SELECT %(id)s::text AS id) asked
+        LEFT JOIN gateway.storage_optimizations shown ON shown.optimization_id = asked.id
+        LEFT JOIN executor.optimization_claims claim ON claim.id = asked.id
+        WHERE shown.optimization_id IS NOT NULL OR claim.id IS NOT NULL
+    """,
     "retention policy": """
         SELECT organisation, version, changed_at::text AS changed FROM gateway.retention_policies
         WHERE retention_policy_id = %(id)s
@@ -166,8 +177,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "id",
         metavar="ID",
         type=given,
-        help="of a configuration, run, recovery, cleanup, repair, retention policy, request, organisation or place; a "
-        "tier (cloudPrimary) for what its last upload failed of; failed, degraded or waiting for the latest such runs; "
+        help="of a configuration, run, recovery, cleanup, repair, optimisation, retention policy, request, "
+        "organisation or place; a tier (cloudPrimary) for what its last upload failed of; failed, degraded or waiting "
+        "for the latest such runs; "
         "channels for those that have given up",
     )
     parser.add_argument("--json", action="store_true", help="one JSON document")

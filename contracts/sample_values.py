@@ -28,6 +28,7 @@ from contracts.disaster import (
 )
 from contracts.holds import HoldBody, HoldScope
 from contracts.notifications import ChannelBody, ChannelKind, NotificationEvent
+from contracts.optimization_events import PlaceOptimized
 from contracts.repair_events import DamagedObject, PlaceRepaired, RepairedObject
 from contracts.retention import LegalBasis, RetentionPolicyBody
 from contracts.sealed import Sealed
@@ -37,6 +38,7 @@ RETENTION_POLICY = "0199a0f2-0000-7000-8000-0000000000f1"
 CONFIGURATION = "0199a0f2-0000-7000-8000-0000000000c1"
 EXECUTION = "0199a0f2-0000-7000-8000-0000000000e1"
 CLEANUP = "0199a0f2-0000-7000-8000-0000000000d2"
+OPTIMIZATION = "0199a0f2-0000-7000-8000-0000000000d4"
 REPAIR = "0199a0f2-0000-7000-8000-0000000000d3"
 OPERATION = "0199a0f2-0000-7000-8000-0000000000f1"
 CHANNEL = "0199a0f2-0000-7000-8000-0000000000f2"
@@ -152,8 +154,21 @@ OF_STORAGE: dict[str, object] = {
     "read_percent": 100,
     "repaired_place": REPAIRED_PLACE,
     "repaired_places": (REPAIRED_PLACE,),
+    "optimization_id": OPTIMIZATION,
+    "allowed_bytes": 68_719_476_736,
+    "optimized_places": (
+        PlaceOptimized(location="local", kept_bytes=9_663_676_416, freed_bytes=1_073_741_824, stored_bytes=104_857_600),
+    ),
 }
-"""What the fields of events of cleanups, holds and repairs hold, by their names."""
+"""What the fields of events of cleanups, holds, repairs and optimisations hold, by their names."""
+OF_EXECUTOR = (
+    ("cleanup_id", "retention-cleanup", CLEANUP),
+    ("hold_id", "hold", HOLD),
+    ("approval_id", "approval", APPROVAL),
+    ("repair_id", "storage-repair", REPAIR),
+    ("optimization_id", "storage-optimization", OPTIMIZATION),
+)
+"""What the executor's events are of that are of no run: by which field that shows, what it is called, and its id."""
 DR_PLAN = "0199a0f2-0000-7000-8000-0000000000f7"
 PLAN_BODY = PlanBody(
     name=sealed(0xAA),

@@ -24,7 +24,6 @@ from contracts.notifications import ChannelBody, NotificationEvent
 from contracts.progress import Progress, TierProgress
 from contracts.retention import RetentionPolicyBody
 from contracts.sample_values import (
-    APPROVAL,
     AUDIT_FINDINGS,
     AUDITED,
     BACKUP_REQUEST,
@@ -33,19 +32,17 @@ from contracts.sample_values import (
     BODY,
     CHANNEL,
     CHANNEL_BODY,
-    CLEANUP,
     CONFIGURATION,
     CONFIGURATION_REQUEST,
     DISASTERS,
     EVIDENCE,
     EXECUTION,
-    HOLD,
     NOTIFICATION,
+    OF_EXECUTOR,
     OF_STORAGE,
     OPERATION,
     ORGANISATION,
     POLICY,
-    REPAIR,
     RETENTION_POLICY,
     SNAPSHOT,
     TRACE,
@@ -325,16 +322,7 @@ def _usual(cls: type[Any]) -> tuple[str, str, int, Event]:
         "dr": f"dr-execution/{EXECUTION}" if "execution_id" in usual else f"plan/{DISASTERS['plan_id']}",
     }
     of_executor = next(
-        (
-            f"{noun}/{identity}"
-            for field, noun, identity in (
-                ("cleanup_id", "retention-cleanup", CLEANUP),
-                ("hold_id", "hold", HOLD),
-                ("repair_id", "storage-repair", REPAIR),
-                ("approval_id", "approval", APPROVAL),
-            )
-            if field in needed | usual
-        ),
+        (f"{noun}/{identity}" for field, noun, identity in OF_EXECUTOR if field in needed | usual),
         _RUN,
     )
     return request, subjects.get(event.NAME.partition(".")[0], of_executor), 2, event

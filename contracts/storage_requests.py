@@ -17,3 +17,13 @@ class StorageRepairRequested(Event, frozen=True, kw_only=True):
     dry_run: bool = False
     read_percent: int = 0
     locations: tuple[str, ...] = ()
+
+
+@pinned("gateway.storage-optimization-requested.v1", taken_by=("executor--accept-storage-optimization",))
+class StorageOptimizationRequested(Event, frozen=True, kw_only=True):
+    """Somebody asked for tiers to be brought up to date and freed of waste. `dry_run`: to be told what would be."""
+
+    request_id: str
+    optimization_id: str
+    evidence: Evidence
+    dry_run: bool = False

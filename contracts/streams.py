@@ -17,6 +17,7 @@ from contracts import (  # noqa: F401  # they declare who takes them
     executor_events,
     gateway_events,
     hold_events,
+    optimization_events,
     recovery_events,
     repair_events,
     storage_requests,
@@ -114,11 +115,12 @@ CONSUMERS: tuple[ConsumerSpec, ...] = tuple(
 WAKE_WORKERS = once_stored(events_named(executor_events.BackupAccepted.NAME))
 STOP_WORKERS = once_stored(events_named(executor_events.BackupCancelled.NAME))
 WAKE_CLEANUPS = once_stored(events_named(cleanup_events.RetentionCleanupAccepted.NAME))
+WAKE_OPTIMIZATIONS = once_stored(events_named(optimization_events.StorageOptimizationAccepted.NAME))
 WAKE_REPAIRS = once_stored(events_named(repair_events.StorageRepairAccepted.NAME))
 WAKE_RECOVERIES = once_stored(events_named(recovery_events.RecoveryAccepted.NAME))
 STOP_RECOVERIES = once_stored(events_named(recovery_events.RecoveryCancelled.NAME))
 WORKERS_HEAR = {
-    "executor": (WAKE_WORKERS, STOP_WORKERS, WAKE_CLEANUPS, WAKE_REPAIRS),
+    "executor": (WAKE_WORKERS, STOP_WORKERS, WAKE_CLEANUPS, WAKE_REPAIRS, WAKE_OPTIMIZATIONS),
     "recovery": (WAKE_RECOVERIES, STOP_RECOVERIES),
 }
 """What the workers of a service hear, whose identity is `<service>-worker`."""

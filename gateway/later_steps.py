@@ -145,4 +145,16 @@ STATEMENTS: tuple[LiteralString, ...] = (
                 ON storage_repairs{suffix} (organisation, accepted_at DESC, repair_id DESC)""",
         )
     ),
+    # Optimisations of tiers.
+    *(
+        statement
+        for suffix in ("", "_shadow")
+        for statement in (
+            f"""CREATE TABLE storage_optimizations{suffix} (
+                optimization_id text PRIMARY KEY, organisation text NOT NULL, request_id text NOT NULL,
+                state text NOT NULL, accepted_at timestamptz NOT NULL, view json NOT NULL)""",
+            f"""CREATE INDEX storage_optimizations{suffix}_by_time
+                ON storage_optimizations{suffix} (organisation, accepted_at DESC, optimization_id DESC)""",
+        )
+    ),
 )

@@ -16,6 +16,20 @@ STORAGE_REPAIR_ABANDONED = entered(
     "The repair was given up after too many workers fell silent over it",
     "Look at the workers' logs (wedsync-backup logs executor-worker), then ask for another repair: it goes on.",
 )
+STORAGE_OPTIMIZATION_OPEN = entered(
+    "storage-optimization-open",
+    409,
+    Retry.LATER,
+    "The organisation has an optimisation that has not ended",
+    "Wait for its end (GET /api/backup/storage/optimizations), then ask again with a new Idempotency-Key.",
+)
+STORAGE_OPTIMIZATION_ABANDONED = entered(
+    "storage-optimization-abandoned",
+    500,
+    Retry.AFTER_OPERATOR,
+    "The optimisation was given up after too many workers fell silent over it",
+    "Look at the workers' logs (wedsync-backup logs executor-worker), then ask for another one: it goes on.",
+)
 TIER_NOT_IN_USE = entered(
     "tier-not-in-use",
     422,

@@ -17,6 +17,7 @@ from gateway.runs.examples import (
     EXECUTION_ID,
     HOLD_ID,
     OPERATION_ID,
+    OPTIMIZATION_ID,
     REPAIR_ID,
     REQUEST_ID,
     RETENTION_POLICY_ID,
@@ -46,6 +47,9 @@ class Thing:
 RUN = Thing("execution_id", "executions", "/executions/{}", errors.NOT_FOUND, EXECUTION_ID)
 RECOVERY = Thing("operation_id", "recovery_operations", "/recovery/operations/{}", errors.NOT_FOUND, OPERATION_ID)
 CLEANUP = Thing("cleanup_id", "retention_cleanups", "/retention/cleanups/{}", errors.NOT_FOUND, CLEANUP_ID)
+OPTIMIZATION = Thing(
+    "optimization_id", "storage_optimizations", "/storage/optimizations/{}", errors.NOT_FOUND, OPTIMIZATION_ID
+)
 REPAIR = Thing("repair_id", "storage_repairs", "/storage/repairs/{}", errors.NOT_FOUND, REPAIR_ID)
 CONFIGURATION = Thing(
     "configuration_id", "configurations", "/configurations/{}", errors.CONFIGURATION_UNKNOWN, CONFIGURATION_ID

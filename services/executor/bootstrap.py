@@ -56,6 +56,7 @@ from services.executor.adapters.cleanup_plane import RepositoryCleanups
 from services.executor.adapters.data_plane import RepositoryDataPlane
 from services.executor.adapters.following import FollowingRuns, timer_loop
 from services.executor.adapters.looking.places import LookedAt
+from services.executor.adapters.optimization_plane import RepositoryOptimizations
 from services.executor.adapters.registry import RegisteredLocations
 from services.executor.adapters.repair_plane import RepositoryRepairs
 from services.executor.adapters.run_sources import RunSources
@@ -366,6 +367,7 @@ async def run_worker(settings: WorkerSettings) -> int:
         connection=connection,
         cleanups=RepositoryCleanups(locations=locations, sealer=sealer, keys_dir=settings.keys_dir, begun=begun),
         repairs=RepositoryRepairs(locations=locations, keys_dir=settings.keys_dir, begun=begun),
+        optimizations=RepositoryOptimizations(locations=locations, keys_dir=settings.keys_dir, begun=begun),
         progress=progress,
         health=health,
         telemetry=telemetry,

@@ -1,4 +1,4 @@
-"""Where cleanups, holds, approvals and repairs are put together: what decides about them, and a worker's loops."""
+"""Where cleanups, holds, approvals, repairs and optimisations are put together: what decides, and a worker's loops."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
@@ -33,13 +33,16 @@ from contracts.gateway_events import (
     RetentionCleanupRequested,
 )
 from contracts.hold_events import HoldPlacementRefused, HoldReleaseRefused
+from contracts.optimization_events import StorageOptimizationRefused
 from contracts.recovery_events import RecoveryAccepted, RecoveryCancelled, RecoveryCompleted, RecoveryFailed
 from contracts.repair_events import StorageRepairRefused
-from contracts.storage_requests import StorageRepairRequested
-from contracts.streams import STOP_WORKERS, WAKE_CLEANUPS, WAKE_REPAIRS
+from contracts.storage_requests import StorageOptimizationRequested, StorageRepairRequested
+from contracts.streams import STOP_WORKERS, WAKE_CLEANUPS, WAKE_OPTIMIZATIONS, WAKE_REPAIRS
 from services.executor.adapters.cleanup_plane import RepositoryCleanups
 from services.executor.adapters.cleanups import CLEANUPS, RecordedCleanups
 from services.executor.adapters.holds import RecordedApprovals, RecordedHolds
+from services.executor.adapters.optimization_plane import RepositoryOptimizations
+from services.executor.adapters.optimizations import OPTIMIZATIONS, RecordedOptimizations, SpentBytes
 from services.executor.adapters.points import KnownToTheRecord
 from services.executor.adapters.repair_plane import RepositoryRepairs
 from services.executor.adapters.repairs import REPAIRS, NotedLocations, RecordedRepairs
@@ -51,6 +54,8 @@ from services.executor.holding.domain import Hold
 from services.executor.holding.ports import Approvals, Holds
 from services.executor.repairing.decisions import RepairDecisions
 from services.executor.repairing.domain import StorageRepair
+from services.executor.repairing.optimization import StorageOptimization
+from services.executor.repairing.optimizing import OptimizationDecisions, OptimizationPerformance, Optimizations
 from services.executor.repairing.performance import RepairPerformance
 from services.executor.repairing.ports import KeptAt, Repairs
 from services.executor.retention.decisions import CleanupDecisions
@@ -64,6 +69,7 @@ OVER = (RecoveryCompleted, RecoveryFailed, RecoveryCancelled)
 REFUSED: dict[type[Event], RefusedAs] = {
     RetentionCleanupRequested: RefusedAs(RetentionCleanupRefused, "cleanup_id", kind=RetentionCleanup),
     StorageRepairRequested: RefusedAs(StorageRepairRefused, "repair_id", kind=StorageRepair),
+    StorageOptimizationRequested: RefusedAs(StorageOptimizationRefused, "optimization_id", kind=StorageOptimization),
     HoldPlacementRequested: RefusedAs(HoldPlacementRefused, "hold_id", kind=Hold),
     HoldReleaseRequested: RefusedAs(HoldReleaseRefused, kind=Hold),
     ApprovalGrantRequested: RefusedAs(ApprovalGrantRefused, kind=Approval),
@@ -80,6 +86,7 @@ class Records(NamedTuple):
     holds: Holds
     approvals: Approvals
     repairs: Repairs
+    optimizations: Optimizations
     kept_at: KeptAt
 
 
@@ -91,18 +98,20 @@ def records(store: EventStore, pool: Pool) -> Records:
         RecordedHolds(store, pool),
         RecordedApprovals(store),
         RecordedRepairs(store),
+        RecordedOptimizations(store),
         NotedLocations(pool),
     )
 
 
 def cases(kept: Records) -> dict[type[Event], UseCase]:
-    """What deals with the events that cleanups, holds against them, and repairs are about."""
+    """What deals with the events that cleanups, holds against them, repairs and optimisations are about."""
     cleaning, clock = CleanupDecisions(kept.cleanups, kept.knowing), SystemClock()
     holding = HoldDecisions(kept.holds, kept.approvals, clock)
     approving = ApprovalDecisions(kept.approvals, kept.holds, clock)
     return {
         RetentionCleanupRequested: cleaning.decide,
         StorageRepairRequested: RepairDecisions(kept.repairs, kept.kept_at).decide,
+        StorageOptimizationRequested: OptimizationDecisions(kept.optimizations, kept.kept_at).decide,
         HoldPlacementRequested: holding.place,
         HoldReleaseRequested: holding.await_release,
         ApprovalGrantRequested: approving.grant,
@@ -114,10 +123,11 @@ def cases(kept: Records) -> dict[type[Event], UseCase]:
 
 
 def unclaimed_work(store: EventStore, pool: Pool, *, bound_seconds: float, telemetry: Telemetry) -> list[Part]:
-    """What tells of cleanups and repairs that no worker can take."""
+    """What tells of cleanups, repairs and optimisations that no worker can take."""
     every: tuple[tuple[Work, RecordedWork[Any]], ...] = (
         (CLEANUPS, RecordedCleanups(store)),
         (REPAIRS, RecordedRepairs(store)),
+        (OPTIMIZATIONS, RecordedOptimizations(store)),
     )
     return [
         UnclaimedWork(
@@ -141,13 +151,14 @@ def worker_loops(
     connection: Connection,
     cleanups: RepositoryCleanups,
     repairs: RepositoryRepairs,
+    optimizations: RepositoryOptimizations,
     progress: ProgressFeed,
     health: Health,
     telemetry: Telemetry,
     leave_seconds: float,
     require_means: Callable[[], Awaitable[None]],
 ) -> list[Part]:
-    """A worker's loops of cleanups and of repairs: one of each at a time."""
+    """A worker's loops of cleanups, repairs and optimisations: one of each at a time."""
 
     def loop(work: Work, claims: ClaimTable, performer: Performer, wake: str) -> ClaimLoop:
         return ClaimLoop(
@@ -167,6 +178,7 @@ def worker_loops(
         )
 
     cleanup_claims, repair_claims = ClaimTable(CLEANUPS, pool, beats), ClaimTable(REPAIRS, pool, beats)
+    optimization_claims = ClaimTable(OPTIMIZATIONS, pool, beats)
     cleaning = CleanupPerformance(
         cleanups=RecordedCleanups(store),
         knowing=KnownToTheRecord(pool, store),
@@ -185,7 +197,17 @@ def worker_loops(
         standstills=Standstills(health, noun=REPAIRS.noun),
         leave_seconds=leave_seconds,
     )
+    optimizing = OptimizationPerformance(
+        optimizations=RecordedOptimizations(store),
+        spending=SpentBytes(pool),
+        claims=optimization_claims,
+        plane=optimizations,
+        progress=progress,
+        standstills=Standstills(health, noun=OPTIMIZATIONS.noun),
+        leave_seconds=leave_seconds,
+    )
     return [
         loop(CLEANUPS, cleanup_claims, cleaning, WAKE_CLEANUPS),
         loop(REPAIRS, repair_claims, repairing, WAKE_REPAIRS),
+        loop(OPTIMIZATIONS, optimization_claims, optimizing, WAKE_OPTIMIZATIONS),
     ]

@@ -51,6 +51,13 @@ class RepairBusy(PlatformError):
         super().__init__(errors.STORAGE_REPAIR_OPEN, "the organisation has an open repair")
 
 
+class OptimizationBusy(PlatformError):
+    """The organisation has an optimisation that has not ended: there is one at a time."""
+
+    def __init__(self) -> None:
+        super().__init__(errors.STORAGE_OPTIMIZATION_OPEN, "the organisation has an open optimisation")
+
+
 class CleanupBusy(PlatformError):
     """The organisation has a cleanup that has not ended: there is one at a time."""
 

@@ -63,6 +63,7 @@ def test_what_the_recipe_shows_lies_where_it_says() -> None:
 REQUESTS = {Path("contracts/gateway_events.py"), Path("contracts/storage_requests.py")}
 OF_A_SUBJECT = {
     "clean-up-retention": Path("contracts/cleanup_events.py"),
+    "optimize-storage": Path("contracts/optimization_events.py"),
     "repair-storage": Path("contracts/repair_events.py"),
     "place-hold": Path("contracts/hold_events.py"),
     "release-hold": Path("contracts/hold_events.py"),

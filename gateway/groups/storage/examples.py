@@ -1,12 +1,16 @@
 """Examples of the group's answers: typed, so that they cannot drift from what the API gives."""
 
 from contracts.configuration import Tier
+from contracts.optimization_events import OptimizationState, PlaceOptimized
 from contracts.repair_events import DamagedObject, PlaceRepaired, RepairedObject, RepairState
 from gateway.groups.storage.resources import (
+    NewOptimization,
     NewRepair,
+    OptimizationResult,
     StorageCost,
     StorageDay,
     StorageForecast,
+    StorageOptimization,
     StorageOverview,
     StorageRepair,
     StorageTier,
@@ -16,7 +20,7 @@ from gateway.groups.storage.resources import (
     StoredOfConfiguration,
 )
 from gateway.http.resources import ListPage
-from gateway.runs.examples import ACTOR, CONFIGURATION_ID, REPAIR_ID, REQUEST_ID, at
+from gateway.runs.examples import ACTOR, CONFIGURATION_ID, OPTIMIZATION_ID, REPAIR_ID, REQUEST_ID, at
 
 _COST = StorageCost(currency="EUR", price_date="2026-11-01", monthly=0.03, is_partial=False)
 
@@ -119,3 +123,33 @@ REPAIR = StorageRepair(
 )
 
 REPAIRS = ListPage[StorageRepair](items=[REPAIR])
+
+NEW_OPTIMIZATION = NewOptimization(dry_run=True)
+
+OPTIMIZATION = StorageOptimization(
+    id=OPTIMIZATION_ID,
+    version=3,
+    request_id=REQUEST_ID,
+    initiated_by=ACTOR,
+    dry_run=False,
+    state=OptimizationState.COMPLETED,
+    degraded=False,
+    started_at=at(86_400 * 22),
+    finished_at=at(86_400 * 22 + 210),
+    attempts=1,
+    result=OptimizationResult(
+        allowed_bytes=68_719_476_736,
+        saved_bytes=968_884_224,
+        places=[
+            PlaceOptimized(
+                location="local", kept_bytes=9_663_676_416, freed_bytes=1_073_741_824, stored_bytes=104_857_600
+            )
+        ],
+        is_partial_measure=False,
+        seconds=208.4,
+    ),
+    error=None,
+    waiting=None,
+)
+
+OPTIMIZATIONS = ListPage[StorageOptimization](items=[OPTIMIZATION])

@@ -1,8 +1,8 @@
 """What each operation of the group gives, by the name of its handler."""
 
 from contracts import errors
-from gateway.groups.storage.examples import OVERVIEW, REPAIR, REPAIRS, TIERS
-from gateway.groups.storage.resources import StorageOverview, StorageRepair, StorageTiers
+from gateway.groups.storage.examples import OPTIMIZATION, OPTIMIZATIONS, OVERVIEW, REPAIR, REPAIRS, TIERS
+from gateway.groups.storage.resources import StorageOptimization, StorageOverview, StorageRepair, StorageTiers
 from gateway.http.resources import ListPage
 from gateway.openapi.operation import Answer, Operation
 
@@ -23,6 +23,27 @@ OPERATIONS = {
     "show_repair": Operation(
         group="Storage",
         answers=(Answer(status=200, description="The repair", body=StorageRepair, examples={"completed": REPAIR}),),
+        errors=(errors.NOT_FOUND,),
+    ),
+    "list_optimizations": Operation(
+        group="Storage",
+        answers=(
+            Answer(
+                status=200, description="A page", body=ListPage[StorageOptimization], examples={"one": OPTIMIZATIONS}
+            ),
+        ),
+        errors=(errors.INVALID_CURSOR, errors.KEYS_UNUSABLE, errors.KEYS_UNREACHABLE),
+    ),
+    "show_optimization": Operation(
+        group="Storage",
+        answers=(
+            Answer(
+                status=200,
+                description="The optimisation",
+                body=StorageOptimization,
+                examples={"completed": OPTIMIZATION},
+            ),
+        ),
         errors=(errors.NOT_FOUND,),
     ),
 }

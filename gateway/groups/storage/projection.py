@@ -1,4 +1,4 @@
-"""The read models of storage, which the executor's stream alone changes: sums of what runs and cleanups told; repairs.
+"""The read models of storage, which the executor's stream alone changes: sums, repairs, optimisations.
 
 The sums are added up, each event once: the projector applies an event exactly once.
 """
@@ -19,9 +19,10 @@ from contracts.executor_events import (
     TierFailed,
     TierUploaded,
 )
+from contracts.optimization_events import OPTIMIZATION_STATE_AFTER, OptimizationFact, StorageOptimizationAccepted
 from contracts.reading import written_as
 from contracts.repair_events import REPAIR_STATE_AFTER, RepairFact, StorageRepairAccepted
-from gateway.groups.storage import repairs
+from gateway.groups.storage import optimizations, repairs
 from gateway.projections.applied import Applied, Database, load_views, upsert
 from gateway.projections.projection import Batch, Projection, Side
 
@@ -79,6 +80,13 @@ _STORE_REPAIRS = """
     SELECT repair_id, organisation, request_id, state, accepted_at, view
     FROM json_populate_recordset(NULL::{storage_repairs}, %s)
     ON CONFLICT (repair_id) DO UPDATE SET state = excluded.state, view = excluded.view
+"""
+_LOAD_OPTIMIZATIONS = "SELECT optimization_id, view::text FROM {storage_optimizations} WHERE optimization_id = ANY(%s)"
+_STORE_OPTIMIZATIONS = """
+    INSERT INTO {storage_optimizations} (optimization_id, organisation, request_id, state, accepted_at, view)
+    SELECT optimization_id, organisation, request_id, state, accepted_at, view
+    FROM json_populate_recordset(NULL::{storage_optimizations}, %s)
+    ON CONFLICT (optimization_id) DO UPDATE SET state = excluded.state, view = excluded.view
 """
 _EPOCH = "1970-01-01T00:00:00Z"
 _ENDS = (BackupCompleted, BackupFailed, BackupCancelled)
@@ -312,5 +320,36 @@ class StorageRepairs(Projection):
             elif event.repair_id in views:
                 views[event.repair_id].apply(applied.envelope, event)
         await upsert(database, self._store, [repairs.row(view) for view in views.values()])
+        if unreadable:
+            batch.unreadable[self.NAME] = f"{len(unreadable)} stored views cannot be read by this build"
+
+
+class StorageOptimizations(Projection):
+    """Each optimisation: where it stands, and what was brought and freed at each location."""
+
+    NAME = optimizations.NAME
+    VERSION = 1
+    EVENTS = tuple(OPTIMIZATION_STATE_AFTER)
+    TABLES = ("storage_optimizations",)
+
+    def __init__(self, side: Side) -> None:
+        super().__init__(side)
+        self._load, self._store = self.sql(_LOAD_OPTIMIZATIONS), self.sql(_STORE_OPTIMIZATIONS)
+
+    async def project(self, database: Database, batch: Batch) -> None:
+        """Take facts over, in the caller's transaction."""
+        touched: list[tuple[Applied, OptimizationFact]] = [
+            (applied, applied.event) for applied in batch.events if isinstance(applied.event, OptimizationFact)
+        ]
+        ids = list({event.optimization_id for _, event in touched})
+        views, unreadable = await load_views(database, self._load, ids, optimizations.VIEW)
+        for applied, event in touched:
+            if event.optimization_id in unreadable:
+                continue
+            if isinstance(event, StorageOptimizationAccepted):
+                views[event.optimization_id] = optimizations.begun(applied.envelope, event)
+            elif event.optimization_id in views:
+                views[event.optimization_id].apply(applied.envelope, event)
+        await upsert(database, self._store, [optimizations.row(view) for view in views.values()])
         if unreadable:
             batch.unreadable[self.NAME] = f"{len(unreadable)} stored views cannot be read by this build"

@@ -6,6 +6,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from contracts.configuration import LocationName, Tier
+from contracts.optimization_events import OptimizationState, PlaceOptimized
 from contracts.repair_events import PlaceRepaired, RepairState
 from gateway.http.fields import Timestamp
 from gateway.http.resources import Body, Resource
@@ -173,4 +174,50 @@ class StorageRepair(Resource, frozen=True, kw_only=True):
     places: list[PlaceRepaired]
     seconds: float | None
     error: RepairError | None
+    waiting: Waiting | None
+
+
+class NewOptimization(Body, frozen=True, kw_only=True):
+    """An optimisation of all locations where something is kept. `dryRun`: it is planned and told, nothing is done."""
+
+    dry_run: bool = False
+
+
+class OptimizationResult(Resource, frozen=True, kw_only=True):
+    """What an optimisation has done, as measured, or with `dryRun` about what it would.
+
+    `savedBytes`: of all locations, what went less what was stored again. `allowedBytes`: so much could be stored again,
+    by what was left of the day. `isPartialMeasure`: a worker died over it, and may have freed more.
+    """
+
+    allowed_bytes: int
+    saved_bytes: int
+    places: list[PlaceOptimized]
+    is_partial_measure: bool
+    seconds: float
+
+
+class OptimizationError(Resource, frozen=True, kw_only=True):
+    """Why an optimisation failed."""
+
+    code: str
+    title: str
+    hint: str
+
+
+class StorageOptimization(Resource, frozen=True, kw_only=True):
+    """One optimisation. `degraded`: a location was left out, or not all was done there, as its `code` says."""
+
+    id: str
+    version: int
+    request_id: str
+    initiated_by: str
+    dry_run: bool
+    state: OptimizationState
+    degraded: bool
+    started_at: Timestamp
+    finished_at: Timestamp | None
+    attempts: int
+    result: OptimizationResult | None
+    error: OptimizationError | None
     waiting: Waiting | None

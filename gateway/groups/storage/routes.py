@@ -1,4 +1,4 @@
-"""Storage: what is kept where, how it grows, what it costs, and its repairs."""
+"""Storage: what is kept where, how it grows, what it costs, repairs and optimisations."""
 
 from typing import Any
 
@@ -6,8 +6,8 @@ from litestar import Request, Router, get
 
 from gateway.auth.guards import needs
 from gateway.auth.rights import Right
-from gateway.groups.storage import queries, repairs
-from gateway.groups.storage.resources import StorageOverview, StorageRepair, StorageTiers
+from gateway.groups.storage import optimizations, queries, repairs
+from gateway.groups.storage.resources import StorageOptimization, StorageOverview, StorageRepair, StorageTiers
 from gateway.http.parameters import LIMIT_DEFAULT, CursorText, Id, Limit, checked_id
 from gateway.http.resources import ListPage
 from gateway.parts import parts_of, principal_of
@@ -47,4 +47,34 @@ async def show_repair(request: Request[Any, Any, Any], repair_id: Id) -> Storage
         return await repairs.one(database, principal.organisation, identity)
 
 
-HANDLERS = [Router("/storage", route_handlers=[show_storage, list_storage_tiers, list_repairs, show_repair])]
+@get("/optimizations", **needs(Right.READ), summary="List optimisations")
+async def list_optimizations(
+    request: Request[Any, Any, Any], limit: Limit = LIMIT_DEFAULT, cursor: CursorText = None
+) -> ListPage[StorageOptimization]:
+    """Optimisations of the organisation, the latest first."""
+    gateway, principal = parts_of(request), principal_of(request)
+    return await optimizations.page(gateway.reading, gateway.sealer, principal.organisation, limit=limit, cursor=cursor)
+
+
+@get("/optimizations/{optimization_id:str}", **needs(Right.READ), summary="Show an optimisation")
+async def show_optimization(request: Request[Any, Any, Any], optimization_id: Id) -> StorageOptimization:
+    """One optimisation: what was owed to each location, what went there, and what that saved."""
+    gateway, principal = parts_of(request), principal_of(request)
+    identity = checked_id(optimization_id)
+    async with gateway.reading(principal.organisation) as database:
+        return await optimizations.one(database, principal.organisation, identity)
+
+
+HANDLERS = [
+    Router(
+        "/storage",
+        route_handlers=[
+            show_storage,
+            list_storage_tiers,
+            list_repairs,
+            show_repair,
+            list_optimizations,
+            show_optimization,
+        ],
+    )
+]

@@ -3,13 +3,14 @@
 import msgspec
 
 from contracts import errors
+from contracts import optimization_events as optimizations
 from contracts import repair_events as repairs
 from contracts import storage_requests as requests
 from gateway.auth.rights import Right
 from gateway.groups.storage import examples
-from gateway.groups.storage.resources import NewRepair
+from gateway.groups.storage.resources import NewOptimization, NewRepair
 from gateway.writes.declaration import Asked, Draft, Write
-from gateway.writes.things import REPAIR
+from gateway.writes.things import OPTIMIZATION, REPAIR
 
 
 class RepairStorage(Write[NewRepair]):
@@ -48,4 +49,39 @@ class RepairStorage(Write[NewRepair]):
                 locations=data.locations,
             ),
             body=data,
+        )
+
+
+class OptimizeStorage(Write[NewOptimization]):
+    """Have tiers brought up to date, and freed of what nothing needs and of packs that are mostly waste.
+
+    202 with the request, whose `resource` is the optimisation once it is accepted. With `dryRun` it says what would be
+    brought, freed and stored again at each location, and does nothing; afterwards it says what was saved, as measured.
+    No recovery point goes by it. What is stored again is bounded by day. One of an organisation at a time.
+    """
+
+    NAME = "optimize-storage"
+    SUMMARY = "Free tiers of waste"
+    PATH = "/storage/optimize"
+    RIGHT = Right.OPTIMISE
+    BODY = NewOptimization
+    EXAMPLE = ("a plan", examples.NEW_OPTIMIZATION)
+    REQUEST, ACCEPTED, REFUSED = (
+        requests.StorageOptimizationRequested,
+        optimizations.StorageOptimizationAccepted,
+        optimizations.StorageOptimizationRefused,
+    )
+    OF = OPTIMIZATION
+    REFUSALS = (errors.TIER_NOT_IN_USE, errors.STORAGE_OPTIMIZATION_OPEN)
+
+    async def draft(self, asked: Asked[NewOptimization]) -> Draft:
+        """What there is to be done only a worker sees."""
+        return Draft(
+            lambda new: requests.StorageOptimizationRequested(
+                request_id=new.request_id,
+                optimization_id=new.resource_id,
+                evidence=new.evidence,
+                dry_run=asked.body.dry_run,
+            ),
+            body=asked.body,
         )

@@ -14,6 +14,7 @@ from chassis.timers import table as timers
 from services.executor.adapters.cleanups import CLEANUPS
 from services.executor.adapters.holds import LATER_SCHEMA as RELEASED_HOLDS
 from services.executor.adapters.holds import SCHEMA as HOLDS
+from services.executor.adapters.optimizations import SCHEMA as OPTIMIZATIONS
 from services.executor.adapters.points import LATER_SCHEMA as READERS
 from services.executor.adapters.points import LATEST_SCHEMA as LATEST
 from services.executor.adapters.points import SCHEMA as POINTS
@@ -136,4 +137,6 @@ STATEMENTS: tuple[LiteralString, ...] = (
     # Repairs of tiers.
     *REPAIRS.schema(),
     *REPAIRS.later_schema(),
+    # Optimisations, and what they store again in a day.
+    *OPTIMIZATIONS,
 )

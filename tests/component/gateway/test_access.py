@@ -34,6 +34,7 @@ OPERATOR = {
     "test_notification_channel",
     "test_disaster_recovery_plan",
     "repair_storage",
+    "optimize_storage",
 }
 OWNER = {
     "create_configuration",

@@ -395,5 +395,7 @@ def _other(write: Write[Any], there: Mapping[str, Any], others: Mapping[str, Any
         return {"frameworks": ["sox"]}
     if write.NAME == "repair-storage":
         return {"locations": ["offsite"]}
+    if write.NAME == "optimize-storage":
+        return {"dryRun": False}
     field = next(field for field, value in body.items() if isinstance(value, str | list))
     return {field: others.get(field, others["configurationId"])}

@@ -12,6 +12,7 @@ from contracts.cleanup_events import GoingPoint, PlaceCleaned, RecoveryPointsFor
 from contracts.configuration import Tier
 from contracts.event import Event
 from contracts.executor_events import BackupCompleted, ClassTotals, RunTotals, TierFailed, TierUploaded
+from contracts.optimization_events import PlaceOptimized, StorageOptimizationPreparing, StorageOptimized
 from contracts.repair_events import PlaceRepaired, StorageRepaired, StorageRepairPreparing, StorageTierRepaired
 from contracts.samples import sample_event
 from gateway.settings import Prices
@@ -195,3 +196,23 @@ async def test_repair_is_shown_from_its_beginning_to_its_end_and_never_to_a_stra
         assert (await http.get("/api/backup/storage/repairs")).json()["items"] == [shown]
         assert (await other.get(path)).status_code == 404
         assert (await other.get("/api/backup/storage/repairs")).json()["items"] == []
+
+
+async def test_optimisation_is_shown_with_what_it_saved_as_it_was_measured(gateway: RunningGateway) -> None:
+    elsewhere = gateway.http("owner", organisation="another")
+    async with gateway.http("operator") as http, elsewhere as other:
+        asked = await http.post("/api/backup/storage/optimize", json={}, headers={"Idempotency-Key": new_id()})
+        assert (asked.status_code, asked.json()["state"]) == (202, "accepted"), asked.text
+        path = asked.json()["resource"]
+        about = {"optimization_id": path.rpartition("/")[2]}
+        places = (
+            PlaceOptimized(location="local", freed_bytes=9 * GB, stored_bytes=GB),
+            PlaceOptimized(location="second", freed_bytes=2 * GB),
+        )
+        await gateway.facts.publish(StorageOptimizationPreparing(**about, fence=1, worker="w"))
+        ended = StorageOptimized(**about, dry_run=False, degraded=False, allowed_bytes=5 * GB, optimized_places=places)
+        await gateway.facts.publish(ended)
+        shown = await gateway.shows(path, lambda shown: shown["state"] == "completed")
+        assert (shown["result"]["savedBytes"], shown["result"]["allowedBytes"]) == (10 * GB, 5 * GB)
+        assert (await http.get("/api/backup/storage/optimizations")).json()["items"] == [shown]
+        assert (await other.get(path)).status_code == 404

@@ -1637,6 +1637,76 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/backup/storage/optimizations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List optimisations
+         * @description Optimisations of the organisation, the latest first.
+         *
+         *     Roles: auditor, operator, owner, viewer.
+         */
+        get: operations["listOptimizations"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/backup/storage/optimizations/{optimization_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show an optimisation
+         * @description One optimisation: what was owed to each location, what went there, and what that saved.
+         *
+         *     Roles: auditor, operator, owner, viewer.
+         */
+        get: operations["showOptimization"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/backup/storage/optimize": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Free tiers of waste
+         * @description Have tiers brought up to date, and freed of what nothing needs and of packs that are mostly waste.
+         *
+         *     202 with the request, whose `resource` is the optimisation once it is accepted. With `dryRun` it says what would be
+         *     brought, freed and stored again at each location, and does nothing; afterwards it says what was saved, as measured.
+         *     No recovery point goes by it. What is stored again is bounded by day. One of an organisation at a time.
+         *
+         *     Roles: operator, owner.
+         */
+        post: operations["optimizeStorage"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/backup/storage/overview": {
         parameters: {
             query?: never;
@@ -2962,6 +3032,15 @@ export interface components {
             nextCursor: string | null;
         };
         /**
+         * ListPage[StorageOptimization]
+         * @description One page of a list. `nextCursor` continues it; null on the last page.
+         */
+        ListPage_StorageOptimization_: {
+            items: components["schemas"]["StorageOptimization"][];
+            /** @default null */
+            nextCursor: string | null;
+        };
+        /**
          * ListPage[StorageRepair]
          * @description One page of a list. `nextCursor` continues it; null on the last page.
          */
@@ -3125,6 +3204,13 @@ export interface components {
             url?: string | null;
             configurationIds?: string[];
             quietHours?: components["schemas"]["QuietHours"] | null;
+        };
+        /**
+         * NewOptimization
+         * @description An optimisation of all locations where something is kept. `dryRun`: it is planned and told, nothing is done.
+         */
+        NewOptimization: {
+            dryRun?: boolean;
         };
         /**
          * NewPlan
@@ -3303,6 +3389,35 @@ export interface components {
          */
         NotificationEvent: "completed" | "degraded" | "disaster-recovery" | "failed" | "missed" | "overdue" | "recovered" | "started" | "test";
         /**
+         * OptimizationError
+         * @description Why an optimisation failed.
+         */
+        OptimizationError: {
+            code: string;
+            title: string;
+            hint: string;
+        };
+        /**
+         * OptimizationResult
+         * @description What an optimisation has done, as measured, or with `dryRun` about what it would.
+         *
+         *     `savedBytes`: of all locations, what went less what was stored again. `allowedBytes`: so much could be stored again,
+         *     by what was left of the day. `isPartialMeasure`: a worker died over it, and may have freed more.
+         */
+        OptimizationResult: {
+            allowedBytes: number;
+            savedBytes: number;
+            places: components["schemas"]["PlaceOptimized"][];
+            isPartialMeasure: boolean;
+            seconds: number;
+        };
+        /**
+         * OptimizationState
+         * @description Where an optimisation is.
+         * @enum {unknown}
+         */
+        OptimizationState: "completed" | "failed" | "initializing" | "preparing";
+        /**
          * Outcome
          * @description Whether somebody was let do what they asked for. What its owner decided about it is at its request.
          * @enum {unknown}
@@ -3360,6 +3475,44 @@ export interface components {
             code: string | null;
             /** @default  */
             hint: string;
+        };
+        /**
+         * PlaceOptimized
+         * @description What an optimisation did at a location, or with `dry_run` would. `code`: why not all was.
+         *
+         *     Bytes are those of packs as they are stored. `owed_packs`, `owed_points`: what the location lacks of what others
+         *     have; `copied_bytes`: what was brought there for that. `freed_bytes`: of packs that went, since nothing needs them
+         *     or most of them was waste; `stored_bytes`: of what was stored again for the latter; planned they are about that.
+         *     What was saved is the first less the second. `locked_bytes`: of what would go, and what locks keep until
+         *     `locked_until`; `pinned_bytes`: what somebody reads. `unclaimed_bytes`: in packs that nothing is known to need, and
+         *     that a writer may count on: they stay. `kept_bytes`: of all packs, before.
+         */
+        PlaceOptimized: {
+            location: string;
+            /** @default null */
+            code: string | null;
+            /** @default  */
+            hint: string;
+            /** @default 0 */
+            keptBytes: number;
+            /** @default 0 */
+            owedPacks: number;
+            /** @default 0 */
+            owedPoints: number;
+            /** @default 0 */
+            copiedBytes: number;
+            /** @default 0 */
+            freedBytes: number;
+            /** @default 0 */
+            storedBytes: number;
+            /** @default 0 */
+            lockedBytes: number;
+            /** @default null */
+            lockedUntil: string | null;
+            /** @default 0 */
+            pinnedBytes: number;
+            /** @default 0 */
+            unclaimedBytes: number;
         };
         /**
          * PlaceRepaired
@@ -4121,6 +4274,26 @@ export interface components {
         StorageForecast: {
             inDays: number;
             keptBytes: number;
+        };
+        /**
+         * StorageOptimization
+         * @description One optimisation. `degraded`: a location was left out, or not all was done there, as its `code` says.
+         */
+        StorageOptimization: {
+            id: string;
+            version: number;
+            requestId: string;
+            initiatedBy: string;
+            dryRun: boolean;
+            state: components["schemas"]["OptimizationState"];
+            degraded: boolean;
+            /** Format: date-time */
+            startedAt: string;
+            finishedAt: string | null;
+            attempts: number;
+            result: components["schemas"]["OptimizationResult"] | null;
+            error: components["schemas"]["OptimizationError"] | null;
+            waiting: components["schemas"]["Waiting"] | null;
         };
         /**
          * StorageOverview
@@ -8180,6 +8353,140 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description What is wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listOptimizations: {
+        parameters: {
+            query?: {
+                /** @description Items on a page */
+                limit?: number;
+                /** @description `nextCursor` of the page before */
+                cursor?: string;
+            };
+            header?: {
+                /** @description An `ETag`; 304 where it is still the same */
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page */
+            200: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListPage_StorageOptimization_"];
+                };
+            };
+            /** @description It is still what the `ETag` is of */
+            304: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What is wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    showOptimization: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description An `ETag`; 304 where it is still the same */
+                "If-None-Match"?: string;
+            };
+            path: {
+                /** @description A UUID */
+                optimization_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The optimisation */
+            200: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StorageOptimization"];
+                };
+            };
+            /** @description It is still what the `ETag` is of */
+            304: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What is wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    optimizeStorage: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A new UUID for each new write; the same key and body again is the same write. Required. */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewOptimization"];
+            };
+        };
+        responses: {
+            /** @description In the record. `state` says whether it is accepted; Location is where the answer is or will be */
+            202: {
+                headers: {
+                    /** @description Where the request is */
+                    Location?: string;
+                    /** @description When to ask there, where it is pending */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WriteRequest"];
+                };
             };
             /** @description What is wrong */
             default: {

@@ -476,6 +476,8 @@ export interface components {
             /** @constant */
             "source-unreachable": true;
             /** @constant */
+            "storage-optimization-open": true;
+            /** @constant */
             "storage-repair-open": true;
             /** @constant */
             "target-busy": true;
@@ -1244,6 +1246,8 @@ export interface components {
             "executor.approval-grant-refused.v1": components["schemas"]["ApprovalGrantRefused"];
             "recovery.recovery-accepted.v1": components["schemas"]["RecoveryAccepted"];
             "recovery.recovery-refused.v1": components["schemas"]["RecoveryRefused"];
+            "executor.storage-optimization-accepted.v1": components["schemas"]["StorageOptimizationAccepted"];
+            "executor.storage-optimization-refused.v1": components["schemas"]["StorageOptimizationRefused"];
             "config.configuration-paused.v1": components["schemas"]["ConfigurationPaused"];
             "config.configuration-pause-refused.v1": components["schemas"]["ConfigurationPauseRefused"];
             "dr.dr-execution-paused.v1": components["schemas"]["DrExecutionPaused"];
@@ -2078,6 +2082,27 @@ export interface components {
             cloudPrimary?: components["schemas"]["Destination"] | null;
             cloudSecondary?: components["schemas"]["Destination"] | null;
             offsite?: components["schemas"]["Destination"] | null;
+        };
+        /**
+         * StorageOptimizationAccepted
+         * @description An optimisation is in the record and waits for a worker. `dry_run`: it tells what it would do alone.
+         */
+        StorageOptimizationAccepted: {
+            optimizationId: string;
+            requestId: string;
+            dryRun: boolean;
+        };
+        /**
+         * StorageOptimizationRefused
+         * @description A requested optimisation was refused.
+         */
+        StorageOptimizationRefused: {
+            requestId: string;
+            code: string;
+            field?: string | null;
+            hint?: string;
+            wrong?: components["schemas"]["WrongField"][];
+            optimizationId: string;
         };
         /**
          * StorageRepairAccepted
