@@ -45,6 +45,7 @@ class _Kind(NamedTuple):
 
 
 _WITH_AN_END = (
+    _Kind(frozenset({"state", "recoveryPointId", "depth"}), "recovery/validations", "validation"),
     _Kind(frozenset({"state", "recoveryPointId"}), "recovery/operations", "recovery"),
     _Kind(frozenset({"state", "dryRun", "went"}), "retention/cleanups", "cleanup"),
     _Kind(frozenset({"state", "dryRun", "readPercent"}), "storage/repairs", "repair"),
@@ -225,11 +226,13 @@ class Call:
             await asyncio.sleep(SAY_SECONDS)
 
     async def _ended(self, client: "ApiClient", run: "Document") -> "tuple[Document, ExitCode]":
-        """The run, recovery, cleanup, repair or optimisation when it is over; how it ended."""
+        """The run, recovery, validation, cleanup, repair or optimisation when it is over; how it ended."""
         kind = next((each for each in _WITH_AN_END if each.fields <= run.keys()), None)
         if kind is None:
             raise _beside(
-                run, "--until-ended", "what was answered is no run, recovery, cleanup, repair or optimisation"
+                run,
+                "--until-ended",
+                "what was answered is no run, recovery, validation, cleanup, repair or optimisation",
             )
         path = f"{kind.path}/{run['id']}"
         try:
@@ -238,7 +241,7 @@ class Call:
             _tell(f"the {kind.noun} {run['id']} goes on. To follow it: {self._again(path)}")
             raise
         wanted = "cancelled" if self._path.endswith("/cancel") else "completed"
-        if run["state"] != wanted:
+        if run["state"] != wanted or (run.get("result") or {}).get("verdict") == "damaged":
             return run, ExitCode.FAILED
         return run, ExitCode.DEGRADED if run["degraded"] else ExitCode.OK
 

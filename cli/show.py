@@ -71,6 +71,19 @@ _QUERIES = {
         LEFT JOIN recovery.recovery_claims claim ON claim.id = asked.id
         WHERE shown.operation_id IS NOT NULL OR claim.id IS NOT NULL
     """,
+    "validation": """
+        SELECT coalesce(shown.organisation, claim.organisation) AS organisation,
+            shown.recovery_point_id AS point, shown.configuration_id AS configuration,
+            coalesce(shown.state, claim.state) AS state, shown.view ->> 'depth' AS depth,
+            shown.view -> 'corrupted' ->> 'damages' AS damages, shown.view -> 'error' ->> 'code' AS code,
+            shown.view -> 'waiting' ->> 'code' AS "waitsFor", shown.view -> 'waiting' ->> 'since' AS "waitsSince",
+            coalesce(shown.view -> 'error' ->> 'hint', shown.view -> 'waiting' ->> 'hint') AS hint,
+            coalesce(shown.accepted_at, claim.asked_at)::text AS accepted, shown.view ->> 'finished_at' AS finished
+        FROM (SELECT %(id)s::text AS id) asked
+        LEFT JOIN gateway.recovery_validations shown ON shown.validation_id = asked.id
+        LEFT JOIN recovery.validation_claims claim ON claim.id = asked.id
+        WHERE shown.validation_id IS NOT NULL OR claim.id IS NOT NULL
+    """,
     "cleanup": """
         SELECT coalesce(shown.organisation, claim.organisation) AS organisation,
             coalesce(shown.state, claim.state) AS state, shown.view ->> 'gone' AS gone,

@@ -32,6 +32,7 @@ from contracts.optimization_events import PlaceOptimized
 from contracts.repair_events import DamagedObject, PlaceRepaired, RepairedObject
 from contracts.retention import LegalBasis, RetentionPolicyBody
 from contracts.sealed import Sealed
+from contracts.validation_events import ObjectDamaged, PointAffected, TierValidated, TierWholeness, ValidationDepth
 
 ORGANISATION = "0199a0f2-0000-7000-8000-0000000000a1"
 RETENTION_POLICY = "0199a0f2-0000-7000-8000-0000000000f1"
@@ -41,6 +42,7 @@ CLEANUP = "0199a0f2-0000-7000-8000-0000000000d2"
 OPTIMIZATION = "0199a0f2-0000-7000-8000-0000000000d4"
 REPAIR = "0199a0f2-0000-7000-8000-0000000000d3"
 OPERATION = "0199a0f2-0000-7000-8000-0000000000f1"
+VALIDATION = "0199a0f2-0000-7000-8000-0000000000f8"
 CHANNEL = "0199a0f2-0000-7000-8000-0000000000f2"
 NOTIFICATION = "0199a0f2-0000-7000-8000-0000000000f3"
 CONFIGURATION_REQUEST = "0199a0f2-0000-7000-8000-000000000001"
@@ -115,6 +117,41 @@ CLEANED_UP: dict[str, object] = {
     ),
 }
 """What the fields of cleanups' events hold, by their names."""
+VALIDATED: dict[str, object] = {
+    "validation_id": VALIDATION,
+    "depth": ValidationDepth.WHOLE,
+    "damages": 1,
+    "objects": (
+        ObjectDamaged(
+            tier="local",
+            problem="pack-damaged",
+            object_key="packs/5f/5f0c3a9b8d7e6f50",
+            repairable_from=("offsite",),
+            not_read_on=("offsite",),
+        ),
+    ),
+    "affected_points": 1,
+    "affected": (PointAffected(recovery_point_id=EXECUTION, tiers=("local",)),),
+}
+"""What the fields of validations' events hold, by their names."""
+TIERS_VALIDATED = (
+    TierValidated(
+        tier="local",
+        location="local",
+        verdict=TierWholeness.DAMAGED,
+        damages=1,
+        harms_point=True,
+        read_bytes=9_663_676_416,
+        stored_bytes=9_663_676_416,
+    ),
+    TierValidated(
+        tier="offsite",
+        location="offsite",
+        verdict=TierWholeness.NOT_LOOKED_AT,
+        code=errors.TIER_UNREACHABLE.code,
+        hint=errors.TIER_UNREACHABLE.hint,
+    ),
+)
 HOLD = "0199a0f2-0000-7000-8000-0000000000f5"
 APPROVAL = "0199a0f2-0000-7000-8000-0000000000f6"
 HOLD_BODY = HoldBody(
@@ -194,18 +231,6 @@ PLAN_BODY = PlanBody(
     testing_schedule=TestingSchedule(every_days=90),
     is_wedding_critical=True,
 )
-BODIES: dict[object, object] = {
-    HoldBody: HOLD_BODY,
-    PlanBody: PLAN_BODY,
-    tuple[StepPoint, ...]: (StepPoint(step_id="photos", recovery_point_id=EXECUTION, read_at=BEGIN),),
-    tuple[StepTarget, ...]: (StepTarget(step_id="photos", location="restored", path=sealed(0xCC)),),
-    tuple[SourceLoss, ...]: (
-        SourceLoss(configuration_id=CONFIGURATION, recovery_point_id=EXECUTION, lost_seconds=1_260.0),
-    ),
-    StepOutcome: StepOutcome.COMPLETED,
-    tuple[StepNotice, ...]: (StepNotice(channel_id=CHANNEL, notification_id=NOTIFICATION),),
-}
-"""What is called a body, as others are, by its own type; and what has a type of its own."""
 DISASTERS: dict[str, object] = {
     "plan_id": DR_PLAN,
     "plan_version": 1,
@@ -237,3 +262,17 @@ AUDIT_FINDINGS = (
         because="nothing that the platform records decides this yet",
     ),
 )
+BODIES: dict[object, object] = {
+    HoldBody: HOLD_BODY,
+    PlanBody: PLAN_BODY,
+    tuple[StepPoint, ...]: (StepPoint(step_id="photos", recovery_point_id=EXECUTION, read_at=BEGIN),),
+    tuple[StepTarget, ...]: (StepTarget(step_id="photos", location="restored", path=sealed(0xCC)),),
+    tuple[SourceLoss, ...]: (
+        SourceLoss(configuration_id=CONFIGURATION, recovery_point_id=EXECUTION, lost_seconds=1_260.0),
+    ),
+    StepOutcome: StepOutcome.COMPLETED,
+    tuple[StepNotice, ...]: (StepNotice(channel_id=CHANNEL, notification_id=NOTIFICATION),),
+    tuple[ControlFinding, ...]: AUDIT_FINDINGS,
+    tuple[TierValidated, ...]: TIERS_VALIDATED,
+}
+"""What is called a body, as others are, by its own type; and what has a type of its own."""

@@ -16,7 +16,6 @@ from contracts import errors
 from contracts import executor_events as executor
 from contracts import gateway_events as gateway
 from contracts import recovery_events as recovery
-from contracts.compliance_events import ControlFinding
 from contracts.configuration import BulkMode, Tier
 from contracts.envelope import SOURCE_PREFIX, Envelope, encode_data
 from contracts.event import Event, pinned_events
@@ -24,7 +23,6 @@ from contracts.notifications import ChannelBody, NotificationEvent
 from contracts.progress import Progress, TierProgress
 from contracts.retention import RetentionPolicyBody
 from contracts.sample_values import (
-    AUDIT_FINDINGS,
     AUDITED,
     BACKUP_REQUEST,
     BEGIN,
@@ -46,6 +44,8 @@ from contracts.sample_values import (
     RETENTION_POLICY,
     SNAPSHOT,
     TRACE,
+    VALIDATED,
+    VALIDATION,
     sealed,
 )
 from contracts.trial import Check, Finding, Verdict
@@ -265,6 +265,7 @@ _USUAL: dict[str, object] = {
     **AUDITED,
     "attempts": 1,
     **OF_STORAGE,
+    **VALIDATED,
     "fence": 1,
     "totals": recovery.RecoveryTotals(
         files=48_211,
@@ -285,7 +286,6 @@ _OF_KIND: dict[object, object] = {
     RetentionPolicyBody: POLICY,
     ChannelBody: CHANNEL_BODY,
     **BODIES,
-    tuple[ControlFinding, ...]: AUDIT_FINDINGS,
 }
 
 
@@ -314,10 +314,11 @@ def _usual(cls: type[Any]) -> tuple[str, str, int, Event]:
     if "channel_id" in needed | usual:
         is_one = issubclass(cls, config.NotificationFact)
         of_config = f"notification/{NOTIFICATION}" if is_one else f"notification-channel/{CHANNEL}"
+    is_validation = "validation_id" in needed | usual
     subjects = {
         "gateway": f"request/{request}",
         "config": of_config,
-        "recovery": f"recovery-operation/{OPERATION}",
+        "recovery": f"recovery-validation/{VALIDATION}" if is_validation else f"recovery-operation/{OPERATION}",
         "compliance": f"compliance-audit/{AUDITED['audit_id']}",
         "dr": f"dr-execution/{EXECUTION}" if "execution_id" in usual else f"plan/{DISASTERS['plan_id']}",
     }

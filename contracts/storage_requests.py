@@ -1,7 +1,9 @@
 """What the gateway records of requests about tiers. Owner: gateway, as of `contracts.gateway_events`."""
 
+from contracts.configuration import Tier
 from contracts.event import Event, pinned
 from contracts.gateway_events import Evidence
+from contracts.validation_events import ValidationDepth
 
 
 @pinned("gateway.storage-repair-requested.v1", taken_by=("executor--accept-storage-repair",))
@@ -27,3 +29,24 @@ class StorageOptimizationRequested(Event, frozen=True, kw_only=True):
     optimization_id: str
     evidence: Evidence
     dry_run: bool = False
+
+
+@pinned("gateway.recovery-validation-requested.v1", taken_by=("recovery--accept-validation",))
+class RecoveryValidationRequested(Event, frozen=True, kw_only=True):
+    """An operator asked for the tiers of a recovery point to be read. `tiers`: these alone; none: all of them."""
+
+    request_id: str
+    validation_id: str
+    recovery_point_id: str
+    depth: ValidationDepth
+    evidence: Evidence
+    tiers: tuple[Tier, ...] = ()
+
+
+@pinned("gateway.recovery-validation-cancellation-requested.v1", taken_by=("recovery--cancel-validation",))
+class RecoveryValidationCancellationRequested(Event, frozen=True, kw_only=True):
+    """An operator asked for a validation to be stopped."""
+
+    request_id: str
+    validation_id: str
+    evidence: Evidence

@@ -21,6 +21,7 @@ from contracts import (  # noqa: F401  # they declare who takes them
     recovery_events,
     repair_events,
     storage_requests,
+    validation_events,
 )
 from contracts.event import pinned_events
 from contracts.looking import ASK_CONTENT, ASK_ENTRIES
@@ -119,9 +120,11 @@ WAKE_OPTIMIZATIONS = once_stored(events_named(optimization_events.StorageOptimiz
 WAKE_REPAIRS = once_stored(events_named(repair_events.StorageRepairAccepted.NAME))
 WAKE_RECOVERIES = once_stored(events_named(recovery_events.RecoveryAccepted.NAME))
 STOP_RECOVERIES = once_stored(events_named(recovery_events.RecoveryCancelled.NAME))
+WAKE_VALIDATIONS = once_stored(events_named(validation_events.RecoveryValidationAccepted.NAME))
+STOP_VALIDATIONS = once_stored(events_named(validation_events.RecoveryValidationCancelled.NAME))
 WORKERS_HEAR = {
     "executor": (WAKE_WORKERS, STOP_WORKERS, WAKE_CLEANUPS, WAKE_REPAIRS, WAKE_OPTIMIZATIONS),
-    "recovery": (WAKE_RECOVERIES, STOP_RECOVERIES),
+    "recovery": (WAKE_RECOVERIES, STOP_RECOVERIES, WAKE_VALIDATIONS, STOP_VALIDATIONS),
 }
 """What the workers of a service hear, whose identity is `<service>-worker`."""
 

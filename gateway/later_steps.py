@@ -157,4 +157,19 @@ STATEMENTS: tuple[LiteralString, ...] = (
                 ON storage_optimizations{suffix} (organisation, accepted_at DESC, optimization_id DESC)""",
         )
     ),
+    # Validations of recovery points, and what was last proven of each point's tiers.
+    *(
+        statement
+        for suffix in ("", "_shadow")
+        for statement in (
+            f"""CREATE TABLE recovery_validations{suffix} (
+                validation_id text PRIMARY KEY, organisation text NOT NULL, configuration_id text NOT NULL,
+                recovery_point_id text NOT NULL, request_id text NOT NULL, state text NOT NULL,
+                accepted_at timestamptz NOT NULL, view json NOT NULL)""",
+            f"""CREATE INDEX recovery_validations{suffix}_by_time
+                ON recovery_validations{suffix} (organisation, accepted_at DESC, validation_id DESC)""",
+            f"""CREATE TABLE recovery_proofs{suffix} (
+                recovery_point_id text PRIMARY KEY, organisation text NOT NULL, view json NOT NULL)""",
+        )
+    ),
 )

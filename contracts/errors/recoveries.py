@@ -155,3 +155,27 @@ RANGE_NOT_THERE = entered(
     "The file has no such bytes",
     "Ask for one range within its size, which the context says.",
 )
+VALIDATION_OPEN = entered(
+    "validation-open",
+    409,
+    Retry.LATER,
+    "A validation of the recovery point has not ended",
+    "Wait for its end (GET /api/backup/recovery/validations), or cancel it; then ask again with a new Idempotency-Key.",
+)
+VALIDATION_TIER_UNKNOWN = entered(
+    "validation-tier-unknown",
+    422,
+    Retry.NEVER,
+    "The configuration of the recovery point has never had this tier",
+    "Choose among the tiers of GET /api/backup/recovery-points/ID, or leave tiers out for all of them.",
+)
+VALIDATION_FINISHED = entered(
+    "validation-finished", 409, Retry.NEVER, "The validation has ended already", "Ask for a new validation."
+)
+VALIDATION_ABANDONED = entered(
+    "validation-abandoned",
+    500,
+    Retry.AFTER_OPERATOR,
+    "The validation has cost one worker after another its life",
+    "Look at the logs of recovery-worker for what stops them, mend it, then ask for the same validation again.",
+)

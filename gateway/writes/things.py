@@ -21,6 +21,7 @@ from gateway.runs.examples import (
     REPAIR_ID,
     REQUEST_ID,
     RETENTION_POLICY_ID,
+    VALIDATION_ID,
 )
 
 
@@ -46,6 +47,7 @@ class Thing:
 
 RUN = Thing("execution_id", "executions", "/executions/{}", errors.NOT_FOUND, EXECUTION_ID)
 RECOVERY = Thing("operation_id", "recovery_operations", "/recovery/operations/{}", errors.NOT_FOUND, OPERATION_ID)
+VALIDATION = Thing("validation_id", "recovery_validations", "/recovery/validations/{}", errors.NOT_FOUND, VALIDATION_ID)
 CLEANUP = Thing("cleanup_id", "retention_cleanups", "/retention/cleanups/{}", errors.NOT_FOUND, CLEANUP_ID)
 OPTIMIZATION = Thing(
     "optimization_id", "storage_optimizations", "/storage/optimizations/{}", errors.NOT_FOUND, OPTIMIZATION_ID

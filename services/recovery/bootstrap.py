@@ -44,6 +44,7 @@ from services.recovery.adapters.looks import RepositoryLooks
 from services.recovery.adapters.operations import RECOVERIES, RecordedOperations
 from services.recovery.adapters.points import PointTable
 from services.recovery.adapters.targets import LookedAtTargets
+from services.recovery.adapters.validations import VALIDATIONS, RecordedValidations
 from services.recovery.application import Catalogue, RecoveryDecisions
 from services.recovery.domain import RecoveryOperation
 from services.recovery.failures import told_code
@@ -51,6 +52,9 @@ from services.recovery.looking import LookAnswers
 from services.recovery.performance import RecoveryPerformance
 from services.recovery.ports import Operations, Points, Targets
 from services.recovery.settings import RecoverySettings, RecoveryWorkerSettings
+from services.recovery.validating.ports import Validations
+from services.recovery.validations import REFUSED as VALIDATIONS_REFUSED
+from services.recovery.validations import unclaimed_validations, validation_cases, validation_loop
 
 SERVICE = "recovery"
 WORKER_IDENTITY = "recovery-worker"
@@ -60,6 +64,7 @@ REFUSED: dict[type[Event], RefusedAs] = {
     RecoveryCancellationRequested: RefusedAs(RecoveryCancellationRefused),
     DrRecoveryAsked: RefusedAs(RecoveryRefused, "operation_id"),
     DrRecoveryWithdrawn: RefusedAs(RecoveryCancellationRefused),
+    **VALIDATIONS_REFUSED,
 }
 """What each request is refused with where its message is given up."""
 
@@ -68,7 +73,9 @@ WORKER_CONNECTIONS_MAX = 3 + POOL_CONNECTIONS + 1
 """Of Postgres: the record's, the claims', and one for heartbeats alone."""
 
 
-def use_cases(operations: Operations, points: Points, targets: Targets) -> dict[type[Event], UseCase]:
+def use_cases(
+    operations: Operations, points: Points, targets: Targets, validations: Validations
+) -> dict[type[Event], UseCase]:
     """What deals with each event that the recovery service takes."""
     decisions, catalogue = RecoveryDecisions(operations, points, targets), Catalogue(points)
     of_operations = Deciding(RecoveryOperation, operations, about="operation_id")
@@ -82,6 +89,7 @@ def use_cases(operations: Operations, points: Points, targets: Targets) -> dict[
         RecoveryPointsForgotten: catalogue.forget,
         ConfigurationCreated: catalogue.remember_places,
         ConfigurationUpdated: catalogue.remember_places,
+        **validation_cases(validations, points),
     }
 
 
@@ -111,12 +119,13 @@ async def run(settings: RecoverySettings) -> int:
         telemetry=telemetry,
     )
     telemetry.figures.add("queue", ClaimQueue(RECOVERIES, pool).read)
+    telemetry.figures.add("validations", ClaimQueue(VALIDATIONS, pool).read)
     bus = Bus(connection, SERVICE, telemetry=telemetry, health=health)
     operations = RecordedOperations(store)
     sealer = Sealer(settings.keys_dir)
     add_key_checks(health, sealer)
     targets = LookedAtTargets(Locations(settings.locations_file, health), OwnFolders.of(settings), sealer)
-    answering = use_cases(operations, PointTable(pool, store), targets)
+    answering = use_cases(operations, PointTable(pool, store), targets, RecordedValidations(store))
     for each in handlers_of(SERVICE, answering, Unanswered(store, SERVICE, RecoveryOperation, REFUSED)):
         bus.handle(*each)
     unclaimed = UnclaimedWork(
@@ -126,9 +135,12 @@ async def run(settings: RecoverySettings) -> int:
         bound_seconds=settings.recovery_unclaimed_seconds,
         telemetry=telemetry,
     )
+    validations = unclaimed_validations(
+        store, pool, bound_seconds=settings.recovery_unclaimed_seconds, telemetry=telemetry
+    )
     server = HealthServer(health, telemetry, port=settings.health_port)
     topology = TopologyCheck(connection, SERVICE)
-    parts: list[Part] = [server, store, PoolPart(pool), connection, topology, relay, unclaimed, bus]
+    parts: list[Part] = [server, store, PoolPart(pool), connection, topology, relay, unclaimed, validations, bus]
     return await run_service(parts, health=health)
 
 
@@ -146,6 +158,7 @@ async def run_worker(settings: RecoveryWorkerSettings) -> int:
     sealer = Sealer(settings.keys_dir)
     add_key_checks(health, sealer)
     claims, locations = ClaimTable(RECOVERIES, pool, beats), Locations(settings.locations_file, health)
+    progress = NatsProgress(connection, SERVICE, SystemClock())
     performance = RecoveryPerformance(
         operations=RecordedOperations(store),
         claims=claims,
@@ -155,7 +168,7 @@ async def run_worker(settings: RecoveryWorkerSettings) -> int:
             keys_dir=settings.keys_dir,
             targets=LookedAtTargets(locations, OwnFolders.of(settings), sealer),
         ),
-        progress=NatsProgress(connection, SERVICE, SystemClock()),
+        progress=progress,
         standstills=Standstills(health, noun=RECOVERIES.noun),
         leave_seconds=settings.recovery_standstill_seconds,
     )
@@ -165,6 +178,7 @@ async def run_worker(settings: RecoveryWorkerSettings) -> int:
         if (trouble := await locations.check()) is not None:
             raise trouble
 
+    worker = settings.recovery_worker_name or f"{socket.gethostname()}:{os.getpid()}"
     loop = ClaimLoop(
         noun=RECOVERIES.noun,
         claims=claims,
@@ -172,12 +186,26 @@ async def run_worker(settings: RecoveryWorkerSettings) -> int:
         connection=connection,
         wake=WAKE_RECOVERIES,
         stop=STOP_RECOVERIES,
-        worker=settings.recovery_worker_name or f"{socket.gethostname()}:{os.getpid()}",
+        worker=worker,
         slots=settings.recovery_worker_slots,
         beat_seconds=BEAT_SECONDS,
         set_aside=SetAside(health, noun=RECOVERIES.noun),
         require_means=require_means,
         telemetry=telemetry,
+    )
+    validations = validation_loop(
+        worker=worker,
+        store=store,
+        pool=pool,
+        beats=beats,
+        connection=connection,
+        locations=locations,
+        keys_dir=settings.keys_dir,
+        progress=progress,
+        health=health,
+        telemetry=telemetry,
+        leave_seconds=settings.recovery_standstill_seconds,
+        require_means=require_means,
     )
     looks = LookAnswers(
         connection=connection,
@@ -187,5 +215,5 @@ async def run_worker(settings: RecoveryWorkerSettings) -> int:
     )
     server = HealthServer(health, telemetry, port=settings.health_port)
     heartbeats = PoolPart(beats, name="heartbeat-connection")
-    parts: list[Part] = [server, store, PoolPart(pool), heartbeats, connection, looks, loop]
+    parts: list[Part] = [server, store, PoolPart(pool), heartbeats, connection, looks, loop, validations]
     return await run_service(parts, health=health)

@@ -27,7 +27,7 @@ class TiersUnusable(PlatformError):
     """No tier gives the recovery point. `shown`: why each does not, by names that the organisation knows."""
 
     def __init__(self, code: ErrorCode, message: str, shown: str) -> None:
-        super().__init__(code, message, hint=f"{shown}. Then ask for the same recovery again.")
+        super().__init__(code, message, hint=f"{shown}. Then ask for the same again.")
 
 
 class PointNotSeenYet(PlatformError):

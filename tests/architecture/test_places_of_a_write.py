@@ -80,6 +80,8 @@ OF_A_SUBJECT = {
         ),
         Path("contracts/dr_execution_events.py"),
     ),
+    "validate-recovery-point": Path("contracts/validation_events.py"),
+    "cancel-validation": Path("contracts/validation_events.py"),
 }
 """Whose answers are of a subject that has a module of its own, since its owner has several."""
 
@@ -93,7 +95,7 @@ def test_declared_write_has_its_lines_where_the_recipe_says(name: str) -> None:
     (answers,) = {_source_of(answer) for answer in (write.ACCEPTED, write.REFUSED)}
     assert answers in {Path(f"contracts/{owner}_events.py"), OF_A_SUBJECT.get(name)}
     assert {taker.partition("--")[0] for taker in write.REQUEST.TAKEN_BY} == {owner}
-    together = [(ROOT / f"services/{owner}/{each}.py") for each in ("bootstrap", "cleaning")]
+    together = [(ROOT / f"services/{owner}/{each}.py") for each in ("bootstrap", "cleaning", "validations")]
     parts = "".join(each.read_text() for each in together if each.exists())
     assert re.search(rf"\b{write.REQUEST.__name__}: ", parts)
     assert re.fullmatch(r"gateway/groups/\w+/writes\.py", str(_source_of(type(write))))

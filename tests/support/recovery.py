@@ -1,7 +1,7 @@
 """A recovery service on real parts: record and claims in Postgres, the wake-up on NATS, a repository in folders."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,14 +28,20 @@ from chassis.record.eventstore import EventStore
 from chassis.sealing import Sealer, prepare_keys_folder
 from chassis.telemetry.instruments import Telemetry
 from contracts.config_events import ConfigurationCreated, ConfigurationUpdated
-from contracts.configuration import Destination, StorageDestinations
+from contracts.configuration import Destination, StorageDestinations, Tier
 from contracts.envelope import decode_data
 from contracts.event import Event
 from contracts.executor_events import BackupCompleted
-from contracts.gateway_events import Evidence, RecoveryCancellationRequested, RecoveryRequested
+from contracts.gateway_events import (
+    Evidence,
+    RecoveryCancellationRequested,
+    RecoveryRequested,
+)
 from contracts.recovery_events import SCOPE_FIELD, TARGET_PATH_FIELD, ConflictPolicy
 from contracts.samples import sample_event
+from contracts.storage_requests import RecoveryValidationRequested
 from contracts.streams import STOP_RECOVERIES, WAKE_RECOVERIES
+from contracts.validation_events import ValidationDepth
 from repository.backup.backup import BackupOptions, backup
 from repository.keys.key_file import KeyFile
 from repository.opened.repository import Repository
@@ -45,8 +51,11 @@ from services.recovery.adapters.operations import RECOVERIES, RecordedOperations
 from services.recovery.adapters.points import PointTable
 from services.recovery.adapters.schema import STATEMENTS
 from services.recovery.adapters.targets import LookedAtTargets
+from services.recovery.adapters.validation_plane import RepositoryValidations
+from services.recovery.adapters.validations import VALIDATIONS, RecordedValidations
 from services.recovery.bootstrap import POOL_CONNECTIONS, use_cases
 from services.recovery.performance import LEAVE_SECONDS, RecoveryPerformance
+from services.recovery.validating.performance import ValidationPerformance
 from sources.directory import DirectorySource
 from tests.support.nats_server import NatsServer
 from tests.support.postgres_server import PostgresServer, SchemaAccess
@@ -143,6 +152,36 @@ class RecoveryBench:
             set_aside=SetAside(self.health, noun=RECOVERIES.noun),
         )
 
+    def validation_performance(self, claims: ClaimTable) -> ValidationPerformance:
+        """A worker's use case of validations."""
+        return ValidationPerformance(
+            validations=RecordedValidations(self.store),
+            points=self.points(),
+            claims=claims,
+            plane=RepositoryValidations(locations=self.locations, keys_dir=self.home / "keys"),
+            progress=NatsProgress(self.connection, "recovery", SystemClock()),
+            standstills=Standstills(self.health, noun=VALIDATIONS.noun),
+        )
+
+    async def validate(self, validation_id: str, depth: ValidationDepth, *tiers: Tier, point: str = POINT) -> None:
+        """Decide on a requested validation, as the handler does."""
+        request = RecoveryValidationRequested(
+            request_id=f"request of {validation_id}",
+            validation_id=validation_id,
+            recovery_point_id=point,
+            depth=depth,
+            tiers=tiers,
+            evidence=EVIDENCE,
+        )
+        await self.hear(request)
+
+    async def validated(self, is_cancelled: Callable[[], bool] = lambda: False) -> None:
+        """Have a worker perform the validation that waits."""
+        claims = ClaimTable(VALIDATIONS, self.pool, self.beats, silence_seconds=60.0)
+        claim = await claims.take("w1")
+        assert claim is not None
+        await self.validation_performance(claims).perform(claim, is_cancelled)
+
     def back_up(self) -> str:
         """Back the source up to both tiers; the snapshot's id."""
         key = KeyFile.create(self.home / "keys" / name_of(ORGANISATION))
@@ -216,7 +255,9 @@ class RecoveryBench:
 
     async def hear(self, event: Event, *, deliveries: int = 1, organisation: str = ORGANISATION) -> None:
         """Deal with an event that the service takes, as its handler does."""
-        cases = use_cases(RecordedOperations(self.store), self.points(), self.targets())
+        cases = use_cases(
+            RecordedOperations(self.store), self.points(), self.targets(), RecordedValidations(self.store)
+        )
         name = next(name for name in event.TAKEN_BY if name.startswith("recovery--"))
         handling = Handling(
             context=Context(organisation=organisation, actor="user:u1", correlation_id="correlation-1"),

@@ -1,6 +1,6 @@
 """Recovery points and recoveries as resources. Sealed fields are opened here, for people of the organisation."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, LiteralString
@@ -19,6 +19,7 @@ from contracts.recovery_events import (
     RecoveryState,
     RecoveryType,
 )
+from contracts.validation_events import ValidationDepth
 from gateway.groups.recovery.projection import OperationView, gone_view, operation_view, point_fact
 from gateway.groups.recovery.resources import (
     RecoveryError,
@@ -26,6 +27,7 @@ from gateway.groups.recovery.resources import (
     RecoveryPhase,
     RecoveryPoint,
     RecoveryResult,
+    TierProof,
 )
 from gateway.http.resources import ListPage
 from gateway.projections.applied import Database
@@ -33,6 +35,7 @@ from gateway.reading.cursor import Cursors, Place
 from gateway.reading.opened import OpenedFields
 from gateway.reading.slices import Reading, made_of, page_of
 from gateway.runs.held import HELD_BY
+from gateway.runs.proven import PROOFS, ProofsView, TierProofView, proofs_view
 from gateway.runs.queries import hint_told, title_of, waiting_told
 from gateway.runs.resources import VerificationStatus
 
@@ -41,6 +44,8 @@ _SHOWN: LiteralString = (
     SELECT p.fact::text, p.completed_at, coalesce(c.is_wedding_critical, false), c.body ->> 'sourceType',
         c.body ->> 'sourceLocation', p.gone_at, p.gone::text,
 """
+    + PROOFS
+    + ","
     + HELD_BY
 )
 _POINTS: LiteralString = (
@@ -157,9 +162,10 @@ async def entry_cursor(cursors: Cursors, place: int) -> str:
 
 
 def _point(row: tuple[Any, ...]) -> RecoveryPoint:
-    stored, completed_at, is_critical, source_type, source_location, gone_at, how, held_by = row
+    stored, completed_at, is_critical, source_type, source_location, gone_at, how, known, held_by = row
     fact = point_fact(stored)
     gone = None if how is None else gone_view(how)
+    proofs = ProofsView() if known is None else proofs_view(known)
     return RecoveryPoint(
         id=fact.execution_id,
         configuration_id=fact.configuration_id,
@@ -177,7 +183,22 @@ def _point(row: tuple[Any, ...]) -> RecoveryPoint:
         gone_by=None if gone is None else gone.cleanup_id,
         gone_because=[] if gone is None else list(gone.rules),
         held_by=held_by,
+        last_proven=_proofs(proofs.proven),
+        last_damaged=_proofs(proofs.damaged),
     )
+
+
+def _proofs(known: Mapping[str, TierProofView]) -> list[TierProof]:
+    return [
+        TierProof(
+            tier=each.tier,
+            location=each.location,
+            at=each.at,
+            depth=read_plain(each.depth, ValidationDepth),
+            validation_id=each.validation_id,
+        )
+        for _, each in sorted(known.items())
+    ]
 
 
 class OperationQueries:

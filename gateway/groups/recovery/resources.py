@@ -10,6 +10,7 @@ from contracts.configuration import LocationName, SourceType, Tier
 from contracts.executor_events import CatchUp
 from contracts.progress import Progress
 from contracts.recovery_events import ConflictPolicy, RecoveryState, RecoveryTotals, RecoveryType
+from contracts.validation_events import ValidationDepth
 from gateway.http.fields import PatternText, SourcePath, Timestamp, Uuid
 from gateway.http.resources import Body, Resource
 from gateway.runs.resources import VerificationStatus, Waiting
@@ -32,13 +33,25 @@ class NewRecovery(Body, frozen=True, kw_only=True):
     scope: Annotated[tuple[PatternText, ...], Meta(max_length=SCOPE_MAX)] = ()
 
 
+class TierProof(Resource, frozen=True, kw_only=True):
+    """When a validation looked at a tier of a recovery point, and how deep. `location`: where the tier was then."""
+
+    tier: str
+    location: str
+    at: Timestamp
+    depth: ValidationDepth
+    validation_id: str
+
+
 class RecoveryPoint(Resource, frozen=True, kw_only=True):
     """What a run has saved, and can be restored. It has the run's id.
 
     `sourceType`, `sourceLocation`: of the configuration as it is now. `tiers`: hold all of it, and a sample was read
     back from each when it was made; `lacking`: did not take it then. `unreadableFiles`: entries of the source that are
     missing in it. `goneAt`: since when it cannot be restored any more; `goneBy`: the cleanup that let it go, by the
-    rules in `goneBecause`. `heldBy`: the holds that keep it (GET /api/backup/retention/holds/ID).
+    rules in `goneBecause`. `heldBy`: the holds that keep it (GET /api/backup/retention/holds/ID). `lastProven`: of each
+    tier, which validation last found it whole, and how deep; `lastDamaged`: which has found damage there, or that it
+    lacks the point, and none since that went as deep has found it whole. A tier in neither was never validated.
     """
 
     id: str
@@ -57,6 +70,8 @@ class RecoveryPoint(Resource, frozen=True, kw_only=True):
     gone_by: str | None = None
     gone_because: list[str] = msgspec.field(default_factory=list)
     held_by: list[str] = msgspec.field(default_factory=list)
+    last_proven: list[TierProof] = msgspec.field(default_factory=list)
+    last_damaged: list[TierProof] = msgspec.field(default_factory=list)
 
 
 class EntryKindShown(StrEnum):

@@ -1,5 +1,7 @@
 """Recovery points and where they lie, in the recovery service's own tables."""
 
+from collections.abc import Collection
+
 from chassis.handling import Handling
 from chassis.postgres.database import translated
 from chassis.postgres.pool import Pool
@@ -19,6 +21,9 @@ _FIND = """
 _PLACES = """
     SELECT tier, location FROM configuration_places WHERE configuration_id = %s AND organisation = %s
     ORDER BY version DESC, tier, location
+"""
+_OF_SNAPSHOTS = """
+    SELECT snapshot_id, recovery_point_id FROM recovery_points WHERE organisation = %s AND snapshot_id = ANY(%s)
 """
 _KEEP = """
     INSERT INTO recovery_points (recovery_point_id, organisation, configuration_id, snapshot_id)
@@ -59,6 +64,13 @@ class PointTable:
             places=tuple(KeptPlace(*place) for place in places),
             is_gone=is_gone,
         )
+
+    async def of_snapshots(self, organisation: str, snapshots: Collection[str]) -> dict[str, str]:
+        """The ids of points, by their snapshots."""
+        with translated():
+            async with self._pool.connection() as connection:
+                found = await connection.execute(_OF_SNAPSHOTS, (organisation, list(snapshots)))
+                return dict(await found.fetchall())
 
     async def remember(self, completed: BackupCompleted, handling: Handling) -> None:
         """Keep what a run has made with the inbox row of the fact that told of it."""

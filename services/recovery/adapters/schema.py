@@ -1,12 +1,14 @@
 """The recovery service's own tables, beside the event store's. Installed by the administrator's role; append only.
 
 `recovery_points` and `configuration_places` are working state: they are filled again from the streams of the executor
-and the config service. `recovery_claims` follows from the operations.
+and the config service. `recovery_claims` follows from the operations, `validation_claims` from
+the validations.
 """
 
 from typing import LiteralString
 
 from services.recovery.adapters.operations import RECOVERIES
+from services.recovery.adapters.validations import VALIDATIONS
 
 STATEMENTS: tuple[LiteralString, ...] = (
     """CREATE TABLE recovery_points (
@@ -31,4 +33,7 @@ STATEMENTS: tuple[LiteralString, ...] = (
         PRIMARY KEY (organisation, recovery_point_id)
     )""",
     *RECOVERIES.later_schema(),
+    *VALIDATIONS.schema(),
+    *VALIDATIONS.later_schema(),
+    "CREATE INDEX recovery_points_by_snapshot ON recovery_points (organisation, snapshot_id)",
 )

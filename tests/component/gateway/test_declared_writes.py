@@ -25,6 +25,7 @@ from contracts.executor_events import BackupAccepted, BackupRefused
 from contracts.gateway_events import ADDRESS_FIELD, AGENT_FIELD, BackupRequested
 from contracts.hold_events import HoldPlaced
 from contracts.samples import sample_event
+from contracts.validation_events import RecoveryValidationAccepted
 from gateway.auth.guards import Authentication
 from gateway.auth.rights import Right, Role, roles_with
 from gateway.endpoints.declared import handler_of
@@ -46,6 +47,7 @@ from gateway.writes.things import (
     RECOVERY,
     RETENTION_POLICY,
     RUN,
+    VALIDATION,
 )
 from tests.support.gateway import NEW_CONFIGURATION, ORGANISATION, RunningGateway, problem_code
 
@@ -130,6 +132,11 @@ async def _approval(gateway: RunningGateway) -> str:
     return await _shown(gateway, asked, f"/api/backup/approvals/{asked.approval_id}")
 
 
+async def _validation(gateway: RunningGateway) -> str:
+    accepted = msgspec.structs.replace(sample_event(RecoveryValidationAccepted), validation_id=new_id())
+    return await _shown(gateway, accepted, f"/api/backup/recovery/validations/{accepted.validation_id}")
+
+
 async def _shown(gateway: RunningGateway, made: Event, path: str) -> str:
     """The id of what a fact has made, once it is shown."""
     await gateway.facts.publish(made, organisation=ORGANISATION, actor="service:owner", correlation_id=new_id())
@@ -159,7 +166,7 @@ async def test_declared_write_keeps_what_every_write_keeps(gateway: RunningGatew
         another = (await gateway.create_configuration(http, name="Another one"))["id"]
     there: dict[str, Any] = {"configurationId": configuration, "configurationIds": [configuration]}
     other_there: dict[str, Any] = {"configurationId": another, "configurationIds": [another]}
-    if write.NAME == "initiate-recovery":
+    if write.NAME in ("initiate-recovery", "validate-recovery-point"):
         there["recoveryPointId"] = await _point(gateway, configuration)
         other_there["recoveryPointId"] = await _point(gateway, configuration)
     if write.OF is DR_EXECUTION and write.MAKES:
@@ -181,6 +188,8 @@ async def test_declared_write_keeps_what_every_write_keeps(gateway: RunningGatew
         targets = [await _hold(gateway), await _hold(gateway)]
     elif write.OF is APPROVAL:
         targets = [await _approval(gateway), await _approval(gateway)]
+    elif write.OF is VALIDATION and write.is_targeted:
+        targets = [await _validation(gateway), await _validation(gateway)]
     elif write.OF is RECOVERY:
         targets = [await _recovery(gateway, configuration), await _recovery(gateway, configuration)]
     else:

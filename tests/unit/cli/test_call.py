@@ -146,6 +146,22 @@ async def test_recovery_is_followed_to_its_end(monkeypatch: pytest.MonkeyPatch) 
     assert heads[1].split()[1] == "/api/backup/recovery/operations/o"
 
 
+@pytest.mark.parametrize(
+    ("verdict", "degraded", "code"),
+    [("whole", False, ExitCode.OK), ("whole", True, ExitCode.DEGRADED), ("damaged", False, ExitCode.FAILED)],
+)
+async def test_validation_is_followed_and_damage_is_no_success(
+    monkeypatch: pytest.MonkeyPatch, verdict: str, degraded: bool, code: ExitCode
+) -> None:
+    """It has completed, and what it found is bad: the exit code says so."""
+    monkeypatch.setattr(call, "LOOK_SECONDS", 0.0)
+    begun = {"id": "v", "recoveryPointId": "p", "configurationId": "c", "depth": "whole", "state": "validating"}
+    end = {**begun, "state": "completed", "degraded": degraded, "result": {"verdict": verdict}}
+    async with api((202, {}, begun), (200, {}, end)) as (client, heads):
+        assert await _call(client, "POST", "recovery/validate", "-d", "{}", "--until-ended") == code
+    assert heads[1].split()[1] == "/api/backup/recovery/validations/v"
+
+
 async def test_every_wrong_field_of_a_refusal_is_told() -> None:
     """The first as the refusal's own, each other one by its field in a line of the hint."""
     wrong = [{"field": name, "code": "invalid-field", "hint": f"mend {name}"} for name in ("name", "tags")]

@@ -1249,6 +1249,100 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/backup/recovery/validate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Validate a recovery point
+         * @description Read the tiers of a recovery point, without restoring anything, and tell what is damaged and where it is whole.
+         *
+         *     202 with the request, whose `resource` is the validation once it is accepted. Tiers share what they store: each is
+         *     read whole, and all recovery points are told that its damage harms. Nothing on any tier is changed. One validation
+         *     of a recovery point at a time.
+         *
+         *     Roles: operator, owner.
+         */
+        post: operations["validateRecoveryPoint"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/backup/recovery/validations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List validations
+         * @description Validations of the organisation, the latest first.
+         *
+         *     Roles: auditor, operator, owner, viewer.
+         */
+        get: operations["listValidations"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/backup/recovery/validations/{validation_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show a validation
+         * @description One validation: what each tier shows, what is damaged and where it is whole, which recovery points it harms.
+         *
+         *     Roles: auditor, operator, owner, viewer.
+         */
+        get: operations["showValidation"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/backup/recovery/validations/{validation_id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Cancel a validation
+         * @description Have a validation stopped that has not ended: its worker lets go of it within two seconds.
+         *
+         *     Nothing is told of what it had read by then.
+         *
+         *     Roles: operator, owner.
+         */
+        post: operations["cancelValidation"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/backup/requests/{request_id}": {
         parameters: {
             query?: never;
@@ -3014,6 +3108,15 @@ export interface components {
             nextCursor: string | null;
         };
         /**
+         * ListPage[RecoveryValidation]
+         * @description One page of a list. `nextCursor` continues it; null on the last page.
+         */
+        ListPage_RecoveryValidation_: {
+            items: components["schemas"]["RecoveryValidation"][];
+            /** @default null */
+            nextCursor: string | null;
+        };
+        /**
          * ListPage[RetentionCleanup]
          * @description One page of a list. `nextCursor` continues it; null on the last page.
          */
@@ -3353,6 +3456,18 @@ export interface components {
             stepId: string;
         };
         /**
+         * NewValidation
+         * @description A validation: the tiers of a recovery point are read, and nothing is restored or changed.
+         *
+         *     `depth`: `structure` (keys, log, index, all folders), `sample` (and 5 % of the packs, chosen by chance), `whole`
+         *     (every byte). `tiers`: of these alone; without any, all where the configuration puts or has put it.
+         */
+        NewValidation: {
+            recoveryPointId: string;
+            depth?: components["schemas"]["ValidationDepth"];
+            tiers?: components["schemas"]["Tier"][];
+        };
+        /**
          * NextRunReason
          * @description Why the next run is when it is, or why there is none.
          * @enum {unknown}
@@ -3388,6 +3503,22 @@ export interface components {
          * @enum {unknown}
          */
         NotificationEvent: "completed" | "degraded" | "disaster-recovery" | "failed" | "missed" | "overdue" | "recovered" | "started" | "test";
+        /**
+         * ObjectDamaged
+         * @description An object that is damaged, missing or not protected as it has to be. `problem`: as `repo check` calls it.
+         *
+         *     `repairable_from`: tiers that have what `repo repair` takes to mend it; none: no tier that answered. `not_read_on`:
+         *     those of them where that was not read, so that nobody knows whether it is whole.
+         */
+        ObjectDamaged: {
+            tier: string;
+            problem: string;
+            objectKey: string;
+            /** @default [] */
+            repairableFrom: string[];
+            /** @default [] */
+            notReadOn: string[];
+        };
         /**
          * OptimizationError
          * @description Why an optimisation failed.
@@ -3625,6 +3756,14 @@ export interface components {
             compensates: string | null;
             instructions: string | null;
             targetPath: string | null;
+        };
+        /**
+         * PointAffected
+         * @description A recovery point that these tiers cannot give back whole by themselves.
+         */
+        PointAffected: {
+            recoveryPointId: string;
+            tiers: string[];
         };
         /**
          * PointEntries
@@ -3922,7 +4061,9 @@ export interface components {
          *     `sourceType`, `sourceLocation`: of the configuration as it is now. `tiers`: hold all of it, and a sample was read
          *     back from each when it was made; `lacking`: did not take it then. `unreadableFiles`: entries of the source that are
          *     missing in it. `goneAt`: since when it cannot be restored any more; `goneBy`: the cleanup that let it go, by the
-         *     rules in `goneBecause`. `heldBy`: the holds that keep it (GET /api/backup/retention/holds/ID).
+         *     rules in `goneBecause`. `heldBy`: the holds that keep it (GET /api/backup/retention/holds/ID). `lastProven`: of each
+         *     tier, which validation last found it whole, and how deep; `lastDamaged`: which has found damage there, or that it
+         *     lacks the point, and none since that went as deep has found it whole. A tier in neither was never validated.
          */
         RecoveryPoint: {
             id: string;
@@ -3946,6 +4087,10 @@ export interface components {
             goneBecause: string[];
             /** @default [] */
             heldBy: string[];
+            /** @default [] */
+            lastProven: components["schemas"]["TierProof"][];
+            /** @default [] */
+            lastDamaged: components["schemas"]["TierProof"][];
         };
         /**
          * RecoveryResult
@@ -3989,6 +4134,55 @@ export interface components {
          * @enum {unknown}
          */
         RecoveryType: "full" | "partial";
+        /**
+         * RecoveryValidation
+         * @description One validation. `degraded`: a tier was not looked at, or does not have the recovery point.
+         *
+         *     `startedAt`: when it was accepted; `attempts`: how often a worker has claimed it, which begins to read anew.
+         */
+        RecoveryValidation: {
+            id: string;
+            version: number;
+            recoveryPointId: string;
+            configurationId: string;
+            depth: components["schemas"]["ValidationDepth"];
+            tiers: components["schemas"]["Tier"][];
+            requestId: string;
+            initiatedBy: string;
+            state: components["schemas"]["ValidationState"];
+            degraded: boolean;
+            /** Format: date-time */
+            startedAt: string;
+            finishedAt: string | null;
+            attempts: number;
+            result: components["schemas"]["ValidationResult"] | null;
+            error: components["schemas"]["ValidationError"] | null;
+            waiting: components["schemas"]["Waiting"] | null;
+        };
+        /**
+         * RecoveryValidationView
+         * @description The same with its progress (packs as `filesDone`); null where no worker has reported yet, or it has ended.
+         */
+        RecoveryValidationView: {
+            id: string;
+            version: number;
+            recoveryPointId: string;
+            configurationId: string;
+            depth: components["schemas"]["ValidationDepth"];
+            tiers: components["schemas"]["Tier"][];
+            requestId: string;
+            initiatedBy: string;
+            state: components["schemas"]["ValidationState"];
+            degraded: boolean;
+            /** Format: date-time */
+            startedAt: string;
+            finishedAt: string | null;
+            attempts: number;
+            result: components["schemas"]["ValidationResult"] | null;
+            error: components["schemas"]["ValidationError"] | null;
+            waiting: components["schemas"]["Waiting"] | null;
+            progress: components["schemas"]["Progress"] | null;
+        };
         /**
          * RepairError
          * @description Why a repair failed.
@@ -4525,6 +4719,18 @@ export interface components {
             queuedBytes: number;
         };
         /**
+         * TierProof
+         * @description When a validation looked at a tier of a recovery point, and how deep. `location`: where the tier was then.
+         */
+        TierProof: {
+            tier: string;
+            location: string;
+            /** Format: date-time */
+            at: string;
+            depth: components["schemas"]["ValidationDepth"];
+            validationId: string;
+        };
+        /**
          * TierStanding
          * @description How one tier does in a run. One that a newer build has written is shown as `unknown`.
          * @enum {unknown}
@@ -4554,11 +4760,42 @@ export interface components {
             hint: string | null;
         };
         /**
+         * TierValidated
+         * @description What was found at a tier of a recovery point, or at a location that was its before.
+         *
+         *     `code`, `hint`: why it was not looked at, or not to the end. `damages`: how many objects are damaged or missing
+         *     there. `harms_point`: without others it cannot give the recovery point back whole; null where nobody knows.
+         *     `read_bytes` of `stored_bytes` in packs were read.
+         */
+        TierValidated: {
+            tier: string;
+            location: string;
+            verdict: components["schemas"]["TierWholeness"];
+            /** @default null */
+            code: string | null;
+            /** @default  */
+            hint: string;
+            /** @default 0 */
+            damages: number;
+            /** @default null */
+            harmsPoint: boolean | null;
+            /** @default 0 */
+            readBytes: number;
+            /** @default 0 */
+            storedBytes: number;
+        };
+        /**
          * TierVerdict
          * @description How a tier is doing: `behind` has earlier backups but lacks the latest, `failing` has none or is gone.
          * @enum {unknown}
          */
         TierVerdict: "behind" | "failing" | "healthy" | "unproven" | "unused";
+        /**
+         * TierWholeness
+         * @description What was found of a tier. `lacking`: it answers, and does not have the recovery point.
+         * @enum {unknown}
+         */
+        TierWholeness: "damaged" | "lacking" | "not-looked-at" | "whole";
         /**
          * TroubleCount
          * @description How many entries are not as they were, for one reason (`damaged`, `owner`, `skipped` …).
@@ -4579,6 +4816,55 @@ export interface components {
             since: string;
             lastRecoveryPointAt: string | null;
         };
+        /**
+         * ValidationDepth
+         * @description How much is read of a tier.
+         *
+         *     `structure`: keys, log, index, and the folders of every recovery point. `sample`: that and a share of all packs,
+         *     chosen by chance. `whole`: every byte. Of a depth that a newer build has written nothing is concluded.
+         * @enum {unknown}
+         */
+        ValidationDepth: "sample" | "structure" | "whole";
+        /**
+         * ValidationError
+         * @description Why a validation failed: nothing was found out.
+         */
+        ValidationError: {
+            code: string;
+            title: string;
+            hint: string;
+        };
+        /**
+         * ValidationResult
+         * @description What was found. `tiers`: of each tier, what it shows, and why one was not looked at.
+         *
+         *     `objects`: the first 400 of the `damages` objects that are damaged or missing, with the tiers from which
+         *     `repo repair` mends them; `affected`: the first 400 of the `affectedPoints` recovery points that a tier cannot give
+         *     back whole by itself, as far as the depth shows. `unnamedSnapshots`: such ones that no run has made.
+         */
+        ValidationResult: {
+            verdict: components["schemas"]["ValidationVerdict"];
+            tiers: components["schemas"]["TierValidated"][];
+            damages: number;
+            objects: components["schemas"]["ObjectDamaged"][];
+            affectedPoints: number;
+            affected: components["schemas"]["PointAffected"][];
+            unnamedSnapshots: number;
+            readBytes: number;
+            seconds: number;
+        };
+        /**
+         * ValidationState
+         * @description Where a validation is.
+         * @enum {unknown}
+         */
+        ValidationState: "cancelled" | "completed" | "failed" | "initializing" | "preparing" | "validating";
+        /**
+         * ValidationVerdict
+         * @description What a validation that has completed has found: `whole`, where no tier that was looked at has damage.
+         * @enum {unknown}
+         */
+        ValidationVerdict: "damaged" | "whole";
         /**
          * Verdict
          * @description What becomes of a point. One that *waits* would go if no lock kept it.
@@ -7455,6 +7741,183 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description What is wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    validateRecoveryPoint: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A new UUID for each new write; the same key and body again is the same write. Required. */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewValidation"];
+            };
+        };
+        responses: {
+            /** @description In the record. `state` says whether it is accepted; Location is where the answer is or will be */
+            202: {
+                headers: {
+                    /** @description Where the request is */
+                    Location?: string;
+                    /** @description When to ask there, where it is pending */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WriteRequest"];
+                };
+            };
+            /** @description What is wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listValidations: {
+        parameters: {
+            query?: {
+                /** @description Items on a page */
+                limit?: number;
+                /** @description `nextCursor` of the page before */
+                cursor?: string;
+                /** @description Of one configuration */
+                configurationId?: string;
+                /** @description Of one recovery point */
+                recoveryPointId?: string;
+            };
+            header?: {
+                /** @description An `ETag`; 304 where it is still the same */
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page */
+            200: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListPage_RecoveryValidation_"];
+                };
+            };
+            /** @description It is still what the `ETag` is of */
+            304: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What is wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    showValidation: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description An `ETag`; 304 where it is still the same */
+                "If-None-Match"?: string;
+            };
+            path: {
+                /** @description A UUID */
+                validation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The validation */
+            200: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecoveryValidationView"];
+                };
+            };
+            /** @description It is still what the `ETag` is of */
+            304: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What is wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    cancelValidation: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A new UUID for each new write; the same key and body again is the same write. Required. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description A UUID */
+                validation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description In the record. `state` says whether it is accepted; Location is where the answer is or will be */
+            202: {
+                headers: {
+                    /** @description Where the request is */
+                    Location?: string;
+                    /** @description When to ask there, where it is pending */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WriteRequest"];
+                };
             };
             /** @description What is wrong */
             default: {

@@ -520,6 +520,12 @@ export interface components {
             /** @constant */
             "unsupported-media-type": true;
             /** @constant */
+            "validation-finished": true;
+            /** @constant */
+            "validation-open": true;
+            /** @constant */
+            "validation-tier-unknown": true;
+            /** @constant */
             "verification-failed": true;
             /** @constant */
             "version-conflict": true;
@@ -1226,6 +1232,8 @@ export interface components {
             "executor.backup-cancellation-refused.v1": components["schemas"]["BackupCancellationRefused"];
             "recovery.recovery-cancelled.v1": components["schemas"]["RecoveryCancelled"];
             "recovery.recovery-cancellation-refused.v1": components["schemas"]["RecoveryCancellationRefused"];
+            "recovery.recovery-validation-cancelled.v1": components["schemas"]["RecoveryValidationCancelled"];
+            "recovery.recovery-validation-cancellation-refused.v1": components["schemas"]["RecoveryValidationCancellationRefused"];
             "executor.retention-cleanup-accepted.v1": components["schemas"]["RetentionCleanupAccepted"];
             "executor.retention-cleanup-refused.v1": components["schemas"]["RetentionCleanupRefused"];
             "config.configuration-created.v1": components["schemas"]["ConfigurationCreated"];
@@ -1280,6 +1288,8 @@ export interface components {
             "config.notification-channel-change-refused.v1": components["schemas"]["NotificationChannelChangeRefused"];
             "config.retention-policy-updated.v1": components["schemas"]["RetentionPolicyUpdated"];
             "config.retention-policy-change-refused.v1": components["schemas"]["RetentionPolicyChangeRefused"];
+            "recovery.recovery-validation-accepted.v1": components["schemas"]["RecoveryValidationAccepted"];
+            "recovery.recovery-validation-refused.v1": components["schemas"]["RecoveryValidationRefused"];
             "config.backup-fell-due.v1": components["schemas"]["BackupFellDue"];
             "config.backup-missed.v1": components["schemas"]["BackupMissed"];
             "config.next-run-changed.v1": components["schemas"]["NextRunChanged"];
@@ -1835,6 +1845,52 @@ export interface components {
          */
         RecoveryType: "full" | "partial";
         /**
+         * RecoveryValidationAccepted
+         * @description A validation is in the record and waits for a worker. `tiers`: of these alone; none: of all that may have it.
+         */
+        RecoveryValidationAccepted: {
+            validationId: string;
+            requestId: string;
+            recoveryPointId: string;
+            configurationId: string;
+            snapshotId: string;
+            depth: components["schemas"]["ValidationDepth"];
+            tiers?: components["schemas"]["Tier"][];
+        };
+        /**
+         * RecoveryValidationCancellationRefused
+         * @description A validation was not stopped: it has ended, or there is none of this id.
+         */
+        RecoveryValidationCancellationRefused: {
+            requestId: string;
+            code: string;
+            field?: string | null;
+            hint?: string;
+            wrong?: components["schemas"]["WrongField"][];
+            validationId: string;
+        };
+        /**
+         * RecoveryValidationCancelled
+         * @description Somebody had the validation stopped: nothing is said of what it had read.
+         */
+        RecoveryValidationCancelled: {
+            validationId: string;
+            requestId: string;
+        };
+        /**
+         * RecoveryValidationRefused
+         * @description A requested validation was refused.
+         */
+        RecoveryValidationRefused: {
+            requestId: string;
+            code: string;
+            field?: string | null;
+            hint?: string;
+            wrong?: components["schemas"]["WrongField"][];
+            validationId: string;
+            recoveryPointId: string;
+        };
+        /**
          * RecoveryVerified
          * @description What was restored is what was backed up: each byte was read back from the target and is of its chunk's id.
          */
@@ -2238,6 +2294,15 @@ export interface components {
             reason: string;
             entries: number;
         };
+        /**
+         * ValidationDepth
+         * @description How much is read of a tier.
+         *
+         *     `structure`: keys, log, index, and the folders of every recovery point. `sample`: that and a share of all packs,
+         *     chosen by chance. `whole`: every byte. Of a depth that a newer build has written nothing is concluded.
+         * @enum {unknown}
+         */
+        ValidationDepth: "sample" | "structure" | "whole";
         /**
          * Verdict
          * @description How a check ended. What could not be found out is neither a pass nor a fail.

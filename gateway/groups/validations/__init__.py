@@ -1,0 +1,1 @@
+"""Validations: tiers of recovery points, read without restoring anything."""

@@ -1,0 +1,159 @@
+"""Validations on real parts: what is whole, damaged, away or lacking is told of each tier, and nothing else."""
+
+import json
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from chassis.life.blocking import RunInterrupted
+from contracts import errors
+from contracts.configuration import Tier
+from contracts.storage_requests import RecoveryValidationCancellationRequested
+from contracts.validation_events import (
+    RecoveryPointCorrupted,
+    RecoveryPointVerified,
+    RecoveryValidationFailed,
+    RecoveryValidationRefused,
+    TierWholeness,
+    ValidationDepth,
+)
+from tests.support.file_trees import seen
+from tests.support.nats_server import NatsServer
+from tests.support.postgres_server import PostgresServer
+from tests.support.recovery import EVIDENCE, POINT, RecoveryBench, recovery_bench
+
+pytestmark = pytest.mark.stack
+pytest_plugins = ["tests.support.nats_server", "tests.support.postgres_server"]
+
+
+@pytest.fixture
+async def bench(tmp_path: Path, postgres: PostgresServer, nats_server: NatsServer) -> AsyncIterator[RecoveryBench]:
+    """A bench with one recovery point."""
+    async with recovery_bench(tmp_path, postgres, nats_server) as bench:
+        yield bench
+
+
+def _biggest_pack(tier: Path) -> Path:
+    return max((each for each in (tier / "packs").rglob("*") if each.is_file()), key=lambda each: each.stat().st_size)
+
+
+async def test_each_depth_says_what_it_shows_and_names_what_is_damaged_and_whole_elsewhere(
+    bench: RecoveryBench,
+) -> None:
+    """Whole tiers are verified and not touched; a byte that changed in a pack is found by reading all of it alone."""
+    before = seen(bench.home / "tiers")
+    await bench.validate("v-1", ValidationDepth.WHOLE)
+    await bench.validated()
+    *_, verified = await bench.told("v-1")
+    assert isinstance(verified, RecoveryPointVerified)
+    assert (verified.recovery_point_id, verified.degraded) == (POINT, False)
+    assert [(each.tier, each.location, each.verdict, each.harms_point) for each in verified.tiers] == [
+        ("cloudPrimary", "second", TierWholeness.WHOLE, False),
+        ("local", "local", TierWholeness.WHOLE, False),
+    ]
+    assert all(each.read_bytes and each.read_bytes == each.stored_bytes for each in verified.tiers)
+    assert seen(bench.home / "tiers") == before
+
+    pack = _biggest_pack(bench.tier("local"))
+    body = bytearray(pack.read_bytes())
+    body[len(body) // 2] ^= 1
+    pack.chmod(0o600)
+    pack.write_bytes(body)
+    await bench.validate("v-2", ValidationDepth.STRUCTURE, Tier.LOCAL)
+    await bench.validated()
+    *_, by_structure = await bench.told("v-2")
+    assert isinstance(by_structure, RecoveryPointVerified)  # It reads no data, and says so.
+    assert by_structure.depth is ValidationDepth.STRUCTURE
+    assert [each.read_bytes for each in by_structure.tiers] == [0]
+
+    await bench.validate("v-3", ValidationDepth.WHOLE)
+    await bench.validated()
+    *_, corrupted = await bench.told("v-3")
+    assert isinstance(corrupted, RecoveryPointCorrupted)
+    verdicts = {each.tier: (each.verdict, each.harms_point, each.damages) for each in corrupted.tiers}
+    assert verdicts == {
+        "local": (TierWholeness.DAMAGED, True, 1),
+        "cloudPrimary": (TierWholeness.WHOLE, False, 0),
+    }
+    (damaged,) = corrupted.objects
+    assert (damaged.tier, damaged.problem, damaged.object_key) == (
+        "local",
+        "pack-damaged",
+        str(pack.relative_to(bench.tier("local"))),
+    )
+    assert (damaged.repairable_from, damaged.not_read_on) == (("cloudPrimary",), ())
+    assert [(each.recovery_point_id, each.tiers) for each in corrupted.affected] == [(POINT, ("local",))]
+    assert (corrupted.damages, corrupted.affected_points, corrupted.unnamed_snapshots) == (1, 1, 0)
+
+
+async def test_what_does_not_answer_is_no_success_and_a_missing_pack_is_seen_by_every_depth(
+    bench: RecoveryBench,
+) -> None:
+    """A tier that is away is told as not looked at; where none can be looked at it fails with each by its name."""
+    registered = json.loads(bench.registry.read_text())
+    shutil.rmtree(bench.tier("second"))
+    await bench.validate("v-1", ValidationDepth.STRUCTURE)
+    await bench.validated()
+    *_, verified = await bench.told("v-1")
+    assert isinstance(verified, RecoveryPointVerified)
+    assert verified.degraded
+    assert {each.tier: (each.verdict, each.harms_point) for each in verified.tiers} == {
+        "local": (TierWholeness.WHOLE, False),
+        "cloudPrimary": (TierWholeness.NOT_LOOKED_AT, None),
+    }
+    assert next(each.code for each in verified.tiers if each.tier == "cloudPrimary") == errors.TIER_VANISHED.code
+
+    _biggest_pack(bench.tier("local")).unlink()
+    await bench.validate("v-2", ValidationDepth.STRUCTURE)
+    await bench.validated()
+    *_, corrupted = await bench.told("v-2")
+    assert isinstance(corrupted, RecoveryPointCorrupted)
+    assert [(each.problem, each.repairable_from) for each in corrupted.objects] == [("pack-missing", ())]
+
+    shutil.rmtree(bench.tier("local"))
+    await bench.validate("v-3", ValidationDepth.WHOLE)
+    await bench.validated()
+    *_, failed = await bench.told("v-3")
+    assert isinstance(failed, RecoveryValidationFailed)
+    assert failed.code == errors.TIER_VANISHED.code
+    assert "local (the tier local) is empty or gone" in failed.hint
+    assert json.loads(bench.registry.read_text()) == registered
+
+
+async def test_point_that_no_tier_has_is_not_called_whole(bench: RecoveryBench) -> None:
+    """Tiers that are whole and do not have the point prove nothing of it."""
+    forgotten = bench.points_to("0" * 64)
+    await bench.hear(forgotten)
+    await bench.validate("v-1", ValidationDepth.STRUCTURE, point=forgotten.execution_id)
+    await bench.validated()
+    *_, failed = await bench.told("v-1")
+    assert isinstance(failed, RecoveryValidationFailed)
+    assert failed.code == errors.RECOVERY_POINT_MISSING.code
+
+
+async def test_one_of_a_point_at_a_time_and_one_that_is_cancelled_says_nothing(bench: RecoveryBench) -> None:
+    """A second one is refused, as is a tier that was never there; what is cancelled ends, and the next is taken on."""
+    await bench.validate("v-1", ValidationDepth.WHOLE)
+    await bench.validate("v-2", ValidationDepth.SAMPLE)
+    (refused,) = await bench.told("v-2")
+    assert isinstance(refused, RecoveryValidationRefused)
+    assert (refused.code, refused.field) == (errors.VALIDATION_OPEN.code, "recoveryPointId")
+    await bench.validate("v-3", ValidationDepth.SAMPLE, Tier.LOCAL, Tier.OFFSITE)
+    (refused,) = await bench.told("v-3")
+    assert isinstance(refused, RecoveryValidationRefused)
+    assert (refused.code, refused.field) == (errors.VALIDATION_TIER_UNKNOWN.code, "tiers[1]")
+
+    with pytest.raises(RunInterrupted):
+        await bench.validated(lambda: True)
+    for _ in range(2):
+        await bench.hear(
+            RecoveryValidationCancellationRequested(request_id="c-1", validation_id="v-1", evidence=EVIDENCE)
+        )
+    names = await bench.names("v-1")
+    assert names[0] == "validation-accepted"
+    assert names[-2:] == ["validation-cancelled", "validation-cancellation-refused"]
+    await bench.validate("v-4", ValidationDepth.SAMPLE)
+    await bench.validated()
+    assert (await bench.names("v-4"))[-1] == "point-verified"
