@@ -35,7 +35,7 @@ class Throttle:
 
         async def forward() -> None:
             await self._pass(reader, up_writer, is_slow=self.is_of_uploads)
-            with suppress(OSError):
+            with suppress(OSError, RuntimeError):  # uvloop's word for a connection that is closed
                 up_writer.write_eof()
 
         forwarding = asyncio.create_task(forward())
@@ -47,7 +47,7 @@ class Throttle:
             writer.close()
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_slow: bool) -> None:
-        with suppress(OSError):
+        with suppress(OSError, RuntimeError):
             while block := await reader.read(BLOCK):
                 if is_slow:
                     now = time.monotonic()

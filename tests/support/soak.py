@@ -31,6 +31,8 @@ from tests.support.stack import Platform
 
 OURS = ("gateway", "config", "executor", "executor-worker", "recovery", "recovery-worker", "compliance")
 SERVERS = ("postgres", "nats", "s3-cloud-primary", "s3-cloud-secondary")
+STOPS = {"postgres": signal.SIGINT}
+"""How a server is told to stop where that is not SIGTERM, by which Postgres waits until everybody has gone."""
 TIERS = {
     "local": {"location": "local", "required": True},
     "cloudPrimary": {"location": "cloud-primary"},
@@ -165,7 +167,8 @@ class Soak:
             if chance < 0.45:
                 await self._end_part(random.choice(OURS), random.choice((signal.SIGKILL, signal.SIGTERM)))
             elif chance < 0.65:
-                await self._end_part(random.choice(SERVERS), random.choice((signal.SIGKILL, signal.SIGTERM)))
+                name = random.choice(SERVERS)
+                await self._end_part(name, random.choice((signal.SIGKILL, STOPS.get(name, signal.SIGTERM))))
             elif chance < 0.75 or not self.workers:
                 await self._pause("executor-worker", random.uniform(0.5, PAUSE_SECONDS_MAX))
             else:
