@@ -184,7 +184,8 @@ def _say_result(snapshot_id: str, result: RestoreResult, *, filtered: bool) -> N
     for name, count in result.bytes_by_tier.items():
         say(f"read from {name}: {size(count)}")
     if result.chunks_from_other_tiers:
-        say(f"{result.chunks_from_other_tiers:,} chunks had to come from another tier: run `repo check --read-data`")
+        sought = f"{result.chunks_from_other_tiers:,} chunks"
+        say(f"{sought} could not be read where they were sought first: run `repo check --read-data`")
     say_unpinned(result.unpinned)
     if result.trouble_counts:
         counts = ", ".join(f"{count:,} {trouble}" for trouble, count in result.trouble_counts.items())

@@ -76,7 +76,7 @@ NOTES = frozenset(
     )
 )
 """What is worth knowing and no damage."""
-_OF_PACKS = frozenset((Problem.PACK_MISSING, Problem.PACK_DAMAGED))
+OF_PACKS = frozenset((Problem.PACK_MISSING, Problem.PACK_DAMAGED))
 
 
 class Finding(NamedTuple):
@@ -142,9 +142,9 @@ class CheckReport:
 
         `read`: tier and object key of each pack that was read back.
         """
-        bad = {(each.tier, each.object_key) for each in self.findings if each.problem in _OF_PACKS}
+        bad = {(each.tier, each.object_key) for each in self.findings if each.problem in OF_PACKS}
         for place, each in enumerate(self.findings):
-            if each.problem in _OF_PACKS:
+            if each.problem in OF_PACKS:
                 sources = tuple(name for name in each.repairable_from if (name, each.object_key) not in bad)
                 unread = tuple(name for name in sources if (name, each.object_key) not in read)
                 self.findings[place] = each._replace(repairable_from=sources, not_read_on=unread)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from repository.errors import AccessDenied, BackupCancelled, Damaged, Locked, NoUsableTier, ObjectMissing, Truncated
-from repository.format import ID_LENGTH, is_named, pack_object_key
+from repository.format import is_named, pack_object_key
 from repository.index.segments import segment_object_key
 from repository.keys import crypto
 from repository.opened import key_change, pending
@@ -27,8 +27,9 @@ from repository.stored.log_entry import LOG_PREFIX, Bridged, SnapshotCommitted, 
 from repository.stored.manifest_object import manifest_id
 from repository.stored.object_reading import read_object
 from repository.upkeep import catch_up, lock_check, manifests, quarantine, rebuild, stream_repair
+from repository.upkeep.bad_packs import lost_packs, pack_id_in
 from repository.upkeep.check import check
-from repository.upkeep.check_report import CheckReport, Finding, Problem
+from repository.upkeep.check_report import OF_PACKS, CheckReport, Finding, Problem
 from repository.upkeep.log_repair import FaultyLog, copies_of
 
 if TYPE_CHECKING:
@@ -327,11 +328,10 @@ class _Repair:
 
     def _packs(self, findings: list[Finding]) -> None:
         """Damaged and missing packs."""
-        kinds = (Problem.PACK_MISSING, Problem.PACK_DAMAGED)
-        wanted = {finding.object_key: finding for finding in findings if finding.problem in kinds}
+        wanted = {finding.object_key: finding for finding in findings if finding.problem in OF_PACKS}
         for key, finding in wanted.items():
             self._check_cancelled()
-            pack_id = _pack_id_of(key)
+            pack_id = pack_id_in(key)
             self._copy(finding, lambda body, pack_id=pack_id: is_named(pack_id, body))  # type: ignore[misc]
 
     def _unshare(self, findings: list[Finding]) -> None:
@@ -340,14 +340,14 @@ class _Repair:
             if finding.problem is Problem.PACK_SHARED:
                 self._check_cancelled()
                 body = read_object(self._tier.store, finding.object_key)
-                if is_named(_pack_id_of(finding.object_key), body):
+                if is_named(pack_id_in(finding.object_key), body):
                     self._tier.store.put(finding.object_key, body)
                     self._done(finding.object_key, "a file of its own")
 
     def _leave_out(self, findings: list[Finding]) -> None:
-        """Take out of the index what damaged packs do not hold: else every writer to come would count on it."""
-        damaged = {finding.object_key for finding in findings if finding.problem is Problem.PACK_DAMAGED}
-        packs = {_pack_id_of(key) for key in damaged & self._broken.keys()} - self._rebuilt_without
+        """Take out of the index what nobody has of bad packs: else every writer to come would count on it."""
+        broken = [finding for finding in findings if finding.object_key in self._broken]
+        packs = lost_packs(self._tier.store, broken) - self._rebuilt_without
         if not self._tier.log.state.faults and packs & self._tier.index.pack_ids():
             self._rebuild()
 
@@ -394,7 +394,3 @@ class _Repair:
         known = {finding.object_key for finding in report.damage}
         known |= {f"snapshot {identity}" for identity in self._tier.snapshots()}
         return [*report.damage, *(finding for key, finding in self._broken.items() if key not in known)]
-
-
-def _pack_id_of(object_key: str) -> bytes:
-    return bytes.fromhex(object_key[-2 * ID_LENGTH :])

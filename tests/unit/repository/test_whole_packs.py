@@ -142,3 +142,52 @@ def test_damaged_pack_of_a_rebuilt_index_comes_whole_from_another_tier() -> None
     assert repair(repository, repository.tier("a")).is_complete
     assert _checked(scene).is_ok
     _expect_restorable(scene, snapshot)
+
+
+def test_what_a_lost_pack_held_is_stored_again_after_a_repair() -> None:
+    """The only tier's pack is gone: as long as the index lists it, every backup to come counts on it."""
+    scene = Scene()
+    first = scene.backup(FILES, "run")
+    assert first is not None
+    (lost,) = [key for key in _packs(scene) if not scene.store("a").get(key)[12]]  # of contents
+    scene.store("a").delete(lost)
+    result = _repaired(scene)
+    assert {each.problem for each in result.unrepaired} == {Problem.PACK_MISSING, Problem.TREE}
+    assert result.harmed == [first.id]
+    left = _checked(scene)
+    assert [(each.problem, each.object_key) for each in left.damage] == [(Problem.TREE, f"snapshot {first.id}")]
+    _expect_restorable(scene, scene.backup(FILES, "next"))
+    _expect_restorable(scene, first)
+    assert _checked(scene).is_ok
+    assert _repaired(scene).is_complete
+
+
+def test_lost_pack_that_comes_back_after_a_repair_is_taken_in_again() -> None:
+    """Its rows left the index and no byte of it was needed to leave them: it is an orphan like any other."""
+    scene = Scene()
+    first = scene.backup(FILES, "run")
+    store = scene.store("a")
+    lost = {key: store.get(key) for key in _packs(scene)}
+    for key in lost:
+        store.delete(key)
+    assert not _repaired(scene).is_complete
+    for key, body in lost.items():
+        store.put(key, body)
+    assert _repaired(scene).is_complete
+    assert _checked(scene).is_ok
+    _expect_restorable(scene, first)
+
+
+def test_lost_pack_comes_from_another_tier_that_was_away_when_it_left_the_index() -> None:
+    """The other tier's snapshots say what is lacking."""
+    scene = Scene(("a", "b"))
+    snapshot = scene.backup(FILES, "run")
+    store = scene.store("a")
+    for key in _packs(scene):
+        store.delete(key)
+    alone = scene.reopen(stores=[store])
+    assert not repair(alone, alone.tier("a")).is_complete
+    repository = scene.reopen()
+    assert repair(repository, repository.tier("a")).is_complete
+    assert _checked(scene).is_ok
+    _expect_restorable(scene, snapshot)
