@@ -30,6 +30,7 @@ from repository.stored.object_reading import read_object
 from repository.stored.snapshot import torn_of
 from repository.stored.tree_visit import TreeVisitor, Wholeness
 from repository.upkeep.check_report import CheckProgress, CheckReport, Finding, Problem, TierCounts, why_not
+from repository.upkeep.harmed import harmed_by
 from repository.upkeep.lock_check import lock_findings
 from repository.upkeep.log_repair import FaultyLog
 from repository.upkeep.manifests import manifest_findings, unclaimed_findings
@@ -45,8 +46,6 @@ if TYPE_CHECKING:
 PACKS_AT_A_TIME: Final = 3
 _SEED_LENGTH: Final = 16
 _UNREAD: Final = "no index row points at the pack; whether it is whole shows when it is read"
-_HARMFUL: Final = frozenset((Problem.PACK_MISSING, Problem.PACK_DAMAGED, Problem.SEGMENT, Problem.TREE))
-"""Damage with which chunks may be lost."""
 
 
 def check(
@@ -308,18 +307,8 @@ class _TierCheck:
 
     def harmed_by(self, findings: Collection[Finding]) -> list[str]:
         """The snapshots (ids, in the order of their commits) that this tier cannot give back whole by itself."""
-        if not any(finding.problem in _HARMFUL for finding in findings):
-            return []
-        bad = {finding.object_key for finding in findings if finding.problem in _HARMFUL}
-        index = self._tier.index
-
-        def has(chunk_id: bytes) -> bool:
-            self._check_cancelled()
-            return any(pack_object_key(each.pack_id) not in bad for each in index.lookup_all(chunk_id))
-
-        trees = Wholeness(self._reader.chunk, has)
         live = [each for each in self._tier.snapshots().values() if each.id not in self._erased]
-        return [each.id for each in live if not trees.is_whole(each.manifest.root)]
+        return harmed_by(findings, self._tier, self._reader, live, self._check_cancelled)
 
     def _tree_fault(self, snapshot_id: str, chunk_id: bytes, error: RepositoryError) -> Finding:
         location = self._tier.index.lookup_any(chunk_id)

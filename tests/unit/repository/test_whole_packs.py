@@ -191,3 +191,28 @@ def test_lost_pack_comes_from_another_tier_that_was_away_when_it_left_the_index(
     assert repair(repository, repository.tier("a")).is_complete
     assert _checked(scene).is_ok
     _expect_restorable(scene, snapshot)
+
+
+def _with_a_broken_frame(scene: Scene) -> tuple[Snapshot, Snapshot, str]:
+    """Two snapshots, a pack of contents with one frame damaged, of which the first needs all and the second a part."""
+    first, second = scene.backup(FILES, "all"), scene.backup(dict(list(FILES.items())[1:]), "but one")
+    assert first is not None
+    assert second is not None
+    store = scene.store("a")
+    damaged = next(key for key in _packs(scene) if not store.get(key)[12])
+    store.put(damaged, _zeroed(store, damaged))
+    return first, second, damaged
+
+
+def test_only_those_snapshots_are_harmed_that_need_what_is_damaged() -> None:
+    """The other frames of a damaged pack restore; what it lost and another pack has does, too."""
+    scene = Scene()
+    first, second, damaged = _with_a_broken_frame(scene)
+    report = _checked(scene)
+    assert [each.object_key for each in report.damage] == [damaged]
+    assert report.harmed == {"a": [first.id]}
+    assert second.id not in _repaired(scene).harmed
+    scene.reopen()
+    _expect_restorable(scene, scene.backup(FILES, "next"))
+    _expect_restorable(scene, first)
+    assert _checked(scene).harmed == {"a": []}

@@ -1,0 +1,58 @@
+"""Which snapshots a tier does not give back whole by itself, as far as is known of its damage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from typing import Final
+
+from repository.errors import RepositoryError
+from repository.format import pack_object_key
+from repository.index.pack_catalog import is_fault_of_object
+from repository.opened.open_tier import OpenTier
+from repository.opened.pack_access import ChunkReader
+from repository.stored.snapshot import Snapshot
+from repository.stored.tree_visit import Wholeness
+from repository.upkeep.check_report import Finding, Problem
+
+_HARMFUL: Final = frozenset((Problem.PACK_MISSING, Problem.PACK_DAMAGED, Problem.SEGMENT, Problem.TREE))
+"""Damage with which chunks may be lost."""
+
+
+def harmed_by(
+    findings: Collection[Finding],
+    tier: OpenTier,
+    reader: ChunkReader,
+    snapshots: Iterable[Snapshot],
+    check_cancelled: Callable[[], None],
+) -> list[str]:
+    """Those of `snapshots` (ids, in their order) that the tier cannot give back whole by itself.
+
+    Of a damaged pack only that is lost which it does not give when asked: each of its chunks that a snapshot needs and
+    that lies in no other pack is read with `reader`, which has this tier alone. Raises the tier's errors.
+    """
+    bad = {finding.object_key for finding in findings if finding.problem in _HARMFUL}
+    gone = {finding.object_key for finding in findings if finding.problem is Problem.PACK_MISSING}
+    lost_frames: set[tuple[bytes, int]] = set()
+    if not bad:
+        return []
+
+    def has(chunk_id: bytes) -> bool:
+        check_cancelled()
+        places = {each: pack_object_key(each.pack_id) for each in tier.index.lookup_all(chunk_id)}
+        if any(key not in bad for key in places.values()):
+            return True
+        # What was asked for in vain is not asked for again, chunk by chunk.
+        left = {(each.pack_id, each.frame_offset) for each, key in places.items() if key not in gone} - lost_frames
+        if not left:
+            return False
+        try:
+            reader.chunk(chunk_id)
+        except RepositoryError as error:
+            if not is_fault_of_object(error):
+                raise
+            lost_frames.update(left)
+            return False
+        return True
+
+    trees = Wholeness(reader.chunk, has)
+    return [each.id for each in snapshots if not trees.is_whole(each.manifest.root)]
