@@ -78,7 +78,7 @@ def mostly_waste(
     return chosen
 
 
-class _Buffers:
+class Buffers:
     """As many as are asked for: one for each writer, and it is given back when its pack is stored."""
 
     def __init__(self) -> None:
@@ -106,7 +106,7 @@ class Repacking:
         self._tiers = tiers
         self._check_cancelled = check_cancelled
         self._writers: dict[tuple[str, PackKind], PackWriter] = {}
-        self._buffers = _Buffers()
+        self._buffers = Buffers()
         self._index = Index()
         self._compressor = Compressor()
         self._opener = FrameOpener()

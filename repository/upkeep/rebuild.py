@@ -1,16 +1,18 @@
 """Makes a tier's index anew from its packs alone.
 
 Promise: afterwards the index lists every chunk of every whole pack, each proven by reading it; of a damaged pack
-only what is proven and lies nowhere else, so that what is lost is stored again by whoever comes with it. Old segments
-say which packs are missed, nothing more. Memory: the new rows (52 bytes each, beyond a bound in mapped files).
+only what is proven and lies nowhere else, so that what is lost is stored again by whoever comes with it; where no tier
+has that pack whole, this is written into a new one. Old segments say which packs are missed, nothing more. Memory: the
+new rows (52 bytes each, beyond a bound in mapped files), and one pack.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from repository.errors import NoUsableTier
+from repository.errors import Damaged, NoUsableTier, ObjectMissing, UnknownKey
 from repository.format import FrameEntry, pack_object_key
 from repository.index.index import Index, ids_of
 from repository.index.pack_catalog import stored_packs
@@ -18,6 +20,7 @@ from repository.index.whole_packs import PackContents, read_whole
 from repository.opened.erased import Erased
 from repository.opened.open_tier import OpenTier
 from repository.opened.pack_access import ChunkReader
+from repository.upkeep.bad_packs import write_anew
 from repository.upkeep.check_report import CheckProgress
 
 if TYPE_CHECKING:
@@ -45,12 +48,14 @@ def rebuild_index(
     repository: Repository,
     tier: OpenTier,
     *,
+    given_up: Collection[bytes] = (),
     on_progress: Callable[[CheckProgress], None] | None = None,
     check_cancelled: Callable[[], None] = lambda: None,
 ) -> RebuildResult:
     """Replace the tier's index. Its log has to be whole (`repair` comes first).
 
-    Raises `NoUsableTier` (tier cannot be read), `Damaged` (the log takes no entries) and the store's errors.
+    `given_up`: packs that no tier has whole; what is whole of them is written anew, where a key allows it. Raises
+    `NoUsableTier` (tier cannot be read), `Damaged` (the log takes no entries) and the store's errors.
     """
     if not tier.is_readable:
         raise NoUsableTier.because("tier cannot be read", [tier.error], tier=tier.name, state=tier.state.value)
@@ -73,6 +78,9 @@ def rebuild_index(
             on_progress(CheckProgress(tier.name, number, len(packs), bytes_done))
     damaged, left_out = list[bytes](), list[bytes]()
     for contents in bad:
+        if contents.pack.id in given_up and is_missed(contents.pack.id) and (rest := _rest(index, contents)):
+            with suppress(UnknownKey, Damaged, ObjectMissing):  # else it is listed where it is
+                write_anew(repository, tier, contents.pack.id, {frame.offset for frame in rest}, index)
         (damaged if is_missed(contents.pack.id) and _add_rest(index, contents) else left_out).append(contents.pack.id)
     # Who uploaded them may have died before syncing.
     tier.store.settle(map(pack_object_key, index.pack_ids()))
@@ -92,12 +100,16 @@ def _missed_packs(repository: Repository, tier: OpenTier) -> Callable[[bytes], b
 
 def _add_rest(index: Index, contents: PackContents) -> bool:
     """List what of a bad pack is proven and lies nowhere else. False where it holds nothing that others do not."""
-
-    def is_wanted(frame: FrameEntry) -> bool:
-        return not all(map(index.contains, ids_of(frame.chunk_ids)))
-
-    if contents.frames and not any(map(is_wanted, contents.frames)):
+    if contents.frames and not any(_is_wanted(index, frame) for frame in contents.frames):
         return False
-    if proven := list(filter(is_wanted, contents.proven)):
+    if proven := _rest(index, contents):
         index.add_pack(contents.pack.id, proven)
     return True
+
+
+def _rest(index: Index, contents: PackContents) -> list[FrameEntry]:
+    return [frame for frame in contents.proven if _is_wanted(index, frame)]
+
+
+def _is_wanted(index: Index, frame: FrameEntry) -> bool:
+    return not all(map(index.contains, ids_of(frame.chunk_ids)))

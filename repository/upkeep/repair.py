@@ -376,7 +376,10 @@ class _Repair:
         if self._is_rebuilt:
             return
         self._is_rebuilt = True
-        rebuilt = rebuild.rebuild_index(self._repository, self._tier, check_cancelled=self._check_cancelled)
+        lost = lost_packs(self._tier.store, self._broken.values())
+        rebuilt = rebuild.rebuild_index(
+            self._repository, self._tier, given_up=lost, check_cancelled=self._check_cancelled
+        )
         self._done(segment_object_key(""), f"rebuilt from {rebuilt.packs} packs")
         self._rebuilt_without |= {*rebuilt.damaged, *rebuilt.left_out}
         for pack_id in rebuilt.left_out:

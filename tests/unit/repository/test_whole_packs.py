@@ -216,3 +216,49 @@ def test_only_those_snapshots_are_harmed_that_need_what_is_damaged() -> None:
     _expect_restorable(scene, scene.backup(FILES, "next"))
     _expect_restorable(scene, first)
     assert _checked(scene).harmed == {"a": []}
+
+
+def test_damaged_pack_is_let_go_when_nothing_of_it_is_lacking() -> None:
+    """What is whole of it lies in a new pack then; it stays as it is, and nobody counts on it or is told to mend it."""
+    scene = Scene()
+    first, second, damaged = _with_a_broken_frame(scene)
+    store = scene.store("a")
+    before = store.contents()
+    assert {each.object_key for each in _repaired(scene).unrepaired} == {damaged, f"snapshot {first.id}"}
+    assert before.items() <= store.contents().items()
+    assert [each.object_key for each in _checked(scene).damage] == [f"snapshot {first.id}"]
+    scene.reopen()
+    _expect_restorable(scene, scene.backup(FILES, "next"))
+    assert _checked(scene).is_ok
+    again = _repaired(scene)
+    assert again.is_complete
+    assert again.actions == []
+    packs = len(_packs(scene))
+    store.delete(damaged)
+    assert len(_packs(scene)) == packs - 1
+    _expect_restorable(scene, first)
+    assert _checked(scene).findings == []
+    assert read_back(scene.repository, second, scene.tier("a")) == dict(list(FILES.items())[1:])
+
+
+@pytest.mark.parametrize("names", [("a",), ("a", "b")])
+def test_index_that_points_at_what_is_whole_of_a_damaged_pack_is_freed_of_it(names: tuple[str, ...]) -> None:
+    """What was lost of it was stored again: nothing is lacking, and no repair ended with that."""
+    scene = Scene(names)
+    first, _, damaged = _with_a_broken_frame(scene)
+    for name in names:
+        scene.store(name).put(damaged, scene.store("a").get(damaged))
+    scene.reopen()
+    for name in names:
+        rebuild_index(scene.repository, scene.tier(name))
+    scene.reopen()
+    scene.backup(FILES, "next")
+    report = _checked(scene)
+    assert [(each.tier, each.object_key) for each in report.damage] == [(name, damaged) for name in names]
+    assert not any(report.harmed.values())
+    for name in names:
+        result = repair(scene.repository, scene.tier(name), report)
+        assert result.is_complete
+        assert result.bad_orphans == [damaged]
+    assert _checked(scene).is_ok
+    _expect_restorable(scene, first)
