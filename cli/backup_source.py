@@ -22,6 +22,7 @@ from sources.standard_input import StandardInput
 
 LISTED_MAX = 50
 """Patterns that are shown to a person."""
+ALL_LEFT_OUT = "the patterns have left out all there is: no file is saved"
 
 
 @dataclass
@@ -47,18 +48,27 @@ class Asked:
             "caches": sum(each.caches for each in self.patterns),
         }
 
+    def has_left_out(self) -> bool:
+        """Whether a pattern left anything out."""
+        return any(count and not text.startswith(b"!") for each in self.patterns for text, count in each.counts.items())
+
     def say_left_out(self) -> None:
         """For people: on standard output what was left out, on standard error which patterns matched nothing."""
         told = self.left_out()
         counts, unmatched = told["patterns"], told["patterns_unmatched"]
         assert isinstance(counts, dict)  # noqa: S101 - made above
         assert isinstance(unmatched, list)  # noqa: S101 - as well
-        words = [f"{count:,} by {text}" for text, count in counts.items() if count]
+        by_pattern = [(text, f"{count:,} by {text}") for text, count in counts.items() if count]
+        words = [each for text, each in by_pattern if not text.startswith("!")]
+        taken_back = [each for text, each in by_pattern if text.startswith("!")]
         if told["caches"]:
             words.append(f"what is in {told['caches']:,} caches")
         if words:
             more = f", and by {len(words) - LISTED_MAX:,} more" if len(words) > LISTED_MAX else ""
             say(f"left out: {', '.join(words[:LISTED_MAX])}{more}")
+        if taken_back:
+            more = f", and by {len(taken_back) - LISTED_MAX:,} more" if len(taken_back) > LISTED_MAX else ""
+            say(f"taken back, and saved: {', '.join(taken_back[:LISTED_MAX])}{more}")
         if unmatched:
             more = f", and {len(unmatched) - LISTED_MAX:,} more" if len(unmatched) > LISTED_MAX else ""
             print(f"matched nothing: {', '.join(unmatched[:LISTED_MAX])}{more}", file=sys.stderr)

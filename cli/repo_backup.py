@@ -4,7 +4,7 @@ import argparse
 import sys
 from contextlib import closing
 
-from cli.backup_source import Asked, asked_for
+from cli.backup_source import ALL_LEFT_OUT, Asked, asked_for
 from cli.exit_codes import ExitCode, exit_code_of
 from cli.output import columns, duration, name_fields, say, say_json, shown, size
 from cli.progress import Reading, display
@@ -15,7 +15,7 @@ from repository.backup.backup import BackupOptions, BackupResult
 from repository.backup.backup import backup as back_up
 from repository.backup.fanout import Delivery
 from repository.backup.problems import FileError
-from repository.backup.result import is_emptied
+from repository.backup.result import has_nothing, is_emptied
 from repository.backup.source import SourceUnreachable
 from repository.errors import RepositoryError, about
 from repository.keys.key_ring import DEFAULT_DOMAIN
@@ -65,6 +65,7 @@ def _backup(arguments: argparse.Namespace, asked: Asked) -> int:
         not_there = _not_there(repository, result)
         lacking = result.lacking(arguments.require)
         was_emptied = is_emptied(result.snapshot, repository.snapshots(asked.label))
+        all_left_out = has_nothing(result.snapshot) and asked.has_left_out()
     if arguments.json:
         unread = {name: str(error) for name, error in not_there.items()}
         parent_error = str(result.parent_error) if result.parent_error else None
@@ -73,13 +74,16 @@ def _backup(arguments: argparse.Namespace, asked: Asked) -> int:
             "parent_error": parent_error,
             "required_missing": lacking,
             "source_emptied": was_emptied,
+            "all_left_out": all_left_out,
             **asked.left_out(),
         }
         say_json({**_document(result, on_tiers, away), **told})
     else:
         _say_result(result, away, damaged, lacking)
         asked.say_left_out()
-        if was_emptied:
+        if all_left_out:
+            print(ALL_LEFT_OUT, file=sys.stderr)
+        elif was_emptied:
             print(
                 "the source holds no file, and earlier snapshots of it do: look whether its disk is mounted",
                 file=sys.stderr,
@@ -97,7 +101,7 @@ def _backup(arguments: argparse.Namespace, asked: Asked) -> int:
     failures = [*not_there.values(), *([result.parent_error] if result.parent_error else [])]
     if any(exit_code_of(error) is not ExitCode.UNAVAILABLE for error in failures):
         return ExitCode.DAMAGED
-    if was_emptied:
+    if was_emptied or all_left_out:
         return ExitCode.INCOMPLETE
     return _exit_code(result, is_less=bool(away or failures or asked.is_empty_input()))
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from cli.backup_source import Asked
+from cli.backup_source import ALL_LEFT_OUT, Asked
 from cli.exit_codes import ExitCode
 from cli.output import name_fields, say, say_json, shown, size
 from cli.repo_session import opened
@@ -48,7 +48,7 @@ class _Walk:
     """Goes through a source beside the snapshot that a backup would compare it with."""
 
     def __init__(self, *, paranoid: bool) -> None:
-        self.files = self.folders = self.bytes = self.to_read = self.bytes_to_read = self.lost = 0
+        self.files = self.others = self.folders = self.bytes = self.to_read = self.bytes_to_read = self.lost = 0
         self._paranoid = paranoid
         self._found: list[_Would] = []
 
@@ -90,6 +90,8 @@ class _Walk:
                 yield _Todo(above + name + b"/", partial(directory.enter, name), old.directory(name))
             elif stat_bits.S_ISREG(row[0]):
                 self._file(above + name, row, old.find(name), identity)
+            else:
+                self.others += 1
 
     def _file(self, path: bytes, row: Row, before: OldEntry | None, identity: bytes | None) -> None:
         self.files += 1
@@ -123,13 +125,25 @@ def dry_run(arguments: argparse.Namespace, asked: Asked) -> int:
         code = completeness_of(repository)
     counts = {"files": walk.files, "folders": walk.folders, "bytes": walk.bytes}
     counts |= {"files_to_read": walk.to_read, "bytes_to_read": walk.bytes_to_read, "failed": walk.lost}
+    is_all = not walk.others and not walk.files and not walk.lost and asked.has_left_out()
     if arguments.json:
         listed = [{"mark": each.mark, **name_fields("path", each.path), "size": each.size} for each in entries]
-        say_json({"dry_run": True, "label": asked.label, "entries": listed, "totals": counts, **asked.left_out()})
+        say_json(
+            {
+                "dry_run": True,
+                "label": asked.label,
+                "entries": listed,
+                "totals": counts,
+                "all_left_out": is_all,
+                **asked.left_out(),
+            }
+        )
     else:
         say(f"{walk.files:,} files, {size(walk.bytes)}; {walk.to_read:,} would be read, {size(walk.bytes_to_read)}")
         asked.say_left_out()
-    return ExitCode.INCOMPLETE if walk.lost else code
+        if is_all:
+            print(ALL_LEFT_OUT, file=sys.stderr)
+    return ExitCode.INCOMPLETE if walk.lost or is_all else code
 
 
 def _parent(repository: Repository, label: str) -> ParentPages:

@@ -5,9 +5,10 @@ import os
 import sys
 
 from cli.exit_codes import ExitCode
+from cli.options import UsageInvalid
 from cli.output import say, say_json
 from cli.repo_session import opened
-from repository.errors import KeyFileInvalid, ReceiptNotFound, ReceiptUnreadable, RestoreRefused
+from repository.errors import ReceiptNotFound, ReceiptUnreadable, RestoreRefused
 from repository.retention.erasure import Erasure, ErasurePlan, erase, plan_erasure
 from repository.retention.receipt import LENGTH_MAX, NOT_PROMISED, receipt_of, verified
 
@@ -48,7 +49,7 @@ def verify_receipt(arguments: argparse.Namespace) -> int:
     except ValueError:
         public_key = b""
     if len(public_key) != 32:
-        raise KeyFileInvalid(
+        raise UsageInvalid(
             "a public key has 64 hexadecimal digits", hint="`repo key list --json` and each tier's `config` show it."
         )
     receipt = verified(document, public_key)

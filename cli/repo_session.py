@@ -184,11 +184,14 @@ def opened(
 
 def _heads_of(arguments: argparse.Namespace) -> HeadsFile:
     """What was seen of the tiers, beside the key: a tier that is put back as a whole shows by that alone."""
+    return _heads_at(heads_path(arguments))
 
+
+def _heads_at(path: str) -> HeadsFile:
     def trouble(words: str) -> None:
         print(words, file=sys.stderr)
 
-    return HeadsFile(heads_path(arguments), trouble)
+    return HeadsFile(path, trouble)
 
 
 def _note_heads(repository: Repository, arguments: argparse.Namespace) -> None:
@@ -201,7 +204,12 @@ def _note_heads(repository: Repository, arguments: argparse.Namespace) -> None:
         if tier.is_ready or (tier.name == accepted and tier.state is not TierState.REPLAYED)
     ]
     states = {places[tier.name]: tier.log.state for tier in noted if tier.name in places}
-    _heads_of(arguments).note(repository.id, states, accepted=places.get(accepted, ""))
+    heads = _heads_of(arguments)
+    heads.note(repository.id, states, accepted=places.get(accepted, ""))
+    new_key_file = vars(arguments).get("new_key_file")
+    if new_key_file is not None and os.path.exists(new_key_file):
+        # Whoever goes on with it is to notice as well that a tier went back.
+        _heads_at(f"{new_key_file}.heads").take_over(heads, repository.id)
 
 
 def _named(tiers: list[ObjectStore], arguments: argparse.Namespace) -> list[ObjectStore]:

@@ -39,6 +39,7 @@ _BY_CODE: dict[str, ErrorCode] = {
     "key-file-invalid": errors.KEYS_UNUSABLE,
     "key-unavailable": errors.KEYS_UNREACHABLE,
     "unknown-key": errors.KEYS_UNUSABLE,
+    "keys-not-opened": errors.KEYS_UNUSABLE,
     "damaged": errors.VERIFICATION_FAILED,
     "checksum-mismatch": errors.VERIFICATION_FAILED,
     "object-missing": errors.VERIFICATION_FAILED,

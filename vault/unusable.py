@@ -44,7 +44,7 @@ class UnusableStore:
         # Anew each time: calls of several threads would share one traceback.
         raise copy(self.error)
 
-    put = sync = settle = get = get_range = head = list = delete = extend_lock = now = _refuse
+    put = sync = settle = get = get_range = read_into = head = list = delete = extend_lock = now = _refuse
     set_legal_hold = legal_hold = _refuse
     local_path = blocked_by = no_objects = versions = set_aside = originals = _refuse
 

@@ -13,15 +13,18 @@ from repository.opened.open_tier import FORGOTTEN_HINT, OpenTier
 from repository.stored.snapshot import ClassTotals, Snapshot, Totals
 
 
+def has_nothing(snapshot: Snapshot) -> bool:
+    """Whether it holds no file and nothing like one, and none that could not be read was to be in it."""
+    totals = snapshot.manifest.totals
+    return not (totals.files or totals.others or totals.failed)
+
+
 def is_emptied(snapshot: Snapshot, others: Iterable[Snapshot]) -> bool:
     """Whether it holds no file, and another of the same source does: most likely a disk that is not mounted.
 
     Not only the one before it: the second night of a disk that is away is no better than the first.
     """
-    totals = snapshot.manifest.totals
-    if totals.files or totals.others or totals.failed:
-        return False
-    return any(each.manifest.totals.files for each in others)
+    return has_nothing(snapshot) and any(each.manifest.totals.files for each in others)
 
 
 @dataclass(frozen=True, slots=True)

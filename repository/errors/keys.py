@@ -19,6 +19,13 @@ class KeyFileInvalid(RepositoryError):
     hint = "Take the key file from the recovery kit, and give it mode 0600."
 
 
+class KeyFileNotMade(KeyFileInvalid):
+    """No key file was made: something of its name is there, or it cannot be written."""
+
+    code = "key-file-not-made"
+    hint = "Name a file that is not there, on a disk that can be written to."
+
+
 class KeyUnavailable(RepositoryError):
     """The key provider does not answer."""
 
@@ -50,7 +57,7 @@ class KeyNotFound(RepositoryError):
     hint = "List the keys with `repo key list`."
 
 
-class KeysNotOpened(RepositoryError):
+class KeysNotOpened(UnknownKey):
     """The key file opens the repository, and not all of its keys: what is under the others cannot be judged."""
 
     code = "keys-not-opened"
@@ -64,6 +71,12 @@ class KeyNotGiven(RepositoryError):
     code = "key-not-given"
     retry = Retry.AFTER_OPERATOR
     hint = "Type the passphrase on a terminal, or give it in WEDSYNC_PASSPHRASE, or let `--key-command` print it."
+
+
+class PassphraseUnfit(KeyNotGiven):
+    """A new passphrase that is not taken."""
+
+    code = "passphrase-unfit"
 
 
 class ErasureNotConfirmed(RepositoryError):
@@ -95,3 +108,23 @@ class KitInvalid(RepositoryError):
     code = "kit-invalid"
     retry = Retry.AFTER_OPERATOR
     hint = "Give as many shares of one kit as each of them says, each in its file."
+
+
+class KitNotPossible(KitInvalid):
+    """No kit can be made as it was asked for."""
+
+    code = "kit-not-possible"
+
+
+class KitNotMade(KitInvalid):
+    """No kit was made: something is in the way, or it cannot be written."""
+
+    code = "kit-not-made"
+    hint = "Name a folder that is not there, on a disk that can be written to."
+
+
+class ShareNotFound(KitInvalid):
+    """There is no file of this name."""
+
+    code = "share-not-found"
+    hint = "Give the file of each share."

@@ -12,7 +12,15 @@ PACK_PREFIX: Final = "packs/"
 PARALLEL_READS: Final = 8
 
 _FAULTS_OF_OBJECTS: Final = frozenset(
-    ("damaged", "object-missing", "object-truncated", "unknown-key", "checksum-mismatch", "unsupported-format")
+    (
+        "damaged",
+        "object-missing",
+        "object-truncated",
+        "unknown-key",
+        "keys-not-opened",
+        "checksum-mismatch",
+        "unsupported-format",
+    )
 )
 
 _PACK_KEY: Final = re.compile(r"packs/([0-9a-f]{2})/(\1[0-9a-f]{62})")

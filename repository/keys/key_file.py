@@ -16,7 +16,7 @@ import stat
 from contextlib import suppress
 from typing import Final
 
-from repository.errors import Damaged, KeyFileInvalid, WrongKey
+from repository.errors import Damaged, KeyFileInvalid, KeyFileNotMade, WrongKey
 from repository.format import KEY_ID_LENGTH, NONCE_LENGTH
 from repository.keys import crypto
 from repository.ports import SYSTEM_RANDOMNESS, Randomness
@@ -53,7 +53,7 @@ class KeyFile:
 
     @staticmethod
     def create(path: str | os.PathLike[str], randomness: Randomness = SYSTEM_RANDOMNESS) -> KeyFile:
-        """Make a new key and its file. Raises `KeyFileInvalid` where something has this path already."""
+        """Make a new key and its file. Raises `KeyFileNotMade` where something has this path already."""
         kek = randomness.token_bytes(crypto.KEY_LENGTH)
         write_keys(path, [kek])
         return KeyFile([kek], randomness)
@@ -118,11 +118,11 @@ def write_keys(path: str | os.PathLike[str], keks: list[bytes]) -> None:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError:
-        raise KeyFileInvalid(
+        raise KeyFileNotMade(
             "key file exists already and is not overwritten", hint="Use it or move it away.", file=os.fspath(path)
         ) from None
     except OSError as error:
-        raise KeyFileInvalid("key file cannot be created", reason=error.strerror, file=os.fspath(path)) from error
+        raise KeyFileNotMade("key file cannot be created", reason=error.strerror, file=os.fspath(path)) from error
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
@@ -137,7 +137,7 @@ def write_keys(path: str | os.PathLike[str], keks: list[bytes]) -> None:
         # Half a key is none, and its name must be free for the next attempt.
         with suppress(OSError):
             os.unlink(path)
-        raise KeyFileInvalid(
+        raise KeyFileNotMade(
             "key file cannot be written",
             hint="Make room, or give a place on a disk that can be written to.",
             reason=error.strerror,

@@ -16,7 +16,15 @@ from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
-from repository.errors import Damaged, LimitExceeded, RepositoryError, UnknownKey, UnsupportedFormat, WrongKey
+from repository.errors import (
+    Damaged,
+    KeysNotOpened,
+    LimitExceeded,
+    RepositoryError,
+    UnknownKey,
+    UnsupportedFormat,
+    WrongKey,
+)
 from repository.format import FORMAT_VERSION, KEY_ID_LENGTH, Buffer
 from repository.keys import crypto
 from repository.ports import SYSTEM_RANDOMNESS, Randomness
@@ -221,6 +229,8 @@ class KeyRing:
         if not keys:
             raise WrongKey("the key opens none of the repository's keys")
         self._by_id = {key.key_id: key for key in keys}
+        self.shut: set[str] = set()
+        """Ids (hex) of keys that lie there and that the provider does not open, in any wrapping."""
         self.damaged: list[str] = []
         """Keys of key objects that the right KEK could not unwrap."""
         self.proven: set[tuple[str, str]] = set()
@@ -307,10 +317,13 @@ class KeyRing:
             raise UnknownKey(message, hint=hint, object_key=self.lost[0], keys=len(self.lost))
 
     def by_id(self, key_id: bytes) -> DomainKeys:
-        """The keys that a pack names. Raises `UnknownKey`."""
+        """The keys that a pack names. Raises `UnknownKey`; `KeysNotOpened`, where it is there and shut."""
         try:
             return self._by_id[key_id]
         except KeyError:
+            if key_id.hex() in self.shut:
+                message = "the key that was given does not open the key of what is to be read"
+                raise KeysNotOpened(message, key_id=key_id.hex()) from None
             raise UnknownKey("no key with this id could be opened", key_id=key_id.hex()) from None
 
     def add(self, keys: DomainKeys) -> None:
@@ -369,6 +382,7 @@ def open_ring(records: list[KeyRecord], repository_id: bytes, provider: KeyProvi
     opened: list[DomainKeys] = []
     proven: set[tuple[str, str]] = set()
     faults: dict[str, RepositoryError] = {}
+    shut: set[str] = set()
     for record in records:
         try:
             key = decode_wrapped_key(record)
@@ -379,6 +393,7 @@ def open_ring(records: list[KeyRecord], repository_id: bytes, provider: KeyProvi
             opened.append(unwrap(key, repository_id, provider))
             proven.add((record.object_key, crypto.sha256(record.body).hex()))
         except WrongKey:
+            shut.add(key_id_of(record.object_key))
             continue
         except Damaged as error:
             # One that says another repository's id was left by an interrupted `init`.
@@ -392,4 +407,5 @@ def open_ring(records: list[KeyRecord], repository_id: bytes, provider: KeyProvi
     ring = KeyRing(opened)
     ring.damaged = list(faults)
     ring.proven = proven
+    ring.shut = shut - {key.key_id.hex() for key in opened}
     return ring

@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from repository.errors import KitInvalid
+from repository.errors import KitInvalid, KitNotMade, KitNotPossible, ShareNotFound
 from repository.keys import crypto
 from repository.keys.key_file import check_digits, kek_id
 
@@ -60,13 +60,13 @@ def make_shares(
 ) -> list[str]:
     """The texts of `count` shares, of which any `threshold` give the key back. `made`: a date.
 
-    `root`: key id of the one in force. `tiers`: their addresses, without credentials. Raises `KitInvalid`.
+    `root`: key id of the one in force. `tiers`: their addresses, without credentials. Raises `KitNotPossible`.
     """
     from shamir_mnemonic import generate_mnemonics
 
     if not 2 <= threshold <= count <= SHARES_MAX:
         hint = f"At least 2, at most as many as there are shares, and at most {SHARES_MAX} of these."
-        raise KitInvalid("so many of so many shares make no kit", hint=hint)
+        raise KitNotPossible("so many of so many shares make no kit", hint=hint)
     (words,) = generate_mnemonics(1, [(threshold, count)], kek, _kit_passphrase(passphrase))
     head = [f"repository {repository_id.hex()}", *([f"root {root.hex()}"] if root else [])]
     head += [f"key {kek_id(kek).hex()}", f"check {check_digits(kek)}"]
@@ -86,15 +86,15 @@ def make_shares(
 
 
 def write_shares(folder: str | os.PathLike[str], texts: Sequence[str]) -> list[Path]:
-    """Each share as a file of mode 0600 in a new folder (0700). Nothing is overwritten. Raises `KitInvalid`."""
+    """Each share as a file of mode 0600 in a new folder (0700). Nothing is overwritten. Raises `KitNotMade`."""
     place = Path(folder)
     try:
         place.mkdir(mode=0o700)
     except FileExistsError:
         hint = "Name a folder that is not there."
-        raise KitInvalid("the folder of the kit exists already", hint=hint, folder=str(place)) from None
+        raise KitNotMade("the folder of the kit exists already", hint=hint, folder=str(place)) from None
     except OSError as error:
-        raise KitInvalid("the folder of the kit cannot be made", reason=error.strerror, folder=str(place)) from None
+        raise KitNotMade("the folder of the kit cannot be made", reason=error.strerror, folder=str(place)) from None
     paths: list[Path] = []
     try:
         for number, text in enumerate(texts, start=1):
@@ -110,16 +110,18 @@ def write_shares(folder: str | os.PathLike[str], texts: Sequence[str]) -> list[P
                 path.unlink()
         with suppress(OSError):
             place.rmdir()
-        raise KitInvalid("the kit cannot be written", reason=error.strerror, folder=str(place)) from None
+        raise KitNotMade("the kit cannot be written", reason=error.strerror, folder=str(place)) from None
     return paths
 
 
 def read_share(path: str | os.PathLike[str]) -> Share:
-    """A share's file, as it was printed or typed. Raises `KitInvalid`, which shows none of its words."""
+    """A share's file, as it was printed or typed. Raises `ShareNotFound`, `KitInvalid`; shows none of its words."""
     name = os.fspath(path)
     try:
         with open(path, "rb", opener=lambda place, flags: os.open(place, flags | os.O_NONBLOCK)) as file:
             body = file.read(SHARE_LENGTH_MAX + 1)
+    except FileNotFoundError:
+        raise ShareNotFound("there is no such share", file=name) from None
     except OSError as error:
         raise KitInvalid("share cannot be read", reason=error.strerror, file=name) from None
     lines = [" ".join(line.split()) for line in body.decode("utf-8", "replace").splitlines()]

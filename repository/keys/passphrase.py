@@ -18,7 +18,7 @@ import threading
 import unicodedata
 from typing import Final, NamedTuple
 
-from repository.errors import Damaged, KeyNotGiven, KeyUnavailable, WrongKey
+from repository.errors import Damaged, KeyNotGiven, KeyUnavailable, PassphraseUnfit, WrongKey
 from repository.format import NONCE_LENGTH
 from repository.keys import crypto
 from repository.keys.key_file import kek_id as id_of
@@ -56,10 +56,10 @@ USUAL_COST: Final = Cost()
 
 
 def expect_good(text: str) -> str:
-    """A new passphrase, if it may be one. Raises `KeyNotGiven`; says nothing of what it is."""
+    """A new passphrase, if it may be one. Raises `PassphraseUnfit`; says nothing of what it is."""
     if not LENGTH_MIN <= len(text) <= LENGTH_MAX:
         hint = f"Take {LENGTH_MIN} to {LENGTH_MAX} characters; six words drawn by dice are good."
-        raise KeyNotGiven("the new passphrase is too short or too long", hint=hint)
+        raise PassphraseUnfit("the new passphrase is too short or too long", hint=hint)
     return text
 
 

@@ -91,6 +91,18 @@ class HeadsFile:
         with self._alone():
             self._note(repository_id, states, accepted)
 
+    def take_over(self, other: HeadsFile, repository_id: bytes) -> None:
+        """Remember of this repository what another file does, too: of each tier whichever saw more."""
+        with self._alone():
+            file = self._read()
+            known = file.repositories.setdefault(repository_id.hex(), {})
+            before = msgspec.json.encode(file)
+            for identity, each in other._read().repositories.get(repository_id.hex(), {}).items():
+                if identity not in known or each.number > known[identity].number:
+                    known[identity] = each
+            if msgspec.json.encode(file) != before:
+                self._write(msgspec.json.encode(file))
+
     def _note(self, repository_id: bytes, states: Mapping[str, LogState], accepted: str) -> None:
         file = self._read()
         known = file.repositories.setdefault(repository_id.hex(), {})

@@ -14,7 +14,7 @@ from typing import Final
 
 from blake3 import blake3
 
-from repository.errors import Damaged, RepositoryError, TierError, TooFewDescriptors
+from repository.errors import RepositoryError, TierError, TooFewDescriptors
 from repository.format import pack_object_key
 from repository.index.index import Location
 from repository.keys.key_ring import KeyRing
@@ -140,8 +140,10 @@ class SpanReaders:
         access = self._accesses[tier.name]
         try:
             pack = access.reader(span.pack_id)
-            body = self._bytes_of(tier, span)
+            body = self._room(span.length)
+            tier.store.read_into(pack_object_key(span.pack_id), span.offset, body)
         except (RepositoryError, OSError) as error:
+            self._state.buffer = bytearray(0)  # a disk that hangs may still fill it
             if isinstance(error, TooFewDescriptors) or getattr(error, "errno", None) in OUT_OF_DESCRIPTORS:
                 raise  # no tier is to be blamed, and no file is damaged
             with self._lock:
@@ -154,6 +156,12 @@ class SpanReaders:
             self.bytes_by_tier[tier.name] = self.bytes_by_tier.get(tier.name, 0) + len(body)
         for frame_offset, group in groupby(span.parts, key=lambda part: part.frame_offset):
             self._write_frame(pack, body[frame_offset - span.offset :], frame_offset, list(group))
+
+    def _room(self, length: int) -> memoryview:
+        """Memory that the thread uses again."""
+        if len(self._state.buffer) < length:
+            self._state.buffer = bytearray(length)
+        return memoryview(self._state.buffer)[:length]
 
     def _write_frame(self, pack: PackReader, stored: memoryview, offset: int, parts: Sequence[Part]) -> None:
         try:
@@ -205,26 +213,3 @@ class SpanReaders:
             self._files.parts_done(file, count)
         except OSError as error:
             self._files.give_up(file, error)
-
-    def _bytes_of(self, tier: OpenTier, span: Span) -> memoryview:
-        """The span's bytes, in a buffer that the thread uses again."""
-        key = pack_object_key(span.pack_id)
-        path = tier.store.local_path(key) if tier.store.capabilities.local else None
-        if path is None:
-            return memoryview(tier.store.get_range(key, span.offset, span.length))
-        # Not mapped: a disk that fails under a map kills the process, under a read it is an error.
-        state = self._state
-        if len(state.buffer) < span.length:
-            state.buffer = bytearray(span.length)
-        view = memoryview(state.buffer)[: span.length]
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            filled = 0
-            while filled < span.length:
-                count = os.preadv(fd, [view[filled:]], span.offset + filled)
-                if count == 0:
-                    raise Damaged("pack is cut off", pack=span.pack_id.hex())
-                filled += count
-        finally:
-            os.close(fd)
-        return view

@@ -115,7 +115,7 @@ def needed(
     """
     reader = _reader(repository, tier)
     visitor = TreeVisitor(reader.chunk)
-    state, root = tier.log.state, repository.keys.root
+    state, root = tier.log.state, repository.keys.first_root
     needed: dict[str, bytes | None] = {}
     packs = set[bytes]()
     erased = Erased(repository, reader.chunk)

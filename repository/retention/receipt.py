@@ -30,6 +30,10 @@ NOT_PROMISED: Final = (
     "The log keeps the snapshots' manifests: labels, times, counts and sizes; no names and no contents of files.",
     "A process that had the repository open may have the key in its memory until it ends.",
 )
+OTHER_KEY_HINT: Final = (
+    "It is not genuine, or the repository's root was changed (`repo key rotate --root`) between the receipt and the "
+    "key that was given: a receipt is signed by the root in force, whose key `repo key list` shows."
+)
 _LABEL: Final = crypto.LABEL + b"erasure-receipt\0"
 LENGTH_MAX: Final = 16 << 20
 
@@ -117,7 +121,7 @@ def verified(document: bytes, public_key: bytes) -> Receipt:
         signed = _SIGNED.decode(document)
         signature = bytes.fromhex(signed.signature)
         if not crypto.Verifier(public_key).verifies(signature, _LABEL + bytes(signed.receipt)):
-            raise Damaged("the receipt is not signed by the repository's key")
+            raise Damaged("the receipt is not signed by the key that was given", hint=OTHER_KEY_HINT)
         return _RECEIPT.decode(signed.receipt)
     except (msgspec.DecodeError, ValueError, RecursionError):
         raise Damaged("the document is no receipt of an erasure") from None

@@ -133,6 +133,10 @@ class MemoryObjectStore:
             raise Truncated("the object ends before the range", tier=self._name, key=key, size=len(body))
         return body[start : start + length]
 
+    def read_into(self, key: str, offset: int, room: memoryview) -> None:
+        """A part of the object; see the port."""
+        room[:] = self.get_range(key, offset, len(room))
+
     def head(self, key: str) -> ObjectInfo | None:
         """What is known of the object; see the port."""
         checked_key(key)

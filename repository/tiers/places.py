@@ -4,15 +4,18 @@ Two tiers at one place are one copy that is counted as two.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Final
+from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
 from repository.errors import LocationInvalid, PlaceInUse
+from repository.tiers.folder.hands import Hands, Silent
 from repository.tiers.location import directory_path, s3_options
 from repository.tiers.port import ObjectStore
 from repository.tiers.s3.options import S3Options
+
+T = TypeVar("T")
 
 _NOBODYS: Final = frozenset(
     (
@@ -27,6 +30,21 @@ WITHIN_REPOSITORY: Final = (
     "Choose a place outside of it: who checks, repairs, prunes or loses that repository meets what lies in it, too."
 )
 _PORTS: Final = {"http": 80, "https": 443}
+
+
+_PATIENCE_SECONDS: Final = 5.0
+"""So long a disk is asked where a path leads. One that hangs is for whoever opens the tier to wait for, and tell."""
+
+
+def _answered(ask: Callable[[], T], otherwise: Callable[[], T]) -> T:
+    """What a disk says, or what is to be taken where it does not answer."""
+    hands = Hands("look", seconds=_PATIENCE_SECONDS)
+    try:
+        return hands.do(ask)
+    except Silent:
+        return otherwise()
+    finally:
+        hands.close()
 
 
 def refuse_one_place_twice(tiers: Sequence[tuple[str, str]]) -> None:
@@ -74,7 +92,7 @@ def refuse_among_others(store: ObjectStore, address: str) -> None:
     """Raise `PlaceInUse` where something lies at the place of a new tier that is not of a repository."""
     if urlsplit(address).scheme == "file":
         try:
-            found = os.listdir(directory_path(address))
+            found = _answered(lambda: os.listdir(directory_path(address)), list[str])
         except OSError:
             return  # it is not there, or opening the tier says what is wrong with it
     else:
@@ -108,7 +126,9 @@ def refuse_within_repository(name: str, address: str) -> None:
 
     Of a folder alone: of a bucket nobody but its owner may look above a prefix.
     """
-    if urlsplit(address).scheme == "file" and lies_in_repository(os.path.dirname(_real_of(address))):
+    if urlsplit(address).scheme == "file" and _answered(
+        lambda: lies_in_repository(os.path.dirname(_real_of(address))), lambda: False
+    ):
         raise PlaceInUse("the place lies within a repository", hint=WITHIN_REPOSITORY, tier=name)
 
 
@@ -139,7 +159,8 @@ def _real_of(address: str) -> str:
 def place_of(address: str) -> tuple[object, ...]:
     """Where a tier is, in one spelling; of a bucket the prefix comes last. Raises `LocationInvalid`."""
     if urlsplit(address).scheme == "file":
-        return _folder(directory_path(address))
+        path = directory_path(address)
+        return _answered(lambda: _folder(path), lambda: (os.path.abspath(path),))
     options, _ = s3_options(address)
     return (*_server(options), options.bucket, options.prefix)
 
@@ -166,7 +187,12 @@ def _lies_within(address: str, outer: str) -> bool:
 
 
 def _is_below(path: str, folder: str) -> bool:
-    """Whether a path leads below a folder, be it there or not, by whatever links."""
+    """Whether a path leads below a folder, be it there or not, by whatever links; by its name, where a disk hangs."""
+    inside = os.path.join(os.path.abspath(folder), "")
+    return _answered(lambda: _leads_below(path, folder), lambda: os.path.abspath(path).startswith(inside))
+
+
+def _leads_below(path: str, folder: str) -> bool:
     above, outer = os.path.dirname(os.path.realpath(path)), _folder(folder)
     while _folder(above) != outer:
         if above == (above := os.path.dirname(above)):

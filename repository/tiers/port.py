@@ -93,13 +93,15 @@ class ObjectInfo:
     """What a store says of one object without handing out its bytes.
 
     `size` is in bytes. `is_own`, of a pack: whether the store states that it has the bytes of its name; None where it
-    does not. `lock_until` is None where there is no lock or where `list` would have to ask for each object.
+    does not. `is_unproven`: it states a checksum, and only reading shows whose that is. `lock_until` is None where
+    there is no lock or where `list` would have to ask for each object.
     """
 
     key: str
     size: int
     is_own: bool | None = None
     lock_until: datetime | None = None
+    is_unproven: bool = False
 
 
 class Capabilities(Protocol):
@@ -194,6 +196,13 @@ class ObjectStore(Protocol):
         """Exactly `length` bytes from `offset`; a negative `offset` counts from the end of the object.
 
         Raises `Truncated` when the object ends before that (it says what there was), else as `get`.
+        """
+        ...
+
+    def read_into(self, key: str, offset: int, room: memoryview) -> None:
+        """Fill `room` from `offset` (at least 0) of the object. Raises as `get_range`.
+
+        Where it has raised, what is in `room` may still change: it is not to be used again.
         """
         ...
 

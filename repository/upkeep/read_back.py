@@ -82,7 +82,7 @@ def _read_back(
             raise ObjectMissing("a pack is not there", object_key=key)
         if info.is_own is False:
             raise Damaged("the store's checksum is not the one that the pack was stored with", object_key=key)
-        if number < packs_read + len(first):
+        if number < packs_read + len(first) or info.is_unproven:
             reading = read_pack(repository, tier, StoredPack(pack_id, info.size))
             if reading.error is not None:
                 raise reading.error

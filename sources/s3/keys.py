@@ -9,7 +9,7 @@ it is: `photos/2026/a.jpg` is a file in a folder in a folder, and a restore to a
 | nothing between two slashes, before the first or behind the last one | `%` |
 | `.` and `..` between slashes | `%2E` and `%2E%2E` |
 | the beginning of what a restore names its own files by | its first byte as `%` and two digits |
-| more than 240 bytes between slashes | pieces in folders of one another, each but the last one ended by `%-` |
+| more than 240 bytes between slashes | pieces in folders of one another, each by these rules, ended by `%-` but the last |
 | `a`, where there is `a/b`, too: a file and a folder of one name | the file is `a%f` |
 
 All of it but the last row depends on the key alone. Nothing else ends in `%f`, so that the way back needs no other key.
@@ -52,18 +52,19 @@ def _plain(name: bytes) -> bytes:
 def _escaped(segment: bytes) -> bytes:
     if not segment:
         return b"%"
-    if segment in (b".", b".."):
-        return segment.replace(b".", b"%2E")
     name = segment.replace(b"%", b"%25").replace(b"\0", b"%00")
-    if name.startswith(COMMON_PREFIX):
-        name = b"%%%02X" % name[0] + name[1:]
-    if len(name) <= _PIECE_MAX:
-        return name
     pieces = []
     while len(name) > _PIECE_MAX:
         end = _PIECE_MAX
         while name[end] & 0xC0 == 0x80:  # within a character: many file systems take no half of one
             end -= 1
-        pieces.append(name[:end] + _MORE)
+        pieces.append(_as_name(name[:end]) + _MORE)
         name = name[end:]
-    return b"/".join([*pieces, name])
+    return b"/".join([*pieces, _as_name(name)])
+
+
+def _as_name(piece: bytes) -> bytes:
+    """What a file may be called: no folder's own or upper one, and nothing that a restore names its own files by."""
+    if piece in (b".", b".."):
+        return piece.replace(b".", b"%2E")
+    return b"%%%02X" % piece[0] + piece[1:] if piece.startswith(COMMON_PREFIX) else piece

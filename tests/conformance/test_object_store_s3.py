@@ -233,17 +233,65 @@ def test_s3_tier_locks_the_version_of_a_packs_name(
     store.set_legal_hold(key, False)
 
 
+def test_s3_tier_proves_no_other_bytes_than_a_packs_own(
+    s3_server: S3Server, open_bucket: Callable[..., ObjectStore]
+) -> None:
+    """A bit that flipped in memory since a pack was sealed is found before anything says that all is well."""
+    store = open_bucket(s3_server.shared_bucket(), "flipped")
+    store.prove_packs(_prove)
+    key = pack_object_key(pack_id_of(BODY))
+    for body in (BODY[:-1] + b"?", [BODY[:10], BODY[11:]]):
+        with pytest.raises(ChecksumMismatch):
+            store.put(key, body)
+    assert store.head(key) is None
+    store.put(key, [BODY[:10], BODY[10:]])
+    found = store.head(key)
+    assert found is not None
+    assert (found.is_own, found.is_unproven) == (True, False)
+    client = s3_server.client()
+    client.put_object(
+        Bucket=s3_server.shared_bucket(), Key=f"flipped/{key}", Body=b"?" * len(BODY), ChecksumAlgorithm="SHA256"
+    )
+    found = store.head(key)
+    assert found is not None
+    assert (found.is_own, found.is_unproven) == (None, True)
+
+
+def test_s3_tier_reads_no_version_that_is_too_long_to_be_a_pack(
+    s3_server: S3Server, open_bucket: Callable[..., ObjectStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody may put an object of any length under or over one: it is not the pack's, whatever it holds."""
+    monkeypatch.setattr("repository.tiers.s3.pack_digests.PACK_LENGTH_MAX", len(BODY))
+    bucket, client = s3_server.shared_bucket(locks=True), s3_server.client()
+    store = open_bucket(bucket, "long")
+    key = pack_object_key(pack_id_of(BODY))
+    for body in (BODY + b"?", BODY, BODY + b"!"):
+        client.put_object(Bucket=bucket, Key=f"long/{key}", Body=body)
+    read: list[int] = []
+    version = S3Reading._read_version
+    monkeypatch.setattr(
+        S3Reading, "_read_version", lambda self, key, of, *rest: read.append(of.size) or version(self, key, of, *rest)
+    )
+    with pytest.raises(Damaged) as caught:
+        store.extend_lock(key, store.now() + timedelta(seconds=900))
+    assert caught.value.context["is_beneath"]
+    originals = store.originals()
+    assert originals is not None
+    assert originals.get(key) == BODY
+    assert set(read) == {len(BODY)}
+
+
 def test_s3_originals_show_what_was_written(s3_server: S3Server, open_bucket: Callable[..., ObjectStore]) -> None:
     """After somebody overwrote and deleted everything, `originals` reads what was there before, and only reads."""
     bucket = s3_server.shared_bucket(versions=True)
     store = open_bucket(bucket, "originals")
     named = pack_object_key(pack_id_of(BODY))
     # The pack was damaged when it was first written, and repaired: not the oldest version is the right one.
-    store.put(named, BODY[:-1] + b"?")
+    client = s3_server.client()
+    client.put_object(Bucket=bucket, Key=f"originals/{named}", Body=BODY[:-1] + b"?")
     store.put(named, BODY, sha256=digest(BODY))
     store.put("config", b"the config")
     store.put("log/1", b"once")
-    client = s3_server.client()
     for key in (named, "config"):
         client.put_object(Bucket=bucket, Key=f"originals/{key}", Body=b"pay us")
         client.delete_object(Bucket=bucket, Key=f"originals/{key}")

@@ -52,6 +52,10 @@ class WrappedStore:
         """Pass on."""
         return self.inner.get_range(key, offset, length)
 
+    def read_into(self, key: str, offset: int, room: memoryview) -> None:
+        """Pass on, as a range."""
+        room[:] = self.get_range(key, offset, len(room))
+
     def head(self, key: str) -> ObjectInfo | None:
         """Pass on."""
         return self.inner.head(key)

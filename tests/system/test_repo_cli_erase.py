@@ -63,7 +63,7 @@ def test_domain_is_erased_in_two_steps_and_the_receipt_is_proven_offline(
     document["receipt"]["domain"] = "nobody"
     receipt.write_text(json.dumps(document))
     assert _say(capsys, "verify-receipt", str(receipt), "--public-key", public_key)[0] == 5
-    assert _say(capsys, "verify-receipt", str(receipt), "--public-key", "ab")[0] == 6
+    assert _say(capsys, "verify-receipt", str(receipt), "--public-key", "ab")[0] == 2
     code, said = _say(capsys, "verify-receipt", str(receipt.with_name("none")), "--public-key", public_key)
     assert (code, "receipt-not-found" in said, str(receipt.with_name("none")) in said) == (7, True, True)
     code, said = _say(capsys, "verify-receipt", str(receipt.parent), "--public-key", public_key)
@@ -96,7 +96,12 @@ def test_kit_is_exported_checked_and_made_a_key_file_again(
     monkeypatch.setenv("WEDSYNC_KIT_PASSPHRASE", "of the kit")
     files: Any = repo.json("kit", "export", "--out", kit, "--kit-passphrase")["files"]
     assert len(files) == 5
-    assert repo.run("kit", "export", "--out", kit).code == 6
+    done = repo.run("kit", "export", "--out", kit)
+    assert (done.code, "kit-not-made" in done.err) == (9, True)
+    done = repo.run("kit", "export", "--out", repo.folder / "none", "--shares", "3", "--threshold", "5")
+    assert (done.code, "kit-not-possible" in done.err) == (2, True)
+    done = repo.run("kit", "check", repo.folder / "nothing")
+    assert (done.code, "share-not-found" in done.err) == (7, True)
     tiers = [word for tier in repo.tiers for word in ("--tier", tier)]
     stored = {path: path.stat().st_mtime_ns for path in repo.folder.rglob("*")}
     assert _say(capsys, "kit", "check", *tiers, "--kit-passphrase", *files[1:4])[0] == 0
@@ -106,7 +111,7 @@ def test_kit_is_exported_checked_and_made_a_key_file_again(
         assert (code, "kit-invalid" in said) == (6, True)
     assert _say(capsys, "kit", "restore", "--out", str(key), "--kit-passphrase", *files[:3])[0] == 0
     assert key.stat().st_mode & 0o777 == 0o600
-    assert _say(capsys, "kit", "restore", "--out", str(key), "--kit-passphrase", *files[:3])[0] == 6
+    assert _say(capsys, "kit", "restore", "--out", str(key), "--kit-passphrase", *files[:3])[0] == 9
     repo.key_file = key
     assert repo.run("check").code == 0
     # A key that came later, and that it does not open, is told.

@@ -1,6 +1,7 @@
 """`repo key`: other key files, new keys, and the end of old ones."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,25 @@ def test_the_key_of_the_key_file_is_rotated(repo: RepoCommand) -> None:
     assert (out / "contract").read_bytes() == b"signed " * 10_000
 
 
+@pytest.mark.parametrize("command", ["add", "rotate"])
+def test_a_new_key_file_remembers_what_was_seen_of_the_tiers(repo: RepoCommand, command: str) -> None:
+    """A tier that is put back is noticed with it, too: who has the old file may be the one who puts it back."""
+    new = repo.folder / "new"
+    repo.run("key", command, "--new-key-file", new)
+    kept = repo.folder / "kept"
+    shutil.copytree(repo.tier("a"), kept)
+    shutil.copytree(repo.tier("b"), repo.folder / "kept b")
+    (repo.folder / "source" / "later").write_bytes(b"later")
+    repo.json("backup", repo.folder / "source")
+    repo.run("key", "add", "--new-key-file", new)  # with what was seen since
+    for name, copy in (("a", kept), ("b", repo.folder / "kept b")):
+        shutil.rmtree(repo.tier(name))
+        shutil.copytree(copy, repo.tier(name))
+    done = _with(repo, new).run("snapshots")
+    assert "replayed" in done.err
+    assert done.code != 0
+
+
 def test_the_datas_key_is_rotated_and_what_is_stored_is_recognised(repo: RepoCommand) -> None:
     assert repo.run("key", "rotate", "--data").code == 0
     listed = repo.json("key", "list")["keys"]
@@ -81,6 +101,11 @@ def test_who_does_not_open_the_newest_key_is_not_told_which_is_active(repo: Repo
     assert "[keys-not-opened]" in told.err
     assert [each["is_active"] for each in json.loads(told.out)["keys"]] == [None, None]
     assert [each["is_active"] for each in repo.json("key", "list")["keys"]] == [False, True]
+    # What was written under it is not damaged: the key file is the wrong one.
+    (repo.folder / "source" / "later").write_bytes(b"written under the new key")
+    repo.json("backup", repo.folder / "source")
+    done = _with(repo, second).run("restore", "latest", "--target", repo.folder / "out")
+    assert (done.code, "[keys-not-opened]" in done.err) == (6, True)
 
 
 def test_what_still_opens_something_is_not_ended(repo: RepoCommand) -> None:

@@ -61,13 +61,26 @@ def test_current_folder_is_a_source_and_its_patterns_begin_there(
     words = ("--exclude-file", "../rules", "--exclude", "./cache", "--exclude", "!c.jpg", "--exclude", "*.none")
     done = repo.run("backup", ".", *words)
     assert done.code == ExitCode.OK, done
-    assert "left out: 1 by *.tmp, 1 by ./cache, 1 by !c.jpg\n" in done.out
+    assert "left out: 1 by *.tmp, 1 by ./cache\ntaken back, and saved: 1 by !c.jpg\n" in done.out
     assert done.err.endswith("matched nothing: *.none\n")
     assert _paths(repo) == {"a.jpg", "raw/c.jpg"}
     made = repo.json("backup", tmp_path / "album", *words)
     assert made["snapshot"]["totals"]["unchanged_files"] == 2
     assert made["patterns"] == {"*.tmp": 1, "/raw/c.*": 0, "./cache": 1, "!c.jpg": 1, "*.none": 0}
     assert made["patterns_unmatched"] == ["*.none"]
+
+
+@pytest.mark.parametrize("pattern", ["*", "**", "/**", "*.*"])
+def test_patterns_that_leave_out_all_there_is_are_told(repo: RepoCommand, pattern: str) -> None:
+    """No file is saved, which is no success, and the disk is not blamed for it."""
+    repo.json("backup", "papers")
+    for words in (("--label", "new"), (), ("--dry-run",)):
+        done = repo.run("backup", "papers", "--exclude", pattern, *words)
+        assert (done.code, "left out all there is" in done.err) == (ExitCode.INCOMPLETE, True), words
+        assert "mounted" not in done.err
+    told = repo.run("backup", "papers", "--exclude", pattern, "--json").document
+    assert told["all_left_out"]
+    assert not repo.json("backup", "papers", "--exclude", pattern, "--exclude", "!e.txt")["all_left_out"]
 
 
 def test_an_exclude_takes_no_other_file_along(repo: RepoCommand, tmp_path: Path) -> None:

@@ -81,6 +81,10 @@ class AnsweringStore(NothingKept):
         """See the port."""
         return self._ask(lambda: self._store.get_range(key, offset, length))
 
+    def read_into(self, key: str, offset: int, room: memoryview) -> None:
+        """See the port."""
+        self._ask(lambda: self._store.read_into(key, offset, room))
+
     def head(self, key: str) -> ObjectInfo | None:
         """See the port."""
         return self._ask(lambda: self._store.head(key))

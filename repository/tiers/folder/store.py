@@ -136,6 +136,18 @@ class DirectoryObjectStore(NothingKept):
         with self._translated(key), self._opened(key) as (descriptor, size):
             return self._read(key, descriptor, offset if offset >= 0 else size + offset, length, size)
 
+    def read_into(self, key: str, offset: int, room: memoryview) -> None:
+        """A part of the object; see the port."""
+        # Not mapped: a disk that fails under a map kills the process, under a read it is an error.
+        with self._translated(key), self._opened(key) as (descriptor, size):
+            filled = 0
+            while filled < len(room):
+                count = os.preadv(descriptor, [room[filled:]], offset + filled)
+                if not count:
+                    message = "the object ends before the range"
+                    raise Truncated(message, tier=self._name, key=key, size=size)
+                filled += count
+
     def head(self, key: str) -> ObjectInfo | None:
         """What is known of the object; see the port. The SHA-256 is not."""
         path = self._path(key)

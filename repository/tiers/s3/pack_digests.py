@@ -9,8 +9,8 @@ import hashlib
 import hmac
 from typing import Any, Final
 
-from repository.format import is_named, pack_id_in
-from repository.tiers.port import PackProof
+from repository.format import PACK_LENGTH_MAX, Buffer, is_named, pack_id_in
+from repository.tiers.port import OBJECT_LENGTH_MAX, PackProof
 from repository.tiers.s3.versions import checksum_of
 
 PROOF: Final = "wedsync-pack-proof"
@@ -44,7 +44,12 @@ class PackDigests:
         return hmac.compare_digest(proof.encode(), self.prove(pack_id, stated).hex().encode())
 
 
-def is_own(object_key: str, body: bytes, sha256: bytes | None = None) -> bool:
+def may_be_own(object_key: str, size: int) -> bool:
+    """Whether an object of so many bytes may be what its key says: a longer one is somebody else's, and is not read."""
+    return size <= (OBJECT_LENGTH_MAX if pack_id_in(object_key) is None else PACK_LENGTH_MAX)
+
+
+def is_own(object_key: str, body: Buffer, sha256: bytes | None = None) -> bool:
     """Whether these are the object's own bytes, as `PackDigests.states`; False where nothing says which those are."""
     pack_id = pack_id_in(object_key)
     return is_named(pack_id, body) if pack_id is not None else hashlib.sha256(body).digest() == sha256

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from repository.errors import ObjectMissing
+from repository.format import pack_id_in
 from repository.tiers.port import (
     OBJECT_LENGTH_MAX,
     Capabilities,
@@ -21,7 +22,7 @@ from repository.tiers.s3.connection import S3Connection
 from repository.tiers.s3.locks import Locks
 from repository.tiers.s3.options import S3Options
 from repository.tiers.s3.pack_digests import PackDigests
-from repository.tiers.s3.versions import Version, Versions, expect_listing, lock_of, next_page
+from repository.tiers.s3.versions import Version, Versions, checksum_of, expect_listing, lock_of, next_page
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -72,12 +73,19 @@ class S3Reading:
             return b""
         return self._read(key, offset, length)
 
+    def read_into(self, key: str, offset: int, room: memoryview) -> None:
+        """A part of the object; see the port."""
+        room[:] = self.get_range(key, offset, len(room))
+
     def head(self, key: str) -> ObjectInfo | None:
         """What the server knows of the object; see the port."""
         found = self._head(self._full(key))
         if found is None:
             return None
-        return ObjectInfo(key, int(found["ContentLength"]), self.digests.states(key, found), lock_of(found))
+        own = self.digests.states(key, found)
+        is_unproven = own is None and self.digests.prove is not None and checksum_of(found) is not None
+        is_unproven = is_unproven and pack_id_in(key) is not None
+        return ObjectInfo(key, int(found["ContentLength"]), own, lock_of(found), is_unproven)
 
     def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
         """The objects of a prefix; see the port. What is stated of packs and locks is not in a listing."""

@@ -1,18 +1,23 @@
 """A tier in a folder whose disk hangs: refused in time, nothing half written gets a name, the other tiers go on."""
 
+import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from repository.backup.backup import BackupOptions, backup
 from repository.backup.fanout import Delivery
-from repository.errors import AlreadyExists, TierUnreachable
+from repository.errors import AlreadyExists, LocationInvalid, TierUnreachable
+from repository.restore.restore import restore
+from repository.tiers import places
 from repository.tiers.folder import hands
 from repository.tiers.folder.answering import AnsweringStore
 from repository.tiers.folder.disk import LocalDisk
 from repository.tiers.folder.hands import Call, Hands, Silent
+from repository.tiers.memory import MemoryObjectStore
 from sources.directory import DirectorySource
 from tests.support.eventually import eventually
 from tests.support.repositories import Scene
@@ -147,3 +152,58 @@ def test_other_tier_gets_its_backup(tmp_path: Path, frozen: Frozen) -> None:
     assert {name: each.state for name, each in result.tiers.items()} == {"a": Delivery.COMMITTED, "b": Delivery.FAILED}
     assert isinstance(result.tiers["b"].error, TierUnreachable)
     assert frozen.waits.is_set()
+
+
+def test_restore_from_a_disk_that_hangs_goes_on_from_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is read of packs is asked of the store as all else is."""
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "photo").write_bytes(bytes(range(256)) * 9000)
+    scene = Scene(stores=[AnsweringStore(str(tmp_path / name), name, silent_seconds=SECONDS) for name in "ab"])
+    snapshot = backup(scene.repository, DirectorySource(bytes(tmp_path / "source"))).snapshot
+    read, goes_on = os.preadv, threading.Event()
+
+    def hangs(descriptor: int, *rest: Any) -> int:
+        if str(Path(f"/proc/self/fd/{descriptor}").readlink()).startswith(f"{tmp_path}/a/packs"):
+            goes_on.wait(30)
+        return read(descriptor, *rest)
+
+    monkeypatch.setattr(os, "preadv", hangs)
+    try:
+        result = restore(scene.repository, snapshot, bytes(tmp_path / "out"))
+    finally:
+        goes_on.set()
+    assert result.is_whole
+    assert (tmp_path / "out" / "photo").read_bytes() == bytes(range(256)) * 9000
+    assert result.chunks_from_other_tiers
+
+
+def test_a_look_where_tiers_are_passes_over_a_disk_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says nothing of the disk: opening the tier waits for it, and tells."""
+    stat, listed, goes_on = os.stat, os.listdir, threading.Event()
+
+    def asks(ask: Callable[..., Any]) -> Callable[..., Any]:
+        def hangs(path: Any, *rest: Any, **more: Any) -> Any:
+            if str(path).startswith(f"{tmp_path}/dead"):
+                goes_on.wait(30)
+            return ask(path, *rest, **more)
+
+        return hangs
+
+    monkeypatch.setattr(places, "_PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(os, "stat", asks(stat))
+    monkeypatch.setattr(os, "listdir", asks(listed))
+    monkeypatch.setattr(places, "_is_repository", asks(places._is_repository))
+    dead, well = f"file://{tmp_path}/dead", f"file://{tmp_path}/well"
+    try:
+        places.refuse_one_place_twice([("a", dead), ("b", well)])
+        with pytest.raises(LocationInvalid):
+            places.refuse_one_place_twice([("a", dead), ("b", f"{dead}/../dead")])
+        places.refuse_nested([("a", dead), ("b", well)])
+        with pytest.raises(LocationInvalid):
+            places.refuse_nested([("a", dead), ("b", f"{dead}/within")])
+        with pytest.raises(LocationInvalid):
+            places.refuse_key_within(f"{tmp_path}/dead/key", [dead])
+        places.refuse_among_others(MemoryObjectStore("a"), dead)
+        places.refuse_within_repository("a", f"{dead}/within")
+    finally:
+        goes_on.set()

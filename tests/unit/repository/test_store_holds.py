@@ -1,9 +1,11 @@
 """Holds on what the stores keep: set, looked at, taken away, and set again."""
 
 import hashlib
+from pathlib import Path
 
 import pytest
 
+from repository.backup.backup import BackupOptions, backup
 from repository.errors import AccessDenied, LegalHoldNotSet, Locked
 from repository.format import pack_object_key
 from repository.keys.key_file import KeyFile
@@ -11,6 +13,7 @@ from repository.opened.key_change import add_generation, rewrap
 from repository.prune.prune import PruneOptions, prune
 from repository.retention.orders import forget, place_hold, release_hold
 from repository.stored.snapshot import Snapshot
+from repository.streams.stream import open_stream
 from repository.tiers.memory import MemoryObjectStore
 from repository.upkeep.catch_up import catch_up
 from repository.upkeep.check import check
@@ -18,7 +21,9 @@ from repository.upkeep.check_report import Problem
 from repository.upkeep.repair import repair
 from repository.upkeep.root_change import change_root
 from repository.upkeep.store_holds import place, release
+from sources.directory import DirectorySource
 from tests.support.repositories import Scene, SeededRandomness, key_file, photos, read_back
+from tests.support.streams import WAL
 
 
 def _scene(*names: str) -> tuple[Scene, Snapshot, Snapshot]:
@@ -245,3 +250,36 @@ def test_a_key_that_comes_after_a_hold_is_held_as_well(work: str) -> None:
 
 def _keys(scene: Scene, name: str) -> set[str]:
     return {key for key in _held(scene, name) if key.startswith("keys/")}
+
+
+def test_holds_on_a_streams_pieces_outlive_a_new_root(tmp_path: Path) -> None:
+    """They are named by the first root: what another hold keeps stays held, and a new hold finds them."""
+    scene = Scene(("a",), locks=True)
+    (tmp_path / "f").write_bytes(b"x" * 9000)
+    stream = open_stream(scene.repository, WAL)
+    for number in range(3):
+        stream.append(b"%d" % number)
+    stream.say()
+    made = []
+    for token in ("one", "two"):
+        options = BackupOptions(run_token=token, label="db", streams={WAL: stream.head}, workers=1)
+        (tmp_path / token).write_bytes(token.encode() * 3000)
+        made.append(backup(scene.repository, DirectorySource(bytes(tmp_path)), options=options).snapshot.id)
+
+    def held() -> int:
+        return sum(key.startswith("streams/") for key in _held(scene))
+
+    for name, snapshot in zip(("court", "audit"), made, strict=True):
+        place(scene.repository, name, [snapshot])
+    assert held() == 3
+    change_root(scene.repository, scene.provider)
+    for _ in range(2):
+        _, stores = release(scene.reopen(), "audit")
+        assert (stores.failed, held()) == ({}, 3)
+    _, stores = place(scene.reopen(), "third", [made[0]])
+    assert stores.failed == {}
+    scene.stores.append(MemoryObjectStore("new", locks=True))
+    scene.reopen()
+    catch_up(scene.repository, scene.tier("new"))
+    assert sum(key.startswith("streams/") for key in _held(scene, "new")) == 3
+    assert check(scene.reopen()).is_ok

@@ -13,6 +13,8 @@ SEGMENTS = st.one_of(
     st.sampled_from(["", "a", ".", "..", "%", "%f", "%-", "%25", "a%f", "\0", ".wedsync-restore-0123456789abcdef"]),
     st.text(st.characters(exclude_categories=["Cs"]), max_size=6),
     st.sampled_from(["x" * 300, "é" * 200, "%" * 130]),
+    # What is left behind the last cut.
+    st.sampled_from(["x" * 240 + end for end in (".", "..", ".wedsync-restore-0123456789abcdef", "%2E", "." * 241)]),
 )
 KEYS = st.lists(SEGMENTS, min_size=1, max_size=5).map(lambda parts: "/".join(parts).encode())
 
@@ -34,6 +36,7 @@ def _paths(table: ObjectTable, folder: bytes = b"") -> dict[bytes, Listed]:
 
 
 @example([b"a", b"a/", b"a//b", b"..", b"a/..", b"a/b", b"a%f", b"/", b"", b"x" * 1024, "é".encode() * 512])
+@example([b"x" * 240 + b".", b"d/" + b"y" * 480 + b"..", b"x" * 240 + b".wedsync-restore-0123456789abcdef", b"x" * 240])
 @given(st.lists(KEYS, unique=True, max_size=12))
 def test_every_key_comes_back_from_a_path_of_its_own(keys: list[bytes]) -> None:
     """In folders of safe names that any file system takes; with what was listed of it."""
