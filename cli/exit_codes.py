@@ -68,6 +68,7 @@ _BY_CODE = {
     "source-unreachable": ExitCode.NOT_FOUND,
     "source-excluded": ExitCode.REFUSED,
     "stack-not-running": ExitCode.UNAVAILABLE,
+    "tier-vanished": ExitCode.UNAVAILABLE,
     "home-not-found": ExitCode.NOT_FOUND,
     "stack-running": ExitCode.REFUSED,
     "repository-exists": ExitCode.REFUSED,

@@ -11,7 +11,7 @@ from cli.options import UsageInvalid
 from cli.output import duration, name_fields, say, say_json, shown, size
 from cli.progress import Reading, display
 from cli.repo_pins import say_unpinned
-from cli.repo_session import interruptible, opened
+from cli.repo_session import interruptible, opened, split_name
 from cli.repo_snapshots import certainty_of
 from cli.snapshot_tree import SnapshotTree
 from repository.errors import RestoreRefused, TargetFailed, about
@@ -22,6 +22,7 @@ from repository.restore.options import Conflict, RestoreOptions, RestoreResult, 
 from repository.restore.restore import restore as restore_snapshot
 from repository.stored.snapshot import Snapshot
 from repository.tiers.location import s3_options
+from repository.tiers.places import refuse_target_within
 from repository.tiers.s3.options import S3Options
 from sources.postgres.database import Database, is_database, password_from
 
@@ -43,6 +44,8 @@ def restore(arguments: argparse.Namespace) -> int:
             "(docs/operations.md).",
             target=arguments.target,
         )
+    if target is None:
+        refuse_target_within(arguments.target, [split_name(each)[1] for each in arguments.tiers])
     with (
         opened(arguments, only_reads=True, needed=arguments.sources) as repository,
         interruptible() as is_cancelled,

@@ -16,7 +16,7 @@ from cli.interruption import end_soon
 from cli.output import say
 from cli.repo_secret import Provider, heads_path, in_words_of, provider_of
 from cli.repo_waiting import Waiting
-from repository.errors import BackupCancelled, LocationInvalid
+from repository.errors import BackupCancelled, LocationInvalid, NotARepository, NoUsableTier, TierVanished
 from repository.opened.open_tier import TierState
 from repository.opened.opening import Patience
 from repository.opened.own_folders import hides_log
@@ -235,13 +235,27 @@ def refuse_one_tier_twice(repository: Repository, copies: Collection[str] = ()) 
 def _open(tiers: list[ObjectStore], key: Provider, patience: Patience, arguments: argparse.Namespace) -> Repository:
     heads, places = _heads_of(arguments), _by_name(arguments.tiers)
     with in_words_of(arguments):
-        return Repository.open(
-            tiers,
-            key,
-            patience=patience,
-            known=lambda repository_id: heads.seen(repository_id, places),
-            cache=local_cache(tiers),
-        )
+        try:
+            return Repository.open(
+                tiers,
+                key,
+                patience=patience,
+                known=lambda repository_id: heads.seen(repository_id, places),
+                cache=local_cache(tiers),
+            )
+        except NotARepository:
+            refuse_vanished(arguments)
+            raise
+
+
+def refuse_vanished(arguments: argparse.Namespace) -> None:
+    """Raise `NoUsableTier` where a tier was seen at one of the places, all of which are empty: no disk is mounted."""
+    heads = _heads_of(arguments)
+    gone = [name for name, place in _by_name(arguments.tiers).items() if heads.knows(place)]
+    if gone:
+        hint = f"{TierVanished.hint} If all is gone for good, begin anew with a key file of its own."
+        errors = {name: TierVanished("tier was in use, and is empty now", hint=hint, tier=name) for name in gone}
+        raise NoUsableTier.because("tiers that were in use are empty now", errors.values(), tiers=errors)
 
 
 def local_cache(tiers: Sequence[ObjectStore]) -> LocalCache | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from cli.exit_codes import ExitCode
 from cli.output import name_fields, say, say_json, shown
 from cli.repo_secret import provider_of, words_for
-from cli.repo_session import refuse_one_tier_twice, say_tiers, split_name, stores, tier_states
+from cli.repo_session import refuse_one_tier_twice, refuse_vanished, say_tiers, split_name, stores, tier_states
 from cli.repo_waiting import Waiting
 from repository.errors import RepositoryExists
 from repository.keys.key_file import KeyFile
@@ -34,6 +34,8 @@ def init(arguments: argparse.Namespace) -> int:
                 refuse_among_others(store, split_name(address)[1])
         if is_new:
             _refuse_beside_a_repository(tiers)
+        elif arguments.key_file is not None and all(tier.head(CONFIG_KEY) is None for tier in tiers):
+            refuse_vanished(arguments)
         key = KeyFile.create(arguments.key_file) if is_new else provider_of(arguments, is_new=True)
         with Repository.init(tiers, key, patience=Patience(on_waiting=waiting.silent)) as repository:
             refuse_one_tier_twice(repository)

@@ -12,12 +12,12 @@ from contextlib import suppress
 from repository.errors import (
     Damaged,
     KeyNotGiven,
+    KeysNotOpened,
     LimitExceeded,
     ObjectMissing,
     RepositoryError,
     TierBehind,
     Truncated,
-    UnknownKey,
     WrongKey,
 )
 from repository.keys import crypto
@@ -255,7 +255,7 @@ def follow_root(repository: OpenTiers, tier: OpenTier) -> None:
 def find_key(repository: OpenTiers, key_id: bytes, provider: KeyProvider) -> None:
     """Look for a key that was made since the repository was opened, and add it to the ring.
 
-    A tier that does not answer is passed over. Raises `UnknownKey` where the provider does not open it.
+    A tier that does not answer is passed over. Raises `KeysNotOpened` where the provider does not open it.
     """
     shut = ""
     for tier in repository.tiers:
@@ -271,7 +271,7 @@ def find_key(repository: OpenTiers, key_id: bytes, provider: KeyProvider) -> Non
                 return
     if shut:
         hint = "Use the key file of the last rotation."
-        raise UnknownKey("the key that was given does not open a root of the repository", hint=hint, object_key=shut)
+        raise KeysNotOpened("the key that was given does not open a root of the repository", hint=hint, object_key=shut)
 
 
 def rewrap(repository: OpenTiers, new_provider: KeyProvider) -> dict[str, RepositoryError | None]:

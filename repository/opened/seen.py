@@ -86,6 +86,10 @@ class HeadsFile:
         }
         return {**found, "": list(heads.values())}
 
+    def knows(self, place: str) -> bool:
+        """Whether a tier of any repository was seen at this place (its address)."""
+        return any(each.place == place for known in self._read().repositories.values() for each in known.values())
+
     def note(self, repository_id: bytes, states: Mapping[str, LogState], *, accepted: str = "") -> None:
         """Remember the heads of these logs (address → state). `accepted`: the place whose older head counts now."""
         with self._alone():

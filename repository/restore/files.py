@@ -21,6 +21,7 @@ from repository.restore.folders import Folder, Folders, change_mode
 from repository.restore.names import TEMPORARY_PREFIX
 from repository.restore.options import Conflict, Trouble
 from repository.stored.tree import Entry
+from repository.tiers.folder.disk import rename_if_absent
 
 OPEN_MAX: Final = 256
 NAME_LENGTH_MAX: Final = 255
@@ -249,7 +250,8 @@ class TargetFiles:
                 return
             name = file.name
             try:
-                os.link(working, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+                if _renamed(working, name, folder):
+                    return
             except FileExistsError:
                 # It was not there when the restore looked.
                 if self._conflict is Conflict.SKIP:
@@ -351,6 +353,22 @@ class TargetFiles:
                 os.close(file.fd)
                 file.fd = -1
             self._open.clear()
+
+
+def _renamed(working: bytes, name: bytes, folder: int) -> bool:
+    """Give a file a name that nothing has; whether it has the working one no more. Raises `FileExistsError`.
+
+    Where the file system knows no second names (exFAT, some shares), it is renamed in one step.
+    """
+    try:
+        os.link(working, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
+            raise
+        place = os.fsencode(f"/proc/self/fd/{folder}/")
+        rename_if_absent(os.fsdecode(place + working), os.fsdecode(place + name))
+        return True
+    return False
 
 
 def _check_is_left(status: os.stat_result, file: TargetFile) -> None:

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
-from repository.errors import LocationInvalid, PlaceInUse
+from repository.errors import LocationInvalid, PlaceInUse, RestoreRefused
 from repository.tiers.folder.hands import Hands, Silent
 from repository.tiers.location import directory_path, s3_options
 from repository.tiers.port import ObjectStore
@@ -76,6 +76,17 @@ def refuse_key_within(key_file: str, addresses: Iterable[str]) -> None:
                 "the key file lies in a tier, beside what it opens",
                 hint="Whoever gets the tier has its key, and who loses the tier has lost both: choose another folder.",
                 key_file=key_file,
+            )
+
+
+def refuse_target_within(target: str, addresses: Iterable[str]) -> None:
+    """Raise `RestoreRefused` where a restore's target is a tier's folder, or lies in one."""
+    for address in addresses:
+        if urlsplit(address).scheme == "file" and _is_below(os.path.join(target, "any"), directory_path(address)):
+            raise RestoreRefused(
+                "the target is a tier of the repository, or lies in one",
+                hint="What is restored there would lie among what it is restored from, or over it.",
+                target=target,
             )
 
 

@@ -175,7 +175,9 @@ def _locks_of(store: ObjectStore, keys: Iterable[str]) -> list[tuple[str, tuple[
 
     def look(key: str) -> tuple[str, tuple[bool, datetime | None]]:
         found = store.head(key)
-        return key, (found is not None, found.lock_until if found is not None else None)
+        # Other bytes over a pack's own: their lock keeps nothing that is needed.
+        is_own = found is not None and found.is_own is not False
+        return key, (found is not None, found.lock_until if found is not None and is_own else None)
 
     with ThreadPoolExecutor(locking.PARALLEL_LOCKS, thread_name_prefix="lock-check") as pool:
         return list(pool.map(look, keys))

@@ -65,10 +65,12 @@ def strange_objects(tier: OpenTier, explained: Collection[str]) -> Iterator[Stra
 def shared_packs(tier: OpenTier, others: Iterable[OpenTier], object_keys: Collection[str]) -> Iterator[Finding]:
     """Packs that are one file with another tier's: whatever befalls the one befalls the other."""
     for other in others:
+        if not (tier.store.capabilities.local and other.store.capabilities.local):
+            continue
         for key in object_keys:
             own, theirs = tier.store.local_path(key), other.store.local_path(key)
             if own is None or theirs is None:
-                break
+                continue  # one of them has not this pack
             with suppress(OSError):
                 if Path(own).samefile(theirs):
                     detail = f"it is the very file of tier {other.name} (a hard link): kept once, counted twice"

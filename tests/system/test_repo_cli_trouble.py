@@ -594,3 +594,29 @@ def test_history_that_was_accepted_stays_so_where_other_damage_is_left(repo: Rep
     checked = repo.run("check", tiers=only)
     assert checked.code == ExitCode.DAMAGED
     assert "replayed" not in checked.out
+
+
+def test_tiers_whose_disks_are_all_away_are_called_vanished(repo: RepoCommand, source: Path) -> None:
+    """Whoever was there before is not led to begin anew: nothing is begun in an empty mount point."""
+    disks = [repo.tier(tier).parent for tier in ("a", "b")]
+    for disk in disks:
+        disk.rename(disk.with_name(f"{disk.name} aside"))
+        disk.mkdir()
+    for words in (("snapshots",), ("check",), ("backup", source), ("init",)):
+        done = repo.run(*words)
+        assert (done.code, "empty now" in done.err, "`repo init`" in done.err) == (8, True, False), done
+    for disk in disks:
+        assert not any(path.is_file() for path in disk.rglob("*"))
+        shutil.rmtree(disk)
+        disk.with_name(f"{disk.name} aside").rename(disk)
+    assert repo.run("check").code == 0
+
+
+@pytest.mark.parametrize("below", ["", "packs", "new"])
+def test_nothing_is_restored_into_a_tier(repo: RepoCommand, below: str) -> None:
+    """It would lie among what it is restored from, or over it."""
+    config = (repo.tier("a") / "config").read_bytes()
+    done = repo.run("restore", "latest", "--target", repo.tier("a") / below, "--on-conflict", "overwrite")
+    assert (done.code, "restore-refused" in done.err) == (9, True)
+    assert (repo.tier("a") / "config").read_bytes() == config
+    assert not (repo.tier("a") / "new").exists()

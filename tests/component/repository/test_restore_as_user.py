@@ -541,3 +541,28 @@ def test_names_are_copies_where_the_target_knows_no_links(tmp_path: Path, monkey
     assert (tmp_path / "t" / "b").read_bytes() == (tmp_path / "t" / "a").read_bytes() == (tree / "a").read_bytes()
     assert result.trouble_counts == {Trouble.LINK: 1}
     assert result.is_whole
+
+
+@pytest.mark.parametrize("conflict", [Conflict.SKIP, Conflict.RENAME])
+def test_files_get_their_names_where_no_file_has_two(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, conflict: Conflict
+) -> None:
+    """On exFAT, say: beside what is there already, which keeps its name and its bytes."""
+    (tmp_path / "source").mkdir()
+    for name in ("a", "b", "taken"):
+        (tmp_path / "source" / name).write_bytes(name.encode() * 100)
+    scene = Scene()
+    snapshot = saved(scene.repository, tmp_path / "source")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "taken").write_bytes(b"mine")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, "no second names here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    restored(scene.repository, snapshot, tmp_path / "out", conflict=conflict)
+    assert (tmp_path / "out" / "taken").read_bytes() == b"mine"
+    for name in ("a", "b"):
+        assert (tmp_path / "out" / name).read_bytes() == name.encode() * 100
+    left = sorted(path.name for path in (tmp_path / "out").iterdir() if path.name.startswith("."))
+    assert left == []

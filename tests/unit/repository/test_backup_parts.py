@@ -23,6 +23,9 @@ from repository.stored.pack_builder import SealedPack
 from repository.stored.tree import Extra, Page, Row, columns_of, decode_page, encode_page
 from repository.stored.tree_builder import OpenDirectory, TreeBuilder
 from repository.tiers.folder.store import DirectoryObjectStore
+from repository.tiers.memory import MemoryObjectStore
+from repository.tiers.port import PackProof
+from repository.upkeep.root_change import change_root
 from tests.support.repositories import Scene, photos
 
 FILE: Row = (stat.S_IFREG | 0o644, 1, 1, 5, 100, 100, 7, 1, 0)
@@ -321,6 +324,22 @@ def test_checksum_for_servers_is_computed_once_for_all_and_for_folders_never(
     assert hashed == []
     assert {parcel.checksum_for(tier.store) for tier in servers.repository.tiers} == {sha256(parcel.pack.body)}
     assert len(hashed) == 1
+
+
+def test_every_tier_is_told_how_to_prove_a_packs_checksum() -> None:
+    """Under a key of the repository, whoever opens it, and whichever root is in force."""
+    told: list[bytes] = []
+
+    class Told(MemoryObjectStore):
+        def prove_packs(self, prove: PackProof) -> None:
+            told.append(prove(b"p" * 32, b"s" * 32))
+
+    scene = Scene(stores=[Told("a"), Told("b")])
+    change_root(scene.repository, scene.provider)
+    scene.reopen()
+    assert len(told) >= 4
+    assert set(told) == {scene.repository.keys.first_root.pack_proof(b"p" * 32, b"s" * 32)}
+    assert scene.repository.keys.first_root.pack_proof(b"p" * 32, b"t" * 32) not in told
 
 
 def test_tiers_that_are_equally_slow_are_not_dropped() -> None:

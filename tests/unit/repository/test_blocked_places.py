@@ -173,14 +173,21 @@ def test_a_tier_whose_packs_are_anothers_is_no_copy(tmp_path: Path) -> None:
     assert read_back(repository, snapshot, repository.tier("a")) == photos(3)
 
 
-def test_packs_that_two_tiers_have_as_one_file_are_no_two_copies(tmp_path: Path) -> None:
-    """`cp -al` makes them: check says so on both, and repair gives the tier files of its own."""
+@pytest.mark.parametrize("has_others", [False, True])
+def test_packs_that_two_tiers_have_as_one_file_are_no_two_copies(tmp_path: Path, has_others: bool) -> None:
+    """`cp -al` makes them: check says so on both, and repair gives the tier files of its own.
+
+    Also where each has a pack that the other has not, as a writer leaves it that died.
+    """
     scene = _scene(tmp_path)
     for pack in (tmp_path / "a/packs").rglob("*"):
         if pack.is_file():
             other = tmp_path / "b" / pack.relative_to(tmp_path / "a")
             other.unlink()
             os.link(pack, other)
+    for name in "ab" if has_others else "":
+        (tmp_path / name / "packs/00").mkdir(exist_ok=True)
+        (tmp_path / name / "packs/00" / f"00{name * 62}").write_bytes(b"cut off")
     repository = scene.reopen()
     report = check(repository)
     assert {(each.tier, each.problem) for each in report.damage} == {(name, Problem.PACK_SHARED) for name in "ab"}

@@ -159,7 +159,9 @@ def test_restore_from_a_disk_that_hangs_goes_on_from_another(tmp_path: Path, mon
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "photo").write_bytes(bytes(range(256)) * 9000)
     scene = Scene(stores=[AnsweringStore(str(tmp_path / name), name, silent_seconds=SECONDS) for name in "ab"])
-    snapshot = backup(scene.repository, DirectorySource(bytes(tmp_path / "source"))).snapshot
+    snapshot = backup(
+        scene.repository, DirectorySource(bytes(tmp_path / "source")), options=BackupOptions(label="p", run_token="r")
+    ).snapshot
     read, goes_on = os.preadv, threading.Event()
 
     def hangs(descriptor: int, *rest: Any) -> int:
