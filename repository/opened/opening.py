@@ -29,7 +29,8 @@ from repository.errors import (
     about,
 )
 from repository.index.pack_catalog import PACK_PREFIX
-from repository.keys.key_ring import KEY_PREFIX, KeyProvider, KeyRecord, KeyRing, decode_wrapped_key, open_ring
+from repository.keys.key_ring import KEY_PREFIX, KeyProvider, KeyRecord, KeyRing, decode_wrapped_key
+from repository.keys.ring_opening import open_ring
 from repository.opened.open_tier import TierState
 from repository.stored.chunker import ChunkerParameters
 from repository.stored.config import (

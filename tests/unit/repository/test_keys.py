@@ -19,10 +19,10 @@ from repository.keys.key_ring import (
     WrappedKey,
     decode_wrapped_key,
     new_keys,
-    open_ring,
     unwrap,
     wrap,
 )
+from repository.keys.ring_opening import open_ring
 from tests.support.repositories import SeededRandomness, key_file
 
 REPOSITORY = b"R" * 16
