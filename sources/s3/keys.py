@@ -9,7 +9,7 @@ it is: `photos/2026/a.jpg` is a file in a folder in a folder, and a restore to a
 | nothing between two slashes, before the first or behind the last one | `%` |
 | `.` and `..` between slashes | `%2E` and `%2E%2E` |
 | the beginning of what a restore names its own files by | its first byte as `%` and two digits |
-| more than 240 bytes between slashes | pieces in folders of one another, each by these rules, ended by `%-` but the last |
+| more than 240 bytes between slashes | such pieces in folders of one another, each but the last ended by `%-` |
 | `a`, where there is `a/b`, too: a file and a folder of one name | the file is `a%f` |
 
 All of it but the last row depends on the key alone. Nothing else ends in `%f`, so that the way back needs no other key.
