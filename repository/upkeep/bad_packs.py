@@ -6,17 +6,18 @@ not point at it: it is an orphan then, which nobody counts on.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from repository.format import ID_LENGTH, pack_object_key
+from repository.errors import RepositoryError
+from repository.format import ID_LENGTH, PACK_HEADER_LENGTH, FrameEntry, pack_object_key
 from repository.index.index import Index
+from repository.index.pack_catalog import is_fault_of_object
 from repository.opened.open_tier import OpenTier
-from repository.prune.needed_frames import read_needed
-from repository.prune.repack import Buffers
+from repository.prune.repack import Buffers, rows_of
 from repository.stored.compression import Compressor
 from repository.stored.pack_builder import PackWriter, RawFrame, SealedPack
-from repository.stored.pack_reader import FrameOpener
+from repository.stored.pack_reader import FrameOpener, PackReader
 from repository.tiers.port import ObjectStore
 from repository.upkeep.check_report import Finding, Problem
 
@@ -43,26 +44,66 @@ def lost_packs(store: ObjectStore, broken: Iterable[Finding]) -> set[bytes]:
     return {pack_id_in(each.object_key) for each in broken if is_lost(each)}
 
 
-def write_anew(repository: Repository, tier: OpenTier, pack_id: bytes, offsets: Collection[int], index: Index) -> None:
-    """Store the frames at these places of a pack again, each proven, and make them known to `index`.
+def proven_by_rows(repository: Repository, tier: OpenTier, pack_id: bytes) -> list[FrameEntry]:
+    """The frames of a pack whose footer cannot be read, as the tier's index has them, each proven.
+
+    Raises the store's errors.
+    """
+    frames: dict[tuple[int, int], dict[int, tuple[bytes, int]]] = {}
+    for chunk_id, _ in rows_of(tier.index.segments(), [pack_id]):
+        for place in tier.index.lookup_all(chunk_id):
+            if place.pack_id == pack_id:
+                chunks = frames.setdefault((place.frame_offset, place.frame_length), {})
+                chunks[place.chunk_offset] = chunk_id, place.chunk_length
+    proven, opener = list[FrameEntry](), FrameOpener()
+    for (offset, length), chunks in sorted(frames.items()):
+        ids, lengths = zip(*(chunks[each] for each in sorted(chunks)), strict=True)
+        try:
+            pack, stored = _stored(repository, tier, pack_id, offset, length)
+            entry = FrameEntry(offset, opener.open(pack, stored, offset).header, b"".join(ids), lengths)
+            opener.verified(pack, stored, entry)
+        except RepositoryError as error:
+            if not is_fault_of_object(error):
+                raise
+            continue
+        if sum(lengths) == entry.header.raw_length:
+            proven.append(entry)
+    return proven
+
+
+def write_anew(
+    repository: Repository, tier: OpenTier, pack_id: bytes, frames: Iterable[FrameEntry], index: Index
+) -> None:
+    """Store these frames of a pack again, each proven, and make them known to `index`.
 
     Under the newest key of the domain, and without a lock: `lock_check` finds that. Raises `UnknownKey`, `Damaged`,
     `ObjectMissing` and the store's errors.
     """
-    buffers = Buffers()
+    buffers, opener, compressor = Buffers(), FrameOpener(), Compressor()
+    writer: PackWriter | None = None
 
     def store(pack: SealedPack) -> None:
         tier.store.put(pack_object_key(pack.id), bytes(pack.body))
         index.add_pack(pack.id, pack.frames)
         buffers.release(pack.buffer)
 
-    found = read_needed(tier.store, repository.keys, pack_id, lambda entry: entry.offset in offsets)
-    keys = repository.keys.active(found.pack.keys.domain)
-    writer = PackWriter(keys, found.pack.header.kind, buffers, repository.randomness, store)
-    opener, compressor = FrameOpener(), Compressor()
-    for entry, stored in found.frames:
-        raw = opener.verified(found.pack, stored, entry).raw
+    for entry in frames:
+        pack, stored = _stored(repository, tier, pack_id, entry.offset, entry.length)
+        if writer is None:
+            keys = repository.keys.active(pack.keys.domain)
+            writer = PackWriter(keys, pack.header.kind, buffers, repository.randomness, store)
+        raw = opener.verified(pack, stored, entry).raw
         content_class = entry.header.content_class
         compression, payload = compressor.compress(raw, content_class)
         writer.add(RawFrame(entry.chunk_ids, entry.chunk_lengths, len(raw), content_class, compression, payload))
-    writer.flush()
+    if writer is not None:
+        writer.flush()
+
+
+def _stored(
+    repository: Repository, tier: OpenTier, pack_id: bytes, offset: int, length: int
+) -> tuple[PackReader, bytes]:
+    """The keys of a pack, and the bytes of one frame."""
+    key = pack_object_key(pack_id)
+    header = tier.store.get_range(key, 0, PACK_HEADER_LENGTH)
+    return PackReader(header, repository.keys, pack_id), tier.store.get_range(key, offset, length)

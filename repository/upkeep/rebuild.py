@@ -20,7 +20,7 @@ from repository.index.whole_packs import PackContents, read_whole
 from repository.opened.erased import Erased
 from repository.opened.open_tier import OpenTier
 from repository.opened.pack_access import ChunkReader
-from repository.upkeep.bad_packs import write_anew
+from repository.upkeep.bad_packs import proven_by_rows, write_anew
 from repository.upkeep.check_report import CheckProgress
 
 if TYPE_CHECKING:
@@ -78,9 +78,12 @@ def rebuild_index(
             on_progress(CheckProgress(tier.name, number, len(packs), bytes_done))
     damaged, left_out = list[bytes](), list[bytes]()
     for contents in bad:
+        if not contents.frames and is_missed(contents.pack.id):
+            # Cut off, say: what lies before the end is as whole as ever.
+            contents = contents._replace(proven=proven_by_rows(repository, tier, contents.pack.id))
         if contents.pack.id in given_up and is_missed(contents.pack.id) and (rest := _rest(index, contents)):
             with suppress(UnknownKey, Damaged, ObjectMissing):  # else it is listed where it is
-                write_anew(repository, tier, contents.pack.id, {frame.offset for frame in rest}, index)
+                write_anew(repository, tier, contents.pack.id, rest, index)
         (damaged if is_missed(contents.pack.id) and _add_rest(index, contents) else left_out).append(contents.pack.id)
     # Who uploaded them may have died before syncing.
     tier.store.settle(map(pack_object_key, index.pack_ids()))

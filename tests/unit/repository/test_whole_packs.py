@@ -262,3 +262,19 @@ def test_index_that_points_at_what_is_whole_of_a_damaged_pack_is_freed_of_it(nam
         assert result.bad_orphans == [damaged]
     assert _checked(scene).is_ok
     _expect_restorable(scene, first)
+
+
+def test_what_lies_before_the_end_of_a_pack_that_was_cut_off_restores_after_a_repair() -> None:
+    """The footer is gone; the index knows the frames, and what of them is whole goes on being listed, in a new pack."""
+    scene = Scene()
+    whole = dict(list(FILES.items())[:-1])
+    first, second = scene.backup(FILES, "all"), scene.backup(whole, "but one")
+    assert first is not None
+    assert second is not None
+    store = scene.store("a")
+    (damaged,) = [key for key in _packs(scene) if not store.get(key)[12]]
+    store.put(damaged, store.get(damaged)[: 100 + len(whole) * 380])
+    result = _repaired(scene)
+    assert result.harmed == [first.id]
+    assert [each.object_key for each in _checked(scene).damage] == [f"snapshot {first.id}"]
+    assert read_back(scene.reopen(), second, scene.tier("a")) == whole
