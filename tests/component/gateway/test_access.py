@@ -35,6 +35,8 @@ OPERATOR = {
     "test_disaster_recovery_plan",
     "repair_storage",
     "optimize_storage",
+    "validate_recovery_point",
+    "cancel_validation",
 }
 OWNER = {
     "create_configuration",
