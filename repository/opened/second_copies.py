@@ -6,7 +6,7 @@ left that died before its entry.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from enum import Enum, auto
 
@@ -116,8 +116,11 @@ def _is_made(tier: OpenTier, copy: SecondCopy) -> bool:
     return not isinstance(found, LogFault) and found.digest == copy.entry.digest
 
 
-def fate_of(copy: SecondCopy, state: LogState, tier: OpenTier) -> Fate:
-    """What became of the entry, by the whole log and by what the store keeps beneath it. Raises the store's errors."""
+def fate_of(copy: SecondCopy, state: LogState, tier: OpenTier, others: Iterable[SecondCopy] = ()) -> Fate:
+    """What became of the entry, by the whole log and by what the store keeps beneath it. Raises the store's errors.
+
+    `others`: copies of entries that the log has not. What one of them follows was made, whatever the log has now.
+    """
     number = copy.entry.number
     if number > state.head.number:
         return Fate.BEYOND
@@ -128,6 +131,8 @@ def fate_of(copy: SecondCopy, state: LogState, tier: OpenTier) -> Fate:
         return Fate.FORKED
     if number in state.bridged:
         return Fate.BRIDGED
+    if any(each.entry.previous == copy.entry.digest for each in others):
+        return Fate.FORKED
     key = entry_object_key(number)
     beneath = tier.store.versions(key, length_max=length_max_of(key))
     return Fate.FORKED if any(body == copy.body for body in beneath) else Fate.NEVER_MADE

@@ -61,7 +61,7 @@ def unclaimed_findings(tier: OpenTier, state: LogState) -> Iterator[Finding]:
     copies = unclaimed(tier)
     is_at_work = bool(copies) and next(iter(tier.store.list(PENDING_PREFIX)), None) is not None
     for copy in copies:
-        fate, number = fate_of(copy, state, tier), copy.entry.number
+        fate, number = fate_of(copy, state, tier, copies), copy.entry.number
         detail = f"the log has no entry of this snapshot, which belongs at {number}: "
         problem = Problem.UNCOMMITTED
         match fate:
@@ -90,7 +90,16 @@ def put_end_back(tier: OpenTier) -> list[str]:
     A writer that is about to make one finds its own bytes there.
     """
     state, made = tier.log.state, list[str]()
-    copies = [copy for copy in unclaimed(tier) if copy.entry.number > state.head.number]
+    found = unclaimed(tier)
+    copies = [copy for copy in found if copy.entry.number > state.head.number]
+    following = [copy.entry.previous for copy in copies if copy.entry.number == state.head.number + 1]
+    here = (copy for copy in found if copy.entry.number <= state.head.number)
+    if (following and state.head.digest not in following) or any(
+        fate_of(copy, state, tier, found) is Fate.FORKED for copy in here
+    ):
+        # Somebody wrote on where the end had been cut off: they follow what is not there any more, and no entry behind
+        # them would. Their snapshots are committed anew.
+        return []
     numbers = [copy.entry.number for copy in copies]
     for copy in copies:
         # Of two with one number at most one was an entry: both are committed anew.
@@ -174,7 +183,8 @@ def commit_again(repository: Repository, tier: OpenTier, whole: LogState) -> tup
             seconds = state.locked_until.get(identity)
             until = datetime.fromtimestamp(seconds, UTC) if seconds is not None else None
             wanted.append((snapshot, until if until is not None and until > tier.store.now() else None))
-    lost = (copy for copy in unclaimed(tier) if fate_of(copy, whole, tier) is not Fate.NEVER_MADE)
+    found = unclaimed(tier)
+    lost = (copy for copy in found if fate_of(copy, whole, tier, found) is not Fate.NEVER_MADE)
     wanted.extend((copy.snapshot, _lock_of(tier, copy.entry)) for copy in lost)
     for snapshot, until in wanted:
         packs = packs_of(snapshot, tier, TreeVisitor(reader.chunk))

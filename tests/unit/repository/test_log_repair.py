@@ -166,7 +166,7 @@ def test_log_whose_end_was_cut_off_is_damage_and_is_made_whole(count: int) -> No
 
 
 def test_log_that_was_cut_off_and_written_on_is_damage() -> None:
-    """What followed the first entry that was replaced proves it; it is committed again."""
+    """What followed the first entry that was replaced proves it; all of them are committed again."""
     scene = Scene()
     for number in range(4):
         scene.backup(photos(2, number), f"run {number}")
@@ -177,9 +177,27 @@ def test_log_that_was_cut_off_and_written_on_is_damage() -> None:
     scene.backup(photos(2, 8), "run 8")
     report = check(scene.reopen())
     kinds = sorted(each.problem for each in report.findings if "snapshots/" in each.object_key)
-    assert kinds == [Problem.ABANDONED, Problem.UNCOMMITTED]
+    assert kinds == [Problem.UNCOMMITTED, Problem.UNCOMMITTED]
     assert repair(scene.repository, scene.tier("a"), report).is_complete
-    assert "run 3" in _tokens(scene)
+    assert {"run 2", "run 3"} <= set(_tokens(scene))
+
+
+@pytest.mark.parametrize(("cut", "written"), [(6, 1), (6, 3), (5, 1)])
+def test_nothing_is_put_behind_a_hole_where_somebody_wrote_on(cut: int, written: int) -> None:
+    """The entries that were there follow others than those that are: the log stays one that takes backups."""
+    scene = Scene()
+    for number in range(10):
+        scene.backup(photos(2, number), f"run {number}")
+    for key in sorted(_log_of(scene.store("a")))[-cut:]:
+        scene.store("a").delete(key)
+    scene.reopen()
+    for number in range(written):
+        scene.backup(photos(2, 20 + number), f"run {20 + number}")
+    assert repair(scene.reopen(), scene.tier("a")).is_complete
+    assert check(scene.reopen(), read_percent=100).is_ok
+    assert {f"run {number}" for number in (*range(10), *range(20, 20 + written))} == set(_tokens(scene))
+    scene.backup(photos(2, 30), "run 30")
+    assert "run 30" in _tokens(scene)
 
 
 def test_lost_entry_before_a_checkpoint_is_made_whole(monkeypatch: pytest.MonkeyPatch) -> None:
