@@ -164,7 +164,7 @@ class ExecutionView(msgspec.Struct, kw_only=True, omit_defaults=True):
             case DrExecutionResumed():
                 self.is_paused = False
             case DrExecutionAborting():
-                self.is_aborting = True
+                self.is_aborting, self.is_paused = True, False
             case DrExecutionCompleted():
                 self.rto_seconds, self.losses = event.rto_seconds, event.losses
             case DrExecutionFailed():

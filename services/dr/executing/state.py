@@ -65,7 +65,8 @@ class ExecutionSoFar(Aggregate):
             case DrExecutionResumed():
                 self.is_paused = False
             case DrExecutionAborting(by=by):
-                self.aborted_by = by
+                # What was paused is over: what there is to undo begins.
+                self.aborted_by, self.is_paused = by, False
             case DrExecutionEnded():
                 self.is_over = True
             case DrTestCleanedUp():

@@ -265,7 +265,7 @@ def test_history_replays_to_the_same_execution() -> None:
     assert (again.steps, again.version) == (execution.steps, execution.version)
 
 
-@pytest.mark.parametrize("ends", ["failed", "aborted"])
+@pytest.mark.parametrize("ends", ["failed", "aborted", "paused and aborted"])
 def test_what_has_begun_is_undone_the_last_first_where_it_fails_or_is_aborted(ends: str) -> None:
     """Also what was only begun; never where all went well, and what fails to be undone ends it and says so."""
     undo = [_step(f"undo-{each}", StepKind.MANUAL, compensates=each) for each in ("photos", "contracts", "never")]
@@ -277,10 +277,13 @@ def test_what_has_begun_is_undone_the_last_first_where_it_fails_or_is_aborted(en
     ]
     execution = _begun(*steps)
     _whole(execution, "photos", 1)
-    if ends == "aborted":
+    if ends == "paused and aborted":
+        pause = DrExecutionPauseRequested(request_id="request-4", execution_id=execution.id, evidence=PROVEN)
+        execution.pause(pause, OWNER)
+    if ends != "failed":
         request = DrExecutionAbortionRequested(request_id="request-5", execution_id=execution.id, evidence=PROVEN)
         execution.abort(request, OWNER, _later(2))
-    _lost(execution, "contracts", 3, is_cancelled=ends == "aborted")
+    _lost(execution, "contracts", 3, is_cancelled=ends != "failed")
     running = [run.step.id for run in execution.steps.values() if run.is_under_way]
     assert running == ["undo-contracts"]
     _approved(execution, "undo-contracts", OWNER)
@@ -289,7 +292,7 @@ def test_what_has_begun_is_undone_the_last_first_where_it_fails_or_is_aborted(en
         again.advance(event)
     _approved(execution, "undo-photos", OWNER)
     assert execution.steps["undo-never"].attempt == 0
-    assert type(execution.pending[-1]) is (DrExecutionAborted if ends == "aborted" else DrExecutionFailed)
+    assert type(execution.pending[-1]) is (DrExecutionFailed if ends == "failed" else DrExecutionAborted)
     again.due("undo-photos", 1, _later(90))
     (failed,) = _of(again, DrExecutionFailed)
     assert (failed.step_id, failed.code) == ("undo-photos", errors.DR_COMPENSATION_FAILED.code)
