@@ -248,6 +248,7 @@ def test_specs_of_a_service_are_its_own() -> None:
         "BACKUP_CONFIG",
         "BACKUP_EXECUTOR",
         "BACKUP_GATEWAY",
+        "BACKUP_DR",
         "BACKUP_DEADLETTERS",
     }
     assert {spec.service for spec in consumers} == {"config"}

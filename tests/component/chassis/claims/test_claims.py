@@ -38,7 +38,7 @@ ROOT = Path(__file__).resolve().parents[4]
 @pytest.fixture
 def access(postgres: PostgresServer) -> Iterator[SchemaAccess]:
     """A fresh schema with claims."""
-    made = postgres.fresh(statements=DRILLS.schema())
+    made = postgres.fresh(statements=(*DRILLS.schema(), *DRILLS.later_schema()))
     yield made
     postgres.drop(made)
 
