@@ -58,7 +58,7 @@ async def test_each_depth_says_what_it_shows_and_names_what_is_damaged_and_whole
 
     pack = _biggest_pack(bench.tier("local"))
     body = bytearray(pack.read_bytes())
-    body[len(body) // 2] ^= 1
+    body[96:] = bytes(len(body) - 96)  # of a flipped bit it depends on where it lies whether anything is lost
     pack.chmod(0o600)
     pack.write_bytes(body)
     await bench.validate("v-2", ValidationDepth.STRUCTURE, Tier.LOCAL)
