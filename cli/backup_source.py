@@ -64,11 +64,9 @@ class Asked:
         if told["caches"]:
             words.append(f"what is in {told['caches']:,} caches")
         if words:
-            more = f", and by {len(words) - LISTED_MAX:,} more" if len(words) > LISTED_MAX else ""
-            say(f"left out: {', '.join(words[:LISTED_MAX])}{more}")
+            say(f"left out: {_first(words)}")
         if taken_back:
-            more = f", and by {len(taken_back) - LISTED_MAX:,} more" if len(taken_back) > LISTED_MAX else ""
-            say(f"taken back, and saved: {', '.join(taken_back[:LISTED_MAX])}{more}")
+            say(f"taken back, and saved: {_first(taken_back)}")
         if unmatched:
             more = f", and {len(unmatched) - LISTED_MAX:,} more" if len(unmatched) > LISTED_MAX else ""
             print(f"matched nothing: {', '.join(unmatched[:LISTED_MAX])}{more}", file=sys.stderr)
@@ -78,6 +76,12 @@ class Asked:
     def is_empty_input(self) -> bool:
         """Whether it is standard input, and nothing came."""
         return isinstance(self.source, StandardInput) and self.source.is_taken and not self.source.bytes_read
+
+
+def _first(words: list[str]) -> str:
+    """The first of them, and how many more there are."""
+    more = f", and by {len(words) - LISTED_MAX:,} more" if len(words) > LISTED_MAX else ""
+    return f"{', '.join(words[:LISTED_MAX])}{more}"
 
 
 def asked_for(arguments: argparse.Namespace) -> Asked:
