@@ -329,7 +329,7 @@ async def test_lost_stores_are_begun_anew(operator: Operator, source: SavedSourc
     gone = await source.ended(await source.execute())
     assert gone["degraded"], gone
     tried = operator.types("wedsync-backup location test offsite")
-    assert (tried.returncode, "tier-vanished" in tried.stdout) == (1, True), tried.stdout + tried.stderr
+    assert (tried.returncode, "tier-vanished" in tried.stdout) == (8, True), tried.stdout + tried.stderr
     present = operator.types("wedsync-backup tiers begin-anew local")
     assert (present.returncode, "local is not gone: it answers" in present.stderr) == (9, True), present
     listed = [line.split()[:2] for line in operator.types("wedsync-backup tiers list").stdout.splitlines()]
