@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-_TOUCHED_BYTES = 4 << 30
+TOUCHED_BYTES = 4 << 30
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -119,7 +119,7 @@ def interleaved(
     contestants: Mapping[str, Callable[[int], Measurement]],
     *,
     say: Callable[[str], None],
-    touched_bytes: int = _TOUCHED_BYTES,
+    touched_bytes: int = TOUCHED_BYTES,
 ) -> dict[str, list[Measurement]]:
     """Each contestant once per round, in turn; every other round in the opposite order. Of one round, which is for
     showing that all runs, the memory is not prepared.

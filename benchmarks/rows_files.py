@@ -12,7 +12,7 @@ from benchmarks import corpora
 from benchmarks.bench import Bench, Row, fresh
 from benchmarks.contestants import Contestant, WedSync, total
 from benchmarks.corpora import Corpus, measure
-from benchmarks.harness import Measurement, fsynced_write_rate, interleaved, median_of
+from benchmarks.harness import TOUCHED_BYTES, Measurement, fsynced_write_rate, interleaved, median_of
 from benchmarks.report import Figure
 
 T = TypeVar("T")
@@ -158,7 +158,10 @@ def compression(bench: Bench) -> Iterator[Figure]:
 def _backups(
     bench: Bench, folder: Path, corpus: Corpus, tiers: int, sizes: dict[str, int], *, keep: bool = True
 ) -> dict[str, list[Measurement]]:
-    """Interleaved first backups, each into new repositories. `sizes` is told what was stored in one."""
+    """Interleaved first backups, each into new repositories. `sizes` is told what was stored in one.
+
+    As much memory is touched before each as its repositories may take.
+    """
 
     def measured(each: Contestant, _: int) -> Measurement:
         repositories = fresh(folder, tiers, each)
@@ -169,7 +172,8 @@ def _backups(
         return result
 
     runs = {each.name: partial(measured, each) for each in bench.contestants()}
-    return interleaved(bench.rounds, runs, say=bench.say)
+    touched = max(TOUCHED_BYTES, tiers * corpus.bytes)
+    return interleaved(bench.rounds, runs, say=bench.say, touched_bytes=touched)
 
 
 def _again(each: Contestant, repositories: list[Path], source: Path, durable: Path, _: int) -> Measurement:
