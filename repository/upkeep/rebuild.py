@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from repository.errors import Damaged, NoUsableTier, ObjectMissing, UnknownKey
+from repository.errors import Damaged, LogContended, NoUsableTier, ObjectMissing, UnknownKey
 from repository.format import FrameEntry, pack_object_key
 from repository.index.index import Index, ids_of
 from repository.index.pack_catalog import stored_packs
@@ -25,6 +25,9 @@ from repository.upkeep.check_report import CheckProgress
 
 if TYPE_CHECKING:
     from repository.opened.repository import Repository
+
+ATTEMPTS_MAX: Final = 5
+"""Each reads all packs anew: what another writer put into the index meanwhile is in it, too."""
 
 
 class RebuildResult(NamedTuple):
@@ -54,11 +57,27 @@ def rebuild_index(
 ) -> RebuildResult:
     """Replace the tier's index. Its log has to be whole (`repair` comes first).
 
-    `given_up`: packs that no tier has whole; what is whole of them is written anew, where a key allows it. Raises
-    `NoUsableTier` (tier cannot be read), `Damaged` (the log takes no entries) and the store's errors.
+    `given_up`: packs that no tier has whole; what is whole of them is written anew, where a key allows it. Where another
+    writer replaces segments of the old index meanwhile it begins anew. Raises `NoUsableTier` (tier cannot be read),
+    `Damaged` (the log takes no entries), `LogContended` (nothing was replaced) and the store's errors.
     """
     if not tier.is_readable:
         raise NoUsableTier.because("tier cannot be read", [tier.error], tier=tier.name, state=tier.state.value)
+    for _ in range(ATTEMPTS_MAX):
+        result = _rebuilt(repository, tier, given_up, on_progress, check_cancelled)
+        if result is not None:
+            return result
+    raise LogContended("other writers change the index again and again", tier=tier.name)
+
+
+def _rebuilt(
+    repository: Repository,
+    tier: OpenTier,
+    given_up: Collection[bytes],
+    on_progress: Callable[[CheckProgress], None] | None,
+    check_cancelled: Callable[[], None],
+) -> RebuildResult | None:
+    """One attempt. None: the index that it would have replaced was changed meanwhile, and nothing is replaced."""
     state = tier.refresh()
     replaced = list(state.segments)
     known = tier.index.pack_ids() - state.marked_packs
@@ -88,8 +107,10 @@ def rebuild_index(
     # Who uploaded them may have died before syncing.
     tier.store.settle(map(pack_object_key, index.pack_ids()))
     sealed = repository.seal_segments(index.take_new_segments())
-    tier.change_index(sealed, replaced, "rebuilt")
+    is_done = tier.change_index(sealed, replaced, "rebuilt")
     tier.load()
+    if not is_done:
+        return None
     missing = sorted(known.difference(pack.id for pack in packs))
     return RebuildResult(tier.name, whole, len(index), len(sealed), damaged, missing, left_out)
 

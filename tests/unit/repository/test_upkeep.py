@@ -6,7 +6,7 @@ import weakref
 import msgspec
 import pytest
 
-from repository.errors import LimitExceeded, NoUsableTier, TierBehind, TierUnreachable, WrongKey
+from repository.errors import LimitExceeded, LogContended, NoUsableTier, TierBehind, TierUnreachable, WrongKey
 from repository.format import pack_object_key
 from repository.index.pack_catalog import each_in_parallel, stored_packs
 from repository.index.segments import SegmentCache
@@ -403,6 +403,13 @@ def test_catch_up_takes_segments_from_the_next_source() -> None:
     assert check(scene.reopen(stores=[scene.store("c")])).is_ok
 
 
+def _replace_segments(scene: Scene, name: str) -> None:
+    """Put other segments with the same rows in the place of a tier's, as another writer's compaction does."""
+    other = Repository.open([scene.store(name)], scene.provider)
+    tier = other.tier(name)
+    assert tier.change_index(other.seal_segments(tier.index.segments()), list(tier.named_segments()), "compacted")
+
+
 # Rebuilding the index
 
 
@@ -441,6 +448,33 @@ def test_rebuilt_index_leaves_out_and_names_damaged_packs() -> None:
 
 def _interrupt() -> None:
     raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("is_again_and_again", [False, True])
+def test_rebuild_that_a_compaction_keeps_from_its_place_is_made_again_or_told_as_not_done(
+    is_again_and_again: bool,
+) -> None:
+    """Another writer replaced segments that the new index would have replaced: nothing was changed by this attempt."""
+    scene = Scene()
+    scene.backup(photos(4), "run")
+    damaged, _ = _below(scene.store("a"), "packs/")
+    _flip(scene.store("a"), damaged)
+    ends: list[CheckProgress] = []
+
+    def compact(progress: CheckProgress) -> None:
+        if progress.packs_done == progress.packs_total:
+            if is_again_and_again or not ends:
+                _replace_segments(scene, "a")
+            ends.append(progress)
+
+    if is_again_and_again:
+        with pytest.raises(LogContended):
+            rebuild_index(scene.repository, scene.tier("a"), on_progress=compact)
+        return
+    result = rebuild_index(scene.repository, scene.tier("a"), on_progress=compact)
+    assert len(ends) == 2
+    tier = scene.reopen().tier("a")
+    assert (len(tier.log.state.segments), len(tier.index)) == (result.segments, result.rows)
 
 
 def test_index_of_a_tier_that_cannot_be_read_is_not_rebuilt() -> None:
