@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from repository.errors import RepositoryError
 from repository.format import pack_object_key
 from repository.index.pack_catalog import is_fault_of_object
+from repository.opened.erased import Erased
 from repository.opened.open_tier import OpenTier
 from repository.opened.pack_access import ChunkReader
 from repository.stored.snapshot import Snapshot
 from repository.stored.tree_visit import Wholeness
 from repository.upkeep.check_report import Finding, Problem
+
+if TYPE_CHECKING:
+    from repository.opened.repository import Repository
 
 _HARMFUL: Final = frozenset((Problem.PACK_MISSING, Problem.PACK_DAMAGED, Problem.SEGMENT, Problem.TREE))
 """Damage with which chunks may be lost."""
@@ -56,3 +60,13 @@ def harmed_by(
 
     trees = Wholeness(reader.chunk, has)
     return [each.id for each in snapshots if not trees.is_whole(each.manifest.root)]
+
+
+def still_harmed(
+    repository: Repository, tier: OpenTier, findings: Collection[Finding], check_cancelled: Callable[[], None]
+) -> list[str]:
+    """As `harmed_by`, of all snapshots of the tier but those whose keys were destroyed."""
+    reader = ChunkReader([tier], repository.keys)
+    erased = Erased(repository, reader.chunk)
+    live = [each for each in tier.snapshots().values() if not erased.has(each)]
+    return harmed_by(findings, tier, reader, live, check_cancelled)

@@ -57,9 +57,9 @@ def rebuild_index(
 ) -> RebuildResult:
     """Replace the tier's index. Its log has to be whole (`repair` comes first).
 
-    `given_up`: packs that no tier has whole; what is whole of them is written anew, where a key allows it. Where another
-    writer replaces segments of the old index meanwhile it begins anew. Raises `NoUsableTier` (tier cannot be read),
-    `Damaged` (the log takes no entries), `LogContended` (nothing was replaced) and the store's errors.
+    `given_up`: packs that no tier has whole; what is whole of them is written anew, where a key allows it. It begins
+    again where another writer replaces segments of the old index meanwhile. Raises `NoUsableTier` (tier cannot be
+    read), `Damaged` (the log takes no entries), `LogContended` (nothing was replaced) and the store's errors.
     """
     if not tier.is_readable:
         raise NoUsableTier.because("tier cannot be read", [tier.error], tier=tier.name, state=tier.state.value)

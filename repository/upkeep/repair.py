@@ -30,6 +30,7 @@ from repository.upkeep import catch_up, lock_check, manifests, quarantine, rebui
 from repository.upkeep.bad_packs import lost_packs, pack_id_in
 from repository.upkeep.check import check
 from repository.upkeep.check_report import OF_PACKS, CheckReport, Finding, Problem
+from repository.upkeep.harmed import still_harmed
 from repository.upkeep.log_repair import FaultyLog, copies_of
 
 if TYPE_CHECKING:
@@ -94,8 +95,7 @@ def repair(
     _refuse_unrepairable(tier)
     result = RepairResult(tier.name)
     work = _Repair(repository, tier, result, check_cancelled, bridge=bridge, gives_up_streams=gives_up_streams)
-    for key in put_back:
-        work.result.actions.append(RepairAction(key, f"copy on {tier.name}"))
+    result.actions += [RepairAction(key, f"copy on {tier.name}") for key in put_back]
     given = report or CheckReport()
     try:
         work.clear_places()
@@ -110,12 +110,13 @@ def repair(
             given = check(repository, tiers=[tier.name], check_cancelled=check_cancelled)
             if given.is_ok or len(work.result.actions) == done:
                 break
+        result.unrepaired = work.left_over(given)
+        # The last look read nothing within packs: what is known of them harms as well.
+        if not any(each.problem is Problem.TIER for each in result.unrepaired):
+            result.harmed = still_harmed(repository, tier, result.unrepaired, check_cancelled)
     except BackupCancelled:
-        work.result.is_interrupted = True
-    else:
-        work.result.unrepaired = work.left_over(given)
-        work.result.harmed = given.harmed.get(tier.name, [])
-    return work.result
+        result.is_interrupted = True
+    return result
 
 
 def _refuse_unrepairable(tier: OpenTier) -> None:

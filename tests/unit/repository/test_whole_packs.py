@@ -7,6 +7,8 @@ from repository.index.index import Index
 from repository.index.pack_catalog import stored_packs
 from repository.index.whole_packs import read_whole
 from repository.opened.open_tier import OpenTier
+from repository.stored.log_entry import entry_object_key
+from repository.stored.manifest_object import manifest_object_key
 from repository.stored.snapshot import Snapshot
 from repository.tiers.memory import MemoryObjectStore
 from repository.upkeep.check import check
@@ -216,6 +218,23 @@ def test_only_those_snapshots_are_harmed_that_need_what_is_damaged() -> None:
     _expect_restorable(scene, scene.backup(FILES, "next"))
     _expect_restorable(scene, first)
     assert _checked(scene).harmed == {"a": []}
+
+
+def test_what_a_pack_lost_harms_its_snapshots_where_the_index_goes_on_pointing_at_it() -> None:
+    """The log lacks an entry that nobody has, so that the index cannot be made anew: what was lost is told.
+
+    The last look of a repair reads no packs; what was known of them before it counts.
+    """
+    scene = Scene()
+    first, _, damaged = _with_a_broken_frame(scene)
+    lost = scene.backup(dict(list(FILES.items())[1:]), "lost")
+    scene.backup(dict(list(FILES.items())[1:]), "last")
+    assert lost is not None
+    for key in (entry_object_key(scene.tier("a").log.state.entry_of[lost.id]), manifest_object_key(lost.id)):
+        scene.store("a").put(key, b"?")
+    result = _repaired(scene)
+    assert damaged in {each.object_key for each in result.unrepaired}
+    assert result.harmed == [first.id]
 
 
 def test_damaged_pack_is_let_go_when_nothing_of_it_is_lacking() -> None:
