@@ -30,6 +30,7 @@ from repository.stored.object_reading import read_object
 from repository.stored.snapshot import torn_of
 from repository.stored.tree_visit import TreeVisitor, Wholeness
 from repository.upkeep.check_report import CheckProgress, CheckReport, Finding, Problem, TierCounts, why_not
+from repository.upkeep.gone_meanwhile import Standing
 from repository.upkeep.harmed import harmed_by
 from repository.upkeep.lock_check import lock_findings
 from repository.upkeep.log_repair import FaultyLog
@@ -70,13 +71,14 @@ def check(
             report.findings.append(Finding(tier.name, Problem.TIER, "", why_not(tier)))
             continue
         one = _TierCheck(repository, tier, counts, check_cancelled)
-        found: list[Finding] = []
+        found, standing = list[Finding](), Standing.of(tier)
         try:
             found.extend(one.structure())
             found.extend(stream_findings(repository, tier, counts, read_percent, check_cancelled))
             found.extend(lock_findings(repository, tier, check_cancelled))
             found.extend(hold_findings(repository, tier, check_cancelled))
             found.extend(one.data(read_percent, on_progress))
+            found = standing.judged(tier, found, one.anew)
             report.harmed[tier.name] = one.harmed_by(found)
         except BackupCancelled:
             raise
@@ -153,6 +155,10 @@ class _TierCheck:
         yield from shared_packs(self._tier, self._others, [pack_object_key(pack.id) for pack in self._packs])
         yield from self._trees()
         yield from self._strange_objects()
+
+    def anew(self) -> Iterator[Finding]:
+        """The structure as it is by now; counted was the first look."""
+        return _TierCheck(self._repository, self._tier, TierCounts(), self._check_cancelled).structure()
 
     def _config(self) -> Iterator[Finding]:
         root = self._repository.keys.first_root

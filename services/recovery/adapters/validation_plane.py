@@ -1,11 +1,12 @@
 """A validation over the tiers where a recovery point may lie: `repo check`, told in the words of recovery points.
 
-Nothing is written to any tier. What is checked are tiers, whole: they share what they store, so that what is damaged
-there may harm any recovery point of the organisation, and all that it harms are told.
+Nothing is written to any tier but a pin, which is there for as long as it is read. What is checked are tiers, whole:
+they share what they store, so that what is damaged there may harm any recovery point of the organisation, and all that
+it harms are told.
 """
 
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from chassis.claims.port import Claim, ProgressReport
@@ -18,6 +19,7 @@ from contracts.validation_events import ObjectDamaged, TierValidated, TierWholen
 from repository.errors import RepositoryError, SnapshotNotFound
 from repository.opened.open_tier import OpenTier, TierState
 from repository.opened.repository import Repository
+from repository.retention.pins import pinned
 from repository.upkeep.check import check
 from repository.upkeep.check_report import CheckProgress, CheckReport, Finding, Problem
 from services.recovery.adapters.places import places_of, told
@@ -37,6 +39,8 @@ READ_PERCENT: Mapping[ValidationDepth, float] = {
     ValidationDepth.WHOLE: 100.0,
 }
 """Of its packs a tier is asked for so many; a sample is one pack at least."""
+_LACKING = "A run, or a catch-up, of its configuration brings the tier what it lacks."
+_FORGOTTEN = "It was forgotten there, as a retention policy or somebody has ordered: this is no damage."
 
 
 class RepositoryValidations:
@@ -98,18 +102,30 @@ class RepositoryValidation:
             self._signs.moved()
 
         with told(self._places, self._repository.tiers):
-            report = check(
-                self._repository,
-                read_percent=READ_PERCENT[self._order.depth],
-                on_progress=tell,
-                check_cancelled=look,
-            )
+            # What a prune deletes meanwhile would be called lost.
+            with pinned(self._repository, "validation", everything=True):
+                report = check(
+                    self._repository,
+                    read_percent=READ_PERCENT[self._order.depth],
+                    on_progress=tell,
+                    check_cancelled=look,
+                )
+            self._see_what_was_forgotten()
             tiers = [self._tier(name, report) for name in self._places]
             if not any(each.verdict in (TierWholeness.WHOLE, TierWholeness.DAMAGED) for each in tiers):
+                forgotten = [each for each in tiers if each.hint == _FORGOTTEN]
+                if forgotten:
+                    raise TiersUnusable(errors.RECOVERY_POINT_MISSING, "the point was forgotten", _shown(forgotten))
                 if not any(each.verdict is TierWholeness.LACKING for each in tiers):
                     raise self._nothing(tiers)
                 raise SnapshotNotFound("no tier that answers has the recovery point")
         return Found(tiers=tiers, objects=_objects(report), harmed=_harmed(report))
+
+    def _see_what_was_forgotten(self) -> None:
+        """Read the logs anew: a point that was there at first may be forgotten by now, and is not called whole."""
+        for tier in self._repository.readable_tiers():
+            with suppress(RepositoryError):
+                tier.refresh()
 
     def close(self) -> None:
         """Close the tiers."""
@@ -137,13 +153,14 @@ class RepositoryValidation:
             )
         damages = len(_damaged(report, name))
         has_point = self._order.snapshot_id in tier.snapshots() and not self._is_erased(name, report)
+        is_forgotten = self._order.snapshot_id in tier.log.state.forgotten
         verdict = TierWholeness.DAMAGED if damages else TierWholeness.WHOLE if has_point else TierWholeness.LACKING
         return TierValidated(
             tier=name,
             location=location,
             verdict=verdict,
             code=None if has_point else errors.RECOVERY_POINT_MISSING.code,
-            hint="" if has_point else "A run, or a catch-up, of its configuration brings the tier what it lacks.",
+            hint="" if has_point else _FORGOTTEN if is_forgotten else _LACKING,
             damages=damages,
             harms_point=not has_point or self._order.snapshot_id in report.harmed.get(name, ()),
             read_bytes=counts.bytes_read,
@@ -168,8 +185,11 @@ class RepositoryValidation:
         """That no tier was looked at, by the first one's code, which is in the catalogue."""
         first = [each.code or "" for each in tiers]
         code = next((known for known in map(errors.catalogue().get, first) if known), errors.TIER_UNREACHABLE)
-        shown = "; ".join(f"{each.location} (the tier {each.tier}): {each.hint}" for each in tiers[:TOLD_MAX])
-        return TiersUnusable(code, "no tier could be looked at", shown)
+        return TiersUnusable(code, "no tier could be looked at", _shown(tiers))
+
+
+def _shown(tiers: Sequence[TierValidated]) -> str:
+    return "; ".join(f"{each.location} (the tier {each.tier}): {each.hint}" for each in tiers[:TOLD_MAX])
 
 
 def _damaged(report: CheckReport, name: str) -> list[Finding]:

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import stat
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -19,10 +21,16 @@ from contracts.validation_events import (
     TierWholeness,
     ValidationDepth,
 )
-from tests.support.file_trees import seen
+from repository.keys.key_file import KeyFile
+from repository.opened.repository import Repository
+from repository.prune.prune import PruneOptions, prune
+from repository.retention.orders import forget
+from repository.tiers.location import open_tier
+from tests.support.file_trees import Seen, seen
 from tests.support.nats_server import NatsServer
 from tests.support.postgres_server import PostgresServer
-from tests.support.recovery import EVIDENCE, POINT, RecoveryBench, recovery_bench
+from tests.support.recovery import EVIDENCE, ORGANISATION, POINT, TIERS, RecoveryBench, recovery_bench
+from vault.key_files import name_of
 
 pytestmark = pytest.mark.stack
 pytest_plugins = ["tests.support.nats_server", "tests.support.postgres_server"]
@@ -35,6 +43,11 @@ async def bench(tmp_path: Path, postgres: PostgresServer, nats_server: NatsServe
         yield bench
 
 
+def _objects(bench: RecoveryBench) -> dict[bytes, Seen]:
+    """What lies on the tiers. Pins come and go: only folders tell that."""
+    return {name: each for name, each in seen(bench.home / "tiers").items() if not stat.S_ISDIR(each.kind)}
+
+
 def _biggest_pack(tier: Path) -> Path:
     return max((each for each in (tier / "packs").rglob("*") if each.is_file()), key=lambda each: each.stat().st_size)
 
@@ -43,7 +56,7 @@ async def test_each_depth_says_what_it_shows_and_names_what_is_damaged_and_whole
     bench: RecoveryBench,
 ) -> None:
     """Whole tiers are verified and not touched; a byte that changed in a pack is found by reading all of it alone."""
-    before = seen(bench.home / "tiers")
+    before = _objects(bench)
     await bench.validate("v-1", ValidationDepth.WHOLE)
     await bench.validated()
     *_, verified = await bench.told("v-1")
@@ -54,7 +67,7 @@ async def test_each_depth_says_what_it_shows_and_names_what_is_damaged_and_whole
         ("local", "local", TierWholeness.WHOLE, False),
     ]
     assert all(each.read_bytes and each.read_bytes == each.stored_bytes for each in verified.tiers)
-    assert seen(bench.home / "tiers") == before
+    assert _objects(bench) == before
 
     pack = _biggest_pack(bench.tier("local"))
     body = bytearray(pack.read_bytes())
@@ -120,6 +133,31 @@ async def test_what_does_not_answer_is_no_success_and_a_missing_pack_is_seen_by_
     assert failed.code == errors.TIER_VANISHED.code
     assert "local (the tier local) is empty or gone" in failed.hint
     assert json.loads(bench.registry.read_text()) == registered
+
+
+async def test_point_that_is_forgotten_and_pruned_meanwhile_is_told_as_that_and_not_as_damaged(
+    bench: RecoveryBench,
+) -> None:
+    """What is read is held by a pin on each tier, so that no prune takes it; that it was forgotten is told."""
+    pins: list[int] = []
+
+    def forget_it() -> bool:
+        if not pins and threading.current_thread() is not threading.main_thread():
+            pins.extend(len(list((bench.tier(name) / "pins").glob("*"))) for name in TIERS)
+            stores = [open_tier(f"file://{bench.tier(name)}", name=name) for name in TIERS]
+            repository = Repository.open(stores, KeyFile.load(bench.home / "keys" / name_of(ORGANISATION)))
+            forget(repository, [each.id for each in repository.snapshots()])
+            prune(repository, PruneOptions(unreferenced=True))
+            repository.close()
+        return False
+
+    await bench.validate("v-1", ValidationDepth.WHOLE)
+    await bench.validated(forget_it)
+    *_, failed = await bench.told("v-1")
+    assert isinstance(failed, RecoveryValidationFailed)
+    assert (failed.code, failed.hint.count("this is no damage")) == (errors.RECOVERY_POINT_MISSING.code, 2)
+    assert pins == [1, 1]
+    assert not list(bench.home.glob("tiers/*/*/pins/*"))
 
 
 async def test_point_that_no_tier_has_is_not_called_whole(bench: RecoveryBench) -> None:

@@ -164,6 +164,22 @@ def test_who_begins_to_read_after_it_does_not_count_on_what_goes(monkeypatch: py
     assert reading.pins() == []
 
 
+@pytest.mark.parametrize("looks", [1, 5])
+def test_a_check_that_holds_nothing_calls_nothing_lost_that_a_prune_took_meanwhile(looks: int) -> None:
+    """The tier is judged anew by what its log says in the end."""
+    reading, asked = _Reading(), list[int]()
+
+    def others_prune() -> None:
+        asked.append(1)
+        if len(asked) == looks:
+            reading.forget()
+            assert reading.prune().deleted == 2
+
+    report = check(reading.reader, read_percent=100, check_cancelled=others_prune)
+    assert len(asked) > looks
+    assert (report.damage, report.harmed) == ([], {"a": []})
+
+
 def test_what_a_reader_is_at_is_not_written_again_elsewhere() -> None:
     """Half of the old packs is waste: without the reader, a prune moves what is needed and deletes them."""
     scene = Scene()

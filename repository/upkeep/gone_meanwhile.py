@@ -1,0 +1,65 @@
+"""What was found while others forgot and pruned: a tier that let something go in the meantime is judged by what it has.
+
+Promise: what a prune deletes behind the back of a check is not called lost. Whoever holds a pin meets none of this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from typing import Final, NamedTuple
+
+from repository.format import pack_object_key
+from repository.opened.open_tier import OpenTier
+from repository.upkeep.check_report import Finding, Problem
+
+_WITHIN_PACKS: Final = frozenset((Problem.PACK_DAMAGED, Problem.INDEX_INCOMPLETE))
+_BY_STRUCTURE: Final = frozenset(
+    (
+        Problem.BLOCKED,
+        Problem.CONFIG,
+        Problem.KEY,
+        Problem.LOG_ENTRY,
+        Problem.LOG_LOST,
+        Problem.MANIFEST,
+        Problem.CHECKPOINT,
+        Problem.SEGMENT,
+        Problem.PACK_MISSING,
+        Problem.PACK_SHARED,
+        Problem.TREE,
+        Problem.UNCOMMITTED,
+    )
+)
+"""What a look at the structure says anew."""
+
+
+class Standing(NamedTuple):
+    """What a tier had let go, and what its index pointed at, when it was begun to be looked at."""
+
+    forgotten: frozenset[str]
+    packs: frozenset[bytes]
+
+    @classmethod
+    def of(cls, tier: OpenTier) -> Standing:
+        """As it is known by now."""
+        return cls(frozenset(tier.log.state.forgotten), frozenset(tier.index.pack_ids()))
+
+    def judged(
+        self, tier: OpenTier, found: Collection[Finding], structure: Callable[[], Iterable[Finding]]
+    ) -> list[Finding]:
+        """`found`, or where it has damage and the tier let something go since: that without what went.
+
+        `structure`: looks at the tier anew. Raises the tier's errors.
+        """
+        if not any(each.is_damage for each in found):
+            return list(found)
+        tier.refresh()
+        now = Standing.of(tier)
+        if self.forgotten == now.forgotten and self.packs <= now.packs:
+            return list(found)
+        listed = {pack_object_key(each) for each in now.packs}
+        anew = {(each.problem, each.object_key): each for each in structure()}
+        for each in found:
+            is_there = each.problem not in _WITHIN_PACKS or each.object_key in listed
+            if is_there and each.problem not in _BY_STRUCTURE:
+                anew.setdefault((each.problem, each.object_key), each)
+        return list(anew.values())
