@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from contracts.cleanup_events import RecoveryPointsForgotten, RetentionCleanedUp
+from contracts.cleanup_events import PlaceCleaned, RecoveryPointsForgotten, RetentionCleanedUp
 from contracts.envelope import Envelope
 from contracts.executor_events import (
     BackupAccepted,
@@ -19,7 +19,13 @@ from contracts.executor_events import (
     TierFailed,
     TierUploaded,
 )
-from contracts.optimization_events import OPTIMIZATION_STATE_AFTER, OptimizationFact, StorageOptimizationAccepted
+from contracts.optimization_events import (
+    OPTIMIZATION_STATE_AFTER,
+    OptimizationFact,
+    PlaceOptimized,
+    StorageOptimizationAccepted,
+    StorageOptimized,
+)
 from contracts.reading import written_as
 from contracts.repair_events import REPAIR_STATE_AFTER, RepairFact, StorageRepairAccepted
 from gateway.groups.storage import optimizations, repairs
@@ -192,9 +198,9 @@ class _Sums:
         for each in event.points:
             self._configuration(envelope, each.configuration_id).points -= 1
 
-    def cleaned(self, envelope: Envelope, event: RetentionCleanedUp) -> None:
+    def cleaned(self, envelope: Envelope, places: Iterable[PlaceCleaned | PlaceOptimized]) -> None:
         """What locations gave back, and what they still keep. Of one that was left out nothing new is known."""
-        for each in () if event.dry_run else event.places:
+        for each in places:
             self._day(envelope).freed_bytes += each.freed_bytes - each.stored_bytes
             key = (envelope.organisation, each.location)
             place = self.places.setdefault(key, _Place(*key))
@@ -225,8 +231,16 @@ class Storage(Projection):
     """What is stored, by configuration, class, tier and day; what locations gave back."""
 
     NAME = "storage"
-    VERSION = 2
-    EVENTS = (BackupAccepted, TierUploaded, TierFailed, *_ENDS, RecoveryPointsForgotten, RetentionCleanedUp)
+    VERSION = 3
+    EVENTS = (
+        BackupAccepted,
+        TierUploaded,
+        TierFailed,
+        *_ENDS,
+        RecoveryPointsForgotten,
+        RetentionCleanedUp,
+        StorageOptimized,
+    )
     TABLES = (
         "storage_runs",
         "storage_configurations",
@@ -273,8 +287,10 @@ class Storage(Projection):
                     ended.append(execution_id)
                 case RecoveryPointsForgotten() as event:
                     sums.forgotten(envelope, event)
-                case RetentionCleanedUp() as event:
-                    sums.cleaned(envelope, event)
+                case RetentionCleanedUp(dry_run=False, places=places):
+                    sums.cleaned(envelope, places)
+                case StorageOptimized(dry_run=False, optimized_places=optimized):
+                    sums.cleaned(envelope, optimized)
         still = [
             {
                 "execution_id": each,

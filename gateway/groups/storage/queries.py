@@ -222,7 +222,8 @@ def _unknown(told: Sequence[StorageTier], places: dict[str, _Place], prices: Pri
     uncleaned = sorted(each.location for each in told if each.location is not None and each.location not in cleaned)
     if uncleaned:
         unknown.append(
-            f"What locks keep is known since the first cleanup, which was not yet at: {', '.join(uncleaned)}."
+            "What locks keep is known since the first cleanup or optimisation, which was not yet at: "
+            f"{', '.join(uncleaned)}."
         )
     if prices is None:
         return [*unknown, _NO_PRICES]

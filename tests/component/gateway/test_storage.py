@@ -24,6 +24,12 @@ OVERVIEW, TIERS = "/api/backup/storage/overview", "/api/backup/storage/tiers"
 GB = 1_000_000_000
 
 
+async def _optimized(gateway: RunningGateway, *, dry_run: bool) -> None:
+    place = PlaceOptimized(location="local", freed_bytes=2 * GB, stored_bytes=GB, locked_bytes=7, pinned_bytes=3)
+    said: dict[str, Any] = {"optimization_id": new_id(), "dry_run": dry_run, "optimized_places": (place,)}
+    await _tell(gateway, msgspec.structs.replace(sample_event(StorageOptimized), **said), 0)
+
+
 async def _tell(gateway: RunningGateway, event: Event, days: float, organisation: str = ORGANISATION) -> None:
     await gateway.facts.publish(
         event,
@@ -146,6 +152,13 @@ async def test_what_is_stored_is_added_up_and_what_nobody_measured_is_said_to_be
         assert (offsite["lockedBytes"], offsite["capacityBytes"], offsite["freeBytes"]) == (None, None, None)
         assert (lost["location"], lost["tiers"], lost["uploadedBytes"]) == (None, ["local", "offsite"], 2 * GB)
         assert any("not yet at: offsite" in each for each in told["unknown"])
+
+        for dry_run in (True, False):
+            await _optimized(gateway, dry_run=dry_run)
+        (local, *_) = (await gateway.shows(TIERS, lambda told: told["items"][0]["lockedBytes"] == 7))["items"]
+        assert (local["freedBytes"], local["keptBytes"], local["pinnedBytes"]) == (3 * GB, 5 * GB, 3)
+        after = (await http.get(OVERVIEW)).json()
+        assert (after["keptBytes"], after["lockedBytes"], after["growth"][0]["freedBytes"]) == (7 * GB, 7, 3 * GB)
 
         for path in (OVERVIEW, TIERS):
             theirs = (await stranger.get(path)).json()
