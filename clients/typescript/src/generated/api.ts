@@ -4443,7 +4443,7 @@ export interface components {
         };
         /**
          * StorageDay
-         * @description What all tiers took on a day (UTC), and what cleanups freed on all of them.
+         * @description What all tiers took on a day (UTC), and what cleanups and optimisations freed on all of them.
          */
         StorageDay: {
             /** Format: date */
@@ -4491,12 +4491,12 @@ export interface components {
         };
         /**
          * StorageOverview
-         * @description What an organisation has stored, as its runs and cleanups have told; no tier was asked.
+         * @description What an organisation has stored, as its runs, cleanups and optimisations have told; no tier was asked.
          *
-         *     `keptBytes`: of all tiers together, what runs uploaded less what cleanups freed. `configurations`: the hundred that
-         *     have stored most; `configurationsMore`: how many there are beside them. `growth`: the last 30 days that had any.
-         *     `lockedBytes`: what locks kept at each location's last cleanup, though nothing needs it. `forecast` is empty where
-         *     less than a week is known.
+         *     `keptBytes`: of all tiers together, what runs uploaded less what cleanups and optimisations freed. `configurations`:
+         *     the hundred that have stored most; `configurationsMore`: how many there are beside them. `growth`: the last 30 days
+         *     that had any. `lockedBytes`: what locks kept at each location's last cleanup or optimisation, though nothing needs
+         *     it. `forecast` is empty where less than a week is known.
          */
         StorageOverview: {
             totals: components["schemas"]["StorageTotals"];
@@ -4538,13 +4538,13 @@ export interface components {
         };
         /**
          * StorageTier
-         * @description What a location keeps for the organisation, as its runs and cleanups have told. `tiers`: as which it is used.
+         * @description What a location keeps for the organisation, as runs, cleanups and optimisations have told. `tiers`: as which.
          *
          *     `location` is null for what runs of configurations told that are not known any more. `keptBytes`: what runs uploaded
-         *     less what cleanups freed; null where more was freed. `lockedBytes`, `pinnedBytes`: what its last cleanup
-         *     (`cleanedAt`) found that nothing needs, and that locks or readers keep. `errorRate`: the share of runs so far that
-         *     it failed; `failureCode`: of the last. `isFailing`: the last run failed there. `provenAt`: when a sample was read
-         *     back last. `bytesPerSecond`: of all uploads.
+         *     less what cleanups and optimisations freed; null where more was freed. `lockedBytes`, `pinnedBytes`: what the last
+         *     of them (`cleanedAt`) found that nothing needs, and that locks or readers keep. `errorRate`: the share of runs so
+         *     far that it failed; `failureCode`: of the last. `isFailing`: the last run failed there. `provenAt`: when a sample
+         *     was read back last. `bytesPerSecond`: of all uploads.
          */
         StorageTier: {
             location: string | null;
@@ -4582,7 +4582,8 @@ export interface components {
          * @description `points`: recovery points that are there. `logicalBytes`: what the latest of each configuration would restore.
          *
          *     `newBytes`: what all runs so far had to store, after deduplication; `storedBytes`: the same as stored on one tier,
-         *     compressed and encrypted, what cleanups have freed since included. `compressionRatio`: the first by the second.
+         *     compressed and encrypted, what cleanups and optimisations have freed since included. `compressionRatio`: the first
+         *     by the second.
          */
         StorageTotals: {
             points: number;
