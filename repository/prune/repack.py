@@ -2,20 +2,21 @@
 
 Promise: nothing is taken away here. What live snapshots need of such a pack is proven, compressed and encrypted again
 under the newest key of its domain, and stored on every tier that has one of the packs; when it is in their indexes, the
-old packs are as needless as any. While one pack is moved the next is read, and the one before is sent to all tiers at
-once. Memory: what is needed of two packs, one that is sent, and one that is being filled for each domain and kind.
+old packs are as needless as any. `AT_ONCE` packs are moved at a time, while the one that was filled last is sent to all
+tiers at once. Memory: what is needed of so many packs, as many that wait to be sent, one that is sent, and one that is
+being filled for each domain and kind.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from itertools import chain
 from typing import Final
 
 from repository.errors import RepositoryError
-from repository.format import FrameEntry, PackKind, pack_object_key
+from repository.format import Buffer, FrameEntry, PackKind, pack_object_key
 from repository.index.index import Index, ids_of
 from repository.index.pack_catalog import each_in_parallel
 from repository.opened.open_tier import OpenTier
@@ -28,8 +29,8 @@ from repository.stored.index_segment import Segment, columns_of
 from repository.stored.pack_builder import PACK_TARGET, PackWriter, RawFrame, SealedPack
 from repository.stored.pack_reader import FrameOpener
 
-READ_AT_ONCE: Final = 2
-"""Packs that are read, or wait to be moved."""
+AT_ONCE: Final = 3
+"""Packs that are moved at a time: while one waits for its tier, the others keep two cores busy."""
 
 
 def only_copies(segments: Iterable[Segment], packs: Collection[bytes], live: Collection[bytes]) -> set[bytes]:
@@ -86,15 +87,25 @@ class Buffers:
 
     def acquire(self) -> Memory:
         """A pack's memory."""
-        return self._free.pop() if self._free else new_memory(PACK_TARGET)
+        with suppress(IndexError):
+            return self._free.pop()
+        return new_memory(PACK_TARGET)
 
     def release(self, buffer: Memory) -> None:
         """Give it back."""
         self._free.append(buffer)
 
 
+class _Tools(threading.local):
+    """What each thread keeps."""
+
+    def __init__(self) -> None:
+        self.compressor = Compressor()
+        self.opener = FrameOpener()
+
+
 class Repacking:
-    """Writes chunks again, without a lock: no locked snapshot needs any of them. For one thread."""
+    """Writes chunks again, without an object lock: no locked snapshot needs any of them. For one thread."""
 
     def __init__(
         self,
@@ -108,8 +119,9 @@ class Repacking:
         self._writers: dict[tuple[str, PackKind], PackWriter] = {}
         self._buffers = Buffers()
         self._index = Index()
-        self._compressor = Compressor()
-        self._opener = FrameOpener()
+        self._tools = _Tools()
+        self._claiming = threading.Lock()
+        self._storing = threading.Lock()
         self._senders: ThreadPoolExecutor
         self._sent: tuple[SealedPack, list[Future[None]]] | None = None
         self.stored_bytes = 0
@@ -121,17 +133,14 @@ class Repacking:
         """
         with ThreadPoolExecutor(max(1, len(self._tiers)), thread_name_prefix="repack-send") as self._senders:
 
-            def read(pack_id: bytes) -> Iterator[NeededFrames]:
-                return self._read(pack_id, wanted)
-
-            for places in each_in_parallel(read, sorted(packs), READ_AT_ONCE):
-                self._check_cancelled()
-                for found in places:
-                    try:
+            def move_one(pack_id: bytes) -> None:
+                for found in self._read(pack_id, wanted):
+                    with suppress(RepositoryError):
                         self._move_from(found, wanted)
-                    except RepositoryError:
-                        continue
-                    break
+                        return
+
+            for _ in each_in_parallel(move_one, sorted(packs), AT_ONCE):
+                self._check_cancelled()
             for writer in self._writers.values():
                 writer.flush()
             self._await_sent()
@@ -154,48 +163,60 @@ class Repacking:
         While it is read others may leave the set.
         """
 
-        def places() -> Iterator[NeededFrames]:
-            for tier in nearest_first(self._repository.readable_tiers()):
-                found: NeededFrames | None = None
-                with suppress(RepositoryError):
-                    found = read_needed(tier.store, self._repository.keys, pack_id, is_wanted)
-                if found is not None:
-                    yield found
-
         def is_wanted(entry: FrameEntry) -> bool:
             return any(each in wanted for each in ids_of(entry.chunk_ids))
 
-        each = places()
-        first = next(each, None)
-        return iter(()) if first is None else chain((first,), each)
+        for tier in nearest_first(self._repository.readable_tiers()):
+            found: NeededFrames | None = None
+            with suppress(RepositoryError):
+                found = read_needed(tier.store, self._repository.keys, pack_id, is_wanted)
+            if found is not None:
+                yield found
 
     def _move_from(self, found: NeededFrames, wanted: set[bytes]) -> None:
-        writer = self._writer(found.pack.keys.domain, found.pack.header.kind)
         for entry, stored in found.frames:
-            if not any(each in wanted for each in ids_of(entry.chunk_ids)):
+            claimed = self._claim(entry, wanted)
+            if not claimed:
                 continue
-            frame = self._opener.verified(found.pack, stored, entry)
-            kept = _kept(entry, frame.raw, wanted)
-            raw, content_class = b"".join(kept.values()), entry.header.content_class
-            compression, payload = self._compressor.compress(raw, content_class)
-            lengths = tuple(map(len, kept.values()))
-            writer.add(RawFrame(b"".join(kept), lengths, len(raw), content_class, compression, payload))
-            wanted.difference_update(kept)
+            try:
+                self._move_frame(found, entry, stored, claimed)
+            except BaseException:
+                with self._claiming:
+                    wanted |= claimed
+                raise
+
+    def _claim(self, entry: FrameEntry, wanted: set[bytes]) -> set[bytes]:
+        """What is wanted of a frame, for this thread alone."""
+        with self._claiming:
+            claimed = wanted.intersection(ids_of(entry.chunk_ids))
+            wanted -= claimed
+        return claimed
+
+    def _move_frame(self, found: NeededFrames, entry: FrameEntry, stored: Buffer, claimed: set[bytes]) -> None:
+        frame = self._tools.opener.verified(found.pack, stored, entry)
+        kept = _kept(entry, frame.raw, claimed)
+        raw, content_class = b"".join(kept.values()), entry.header.content_class
+        compression, payload = self._tools.compressor.compress(raw, content_class)
+        lengths = tuple(map(len, kept.values()))
+        writer = self._writer(found.pack.keys.domain, found.pack.header.kind)
+        writer.add(RawFrame(b"".join(kept), lengths, len(raw), content_class, compression, payload))
 
     def _writer(self, domain: str, kind: PackKind) -> PackWriter:
-        writer = self._writers.get((domain, kind))
-        if writer is None:
-            keys = self._repository.keys.active(domain)
-            made = PackWriter(keys, kind, self._buffers, self._repository.randomness, self._store)
-            writer = self._writers[domain, kind] = made
+        with self._claiming:
+            writer = self._writers.get((domain, kind))
+            if writer is None:
+                keys = self._repository.keys.active(domain)
+                made = PackWriter(keys, kind, self._buffers, self._repository.randomness, self._store)
+                writer = self._writers[domain, kind] = made
         return writer
 
     def _store(self, pack: SealedPack) -> None:
-        self._await_sent()
-        self.stored_bytes += len(pack.body)
-        self._index.add_pack(pack.id, pack.frames)
-        going = [tier for tier in self._tiers if tier.name not in self.failed]
-        self._sent = pack, [self._senders.submit(self._send, tier, pack) for tier in going]
+        with self._storing:
+            self._await_sent()
+            self.stored_bytes += len(pack.body)
+            self._index.add_pack(pack.id, pack.frames)
+            going = [tier for tier in self._tiers if tier.name not in self.failed]
+            self._sent = pack, [self._senders.submit(self._send, tier, pack) for tier in going]
 
     def _send(self, tier: OpenTier, pack: SealedPack) -> None:
         try:
