@@ -102,6 +102,8 @@ class CommitLog:
         self.state = self._nothing()
         self._root_seen: tuple[Rank, Head | None] = (Rank(), None)
         """Which root is in force elsewhere, and what is known there of this log; see `expect_root`."""
+        self.bring_keys: Callable[[], object] = lambda: None
+        """Called before what is written here needs keys of which only other tiers may have heard. May raise."""
         self._behind: dict[int, bytes] = {}
         """The bytes of the entries behind the newest checkpoint, as far as they were read or made here."""
         self._tail_end = 0
@@ -277,6 +279,7 @@ class CommitLog:
                         self._create(Begun(time_ns=self._clock.now_ns()), lock_until)
                     if self.lags and root is None:
                         # The tier was away when the root was changed: what lies here was proven when it was opened.
+                        self.bring_keys()
                         self._create(self._root_changed(self._ring.root, {}), lock_until, root=self._ring.root)
                     body = decide(self.state)
                     if body is not None:

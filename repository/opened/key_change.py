@@ -214,14 +214,25 @@ def copy_keys(repository: OpenTiers, tier: OpenTier) -> int:
     nothing may be written to the tier that needs it) and what the tier raises.
     """
     lacking = lacking_keys(repository, tier)
-    present = {info.key for info in tier.store.list(KEY_PREFIX)}
+    copied = _copy_objects(repository, tier)[1]
+    follow_root(repository, tier)
+    if copied or lacking or ended_keks(repository) - tier.log.state.ended_keks:
+        record_keys(repository, tier)
+    if lacking and (missed := sorted(lacking_keys(repository, tier))):
+        raise _lacks_key(tier, key_id_of(missed[0]))
+    return copied
+
+
+def _copy_objects(repository: OpenTiers, tier: OpenTier) -> tuple[set[str], int]:
+    """Give a tier the key objects that a log names; which lie there then, and how many came."""
+    there = {info.key for info in tier.store.list(KEY_PREFIX)}
     named: dict[str, str] = dict(repository.keys.proven)
     for each in repository.readable_tiers():
         named |= each.log.state.key_objects
     named |= tier.log.state.key_objects
     is_gone, copied = gone_objects(repository), 0
     for object_key, digest in named.items():
-        if object_key in present or is_gone(object_key):
+        if object_key in there or is_gone(object_key):
             continue
         for source in repository.readable_tiers():
             try:
@@ -230,25 +241,39 @@ def copy_keys(repository: OpenTiers, tier: OpenTier) -> int:
                 continue
             if crypto.sha256(body).hex() == digest:
                 tier.store.put(object_key, body, if_absent=True, lock_until=tier.held_until())
+                there.add(object_key)
                 copied += 1
                 break
-    follow_root(repository, tier)
-    if copied or lacking or ended_keks(repository) - tier.log.state.ended_keks:
-        record_keys(repository, tier)
-    if lacking and (missed := sorted(lacking_keys(repository, tier))):
-        raise TierBehind(
-            "tier lacks a key that others have, and no whole copy of it was found",
-            hint="Give the command a tier that has the key object, or look at what lies in its place (`repo check`).",
-            tier=tier.name,
-            object_key=missed[0],
-        )
-    return copied
+    return there, copied
+
+
+def bring_keys(repository: OpenTiers, tier: OpenTier) -> None:
+    """Give a tier the keys of which it has not heard, before anything is written to it that needs them.
+
+    Without them it could not be read alone. Raises `TierBehind` (no whole copy of one was to be had, and nothing may be
+    written) and what the tier raises.
+    """
+    lacking = {key_id_of(each) for each in lacking_keys(repository, tier)}
+    if tier.log.lags:
+        lacking.add(repository.keys.root.key_id.hex())
+    if lacking and (missed := lacking - {key_id_of(each) for each in _copy_objects(repository, tier)[0]}):
+        raise _lacks_key(tier, min(missed))
+
+
+def _lacks_key(tier: OpenTier, key_id: str) -> TierBehind:
+    return TierBehind(
+        "tier lacks a key that others have, and no whole copy of it was found",
+        hint="Give the command a tier that has the key object, or look at what lies in its place (`repo check`).",
+        tier=tier.name,
+        key_id=key_id,
+    )
 
 
 def follow_root(repository: OpenTiers, tier: OpenTier) -> None:
     """Let a tier's log say which root is in force, unless it does. Raises what the tier raises."""
     root = repository.keys.root
     if tier.log.lags:
+        bring_keys(repository, tier)
         tier.log.change_root(root, tier.witnesses())
 
 

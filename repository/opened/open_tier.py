@@ -253,6 +253,8 @@ class OpenTier:
         names = tuple(replaced)
         dates = [date for date in (lock_until, self.held_until()) if date is not None]
         lock_until = max(dates, default=None)
+        if added:
+            self.log.bring_keys()
         self.store_segments(added, lock_until=lock_until)
 
         def decide(state: LogState) -> Body | None:

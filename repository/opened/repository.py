@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 
 from repository.errors import (
     AlreadyExists,
@@ -74,6 +75,8 @@ class Repository(OpenTiers):
             tier.keys_seen = frozenset((each.object_key, crypto.sha256(each.body).hex()) for each in probe.keys)
             tiers.append(tier)
         super().__init__(ring, config, tiers, clock, randomness)
+        for tier in tiers:
+            tier.log.bring_keys = partial(key_change.bring_keys, self, tier)
         self._keys_named = self._named_keys()
         self._known: Mapping[str, Sequence[SeenTier]] = {}
 

@@ -1,18 +1,21 @@
 """Another root in the place of one that leaked: what the old one signs afterwards counts nowhere."""
 
+from collections.abc import Callable
+
 import msgspec
 import pytest
 
-from repository.errors import Damaged, KeyNotGiven, NoUsableTier, RepositoryError, UnknownKey
+from repository.errors import Damaged, KeyNotGiven, NoUsableTier, RepositoryError, TierBehind, UnknownKey
 from repository.keys import crypto
 from repository.keys.key_ring import KeyRing
 from repository.log.checkpoints import checkpoint_from
 from repository.log.commit_log import CommitLog
-from repository.opened.key_change import add_generation
+from repository.opened.key_change import add_generation, rewrap
 from repository.opened.repository import Repository
 from repository.opened.seen import SeenTier
 from repository.opened.tier_state import TierState
-from repository.retention.orders import place_hold
+from repository.prune.prune import prune
+from repository.retention.orders import forget, place_hold
 from repository.stored.checkpoint import checkpoint_object_key, encode_checkpoint
 from repository.stored.log_entry import SnapshotsForgotten
 from repository.stored.part import PartMade, decode_left, encode_left
@@ -25,6 +28,7 @@ from repository.upkeep.accepted_history import accept_history
 from repository.upkeep.catch_up import catch_up
 from repository.upkeep.check import check
 from repository.upkeep.check_report import Problem
+from repository.upkeep.rebuild import rebuild_index
 from repository.upkeep.root_change import change_root
 from tests.support.dying import Dying
 from tests.support.repositories import CountingClock, Scene, SeededRandomness, photos, read_back, write_snapshot
@@ -151,6 +155,48 @@ def test_an_order_given_to_a_tier_that_was_away_says_first_which_root_is_in_forc
     place_hold(repository, "audit", [snapshot.id])
     assert len({tier.log.state.root for tier in repository.tiers}) == 1
     assert [list(tier.log.state.holds) for tier in scene.reopen().tiers] == [["audit"], ["audit"]]
+
+
+_WRITES: dict[str, Callable[[Scene, Repository, str], object]] = {
+    "a hold": lambda _, repository, identity: place_hold(repository, "audit", [identity]),
+    "forgetting": lambda _, repository, identity: forget(repository, [identity]),
+    "a domain": lambda scene, repository, _: add_generation(repository, scene.provider, "person"),
+    "a generation": lambda scene, repository, _: add_generation(repository, scene.provider),
+    "wrappings": lambda scene, repository, _: rewrap(repository, scene.provider),
+    "an index": lambda _, repository, __: rebuild_index(repository, repository.tier("b")),
+    "a prune": lambda _, repository, __: prune(repository),
+    "another root": lambda scene, repository, _: change_root(repository, scene.provider),
+}
+
+
+@pytest.mark.parametrize("what", _WRITES)
+def test_a_tier_that_was_away_has_the_keys_of_what_is_written_to_it(what: str) -> None:
+    scene = Scene(("a", "b"))
+    first = scene.backup(photos(2), "before")
+    assert first is not None
+    scene.backup(photos(2, 1), "witness", only=["a"])
+    change_root(scene.reopen(stores=[scene.store("a")]), scene.provider)
+    _WRITES[what](scene, scene.reopen(), first.id)
+    alone = scene.reopen(stores=[scene.store("b")])
+    assert alone.tier("b").is_ready, alone.states()
+    assert alone.tier("b").damaged_segments == {}
+    kept = [each.id for each in alone.snapshots()]
+    assert kept == ([] if what == "forgetting" else [first.id])
+    assert [read_back(alone, each, alone.tier("b")) for each in alone.snapshots()] == [photos(2)] * len(kept)
+
+
+def test_nothing_is_written_to_a_tier_that_was_away_while_nobody_can_give_it_the_root() -> None:
+    scene = Scene(("a", "b"))
+    scene.backup(photos(2), "before")
+    scene.backup(photos(2, 1), "witness", only=["a"])
+    change_root(scene.reopen(stores=[scene.store("a")]), scene.provider)
+    repository = scene.reopen()
+    for key in [each.key for each in scene.store("a").list("keys/")]:
+        scene.store("a").delete(key)
+    number = repository.tier("b").log.state.head.number
+    done = add_generation(repository, scene.provider, "person")
+    assert isinstance(done["b"], TierBehind)
+    assert repository.tier("b").log.state.head.number == number
 
 
 def test_what_the_old_root_signs_on_a_tier_that_was_away_is_not_believed_before_it_is_accepted() -> None:
