@@ -132,9 +132,22 @@ def test_call_that_goes_on_step_by_step_is_waited_for(monkeypatch: pytest.Monkey
 
     call.done.wait = wait  # type: ignore[assignment]  # a clock
     made._wait(call)
-    call.done.wait = lambda _seconds: False  # type: ignore[assignment]  # a clock
+    waits: list[float] = []
+    call.done.wait = lambda seconds: waits.append(seconds) or False  # type: ignore[assignment, func-returns-value]  # a clock
     with pytest.raises(Silent):
         made._wait(call)
+    # Begun at 0, as the clock of this test goes; 120 seconds are the first multiple of 40 that is too long.
+    assert len(waits) == 3 + 1  # the first finds that the call has gone on since it was made
+
+
+async def test_threads_that_nobody_needs_end_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And who asks afterwards has another one."""
+    monkeypatch.setattr(hands, "_IDLE_SECONDS", 0.05)
+    made = Hands("idle", seconds=SECONDS)
+    for _ in range(2):
+        assert made.do(lambda: threading.current_thread().name) == "disk-idle"
+        await eventually(lambda: all(each.name != "disk-idle" for each in threading.enumerate()))
+        assert made._free == []
 
 
 def test_other_tier_gets_its_backup(tmp_path: Path, frozen: Frozen) -> None:

@@ -2,17 +2,21 @@
 
 import pytest
 
+from repository.errors import TierUnreachable
 from repository.format import TAG_LENGTH, pack_id_of, pack_object_key
 from repository.index.index import Index
 from repository.index.pack_catalog import stored_packs
 from repository.index.whole_packs import read_whole
 from repository.opened.open_tier import OpenTier
+from repository.opened.pack_access import ChunkReader
 from repository.stored.log_entry import entry_object_key
 from repository.stored.manifest_object import manifest_object_key
 from repository.stored.snapshot import Snapshot
 from repository.tiers.memory import MemoryObjectStore
+from repository.upkeep.bad_packs import proven_by_rows
 from repository.upkeep.check import check
 from repository.upkeep.check_report import CheckReport, Problem
+from repository.upkeep.harmed import harmed_by
 from repository.upkeep.rebuild import rebuild_index
 from repository.upkeep.repair import RepairResult, repair
 from tests.support.repositories import Scene, photos, read_back
@@ -297,3 +301,33 @@ def test_what_lies_before_the_end_of_a_pack_that_was_cut_off_restores_after_a_re
     assert result.harmed == [first.id]
     assert [each.object_key for each in _checked(scene).damage] == [f"snapshot {first.id}"]
     assert read_back(scene.reopen(), second, scene.tier("a")) == whole
+
+
+class _FallsSilent(ChunkReader):
+    """A reader whose tier goes away."""
+
+    def chunk(self, chunk_id: bytes) -> bytes:
+        """See `ChunkReader`."""
+        raise TierUnreachable("gone", tier=f"a, asked for {chunk_id.hex()[:2]}")
+
+
+def test_tier_that_falls_silent_while_harm_is_looked_for_is_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be known is not called lost, nor whole."""
+    scene = Scene()
+    snapshot = scene.backup(FILES, "run")
+    assert snapshot is not None
+    store, tier = scene.store("a"), scene.tier("a")
+    for key in _packs(scene):
+        store.put(key, _zeroed(store, key))
+    findings = _checked(scene).findings
+    tier = scene.tier("a")
+    reader = _FallsSilent([tier], scene.repository.keys)
+    with pytest.raises(TierUnreachable):
+        harmed_by(findings, tier, reader, [snapshot], lambda: None)
+
+    def silent(*_: object) -> bytes:
+        raise TierUnreachable("gone", tier="a")
+
+    monkeypatch.setattr(store, "get_range", silent)
+    with pytest.raises(TierUnreachable):
+        proven_by_rows(scene.repository, tier, next(stored_packs(store)).id)
