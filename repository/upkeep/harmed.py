@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Final
 
-from repository.errors import RepositoryError
+from repository.errors import NotInIndex, RepositoryError
 from repository.format import pack_object_key
 from repository.index.pack_catalog import is_fault_of_object
 from repository.opened.erased import Erased
@@ -50,16 +50,30 @@ def harmed_by(
         if not left:
             return False
         try:
-            reader.chunk(chunk_id)
-        except RepositoryError as error:
-            if not is_fault_of_object(error):
-                raise
+            load(chunk_id)
+        except RepositoryError:
             lost_frames.update(left)
             return False
         return True
 
-    trees = Wholeness(reader.chunk, has)
-    return [each.id for each in snapshots if not trees.is_whole(each.manifest.root)]
+    silent: list[RepositoryError] = []
+
+    def load(chunk_id: bytes) -> bytes:
+        try:
+            return reader.chunk(chunk_id)
+        except RepositoryError as error:
+            if not is_fault_of_object(error) and not isinstance(error, NotInIndex):
+                silent.append(error)  # of a page that is not given for that nothing is known
+            raise
+
+    trees = Wholeness(load, has)
+    harmed: list[str] = []
+    for each in snapshots:
+        if not trees.is_whole(each.manifest.root):
+            harmed.append(each.id)
+        if silent:
+            raise silent[0]
+    return harmed
 
 
 def still_harmed(

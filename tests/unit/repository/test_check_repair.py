@@ -639,7 +639,9 @@ def test_tree_of_a_dying_tier_is_no_damaged_pack() -> None:
     broken = BrokenStore(scene.store("a"))
     repository = scene.reopen(stores=[broken])  # type: ignore[list-item]
     broken.failures["get_range"] = TierUnreachable("no answer")
-    assert {finding.problem for finding in check(repository).damage} == {Problem.TREE}
+    report = check(repository)
+    assert {finding.problem for finding in report.damage} == {Problem.TREE, Problem.TIER}
+    assert "a" not in report.harmed  # unknown, and not all that it has
 
 
 def test_segment_is_verified_row_by_row() -> None:
