@@ -62,6 +62,7 @@ def _backup(arguments: argparse.Namespace, asked: Asked) -> int:
         away = [tier.name for tier in repository.tiers if tier.name not in result.tiers]
         on_tiers = [tier.name for tier in repository.tiers_with(result.snapshot)]
         damaged = [tier.name for tier in repository.tiers if tier.state is TierState.DAMAGED]
+        foreign = {tier.name: tier.error for tier in repository.tiers if tier.state is TierState.FOREIGN}
         not_there = _not_there(repository, result)
         lacking = result.lacking(arguments.require)
         was_emptied = is_emptied(result.snapshot, repository.snapshots(asked.label))
@@ -79,7 +80,9 @@ def _backup(arguments: argparse.Namespace, asked: Asked) -> int:
         }
         say_json({**_document(result, on_tiers, away), **told})
     else:
-        _say_result(result, away, damaged, lacking)
+        _say_result(result, [name for name in away if name not in foreign], damaged, lacking)
+        for name, error in foreign.items():
+            say(f"another repository lies at {name}. {error.hint if error is not None else ''}")
         asked.say_left_out()
         if all_left_out:
             print(ALL_LEFT_OUT, file=sys.stderr)

@@ -322,7 +322,9 @@ def _say_report(report: CheckReport, behind: dict[str, dict[str, int]], *, reads
     for finding in report.findings:
         mark = "DAMAGE" if finding.is_damage else "note"
         whole = [name for name in finding.repairable_from if name not in finding.not_read_on]
-        where = f"; whole on: {', '.join(whole)}" if whole else ""
+        others = [name for name in whole if name != finding.tier]
+        where = f"; whole on: {', '.join(others)}" if others else ""
+        where += f"; to be looked for in other copies on {finding.tier} itself" if finding.tier in whole else ""
         where += f"; there, not read, on: {', '.join(finding.not_read_on)}" if finding.not_read_on else ""
         say(f"{mark} on {finding.tier}: {finding.problem} {finding.object_key}: {finding.detail}{where}")
     for name, harmed in report.harmed.items():
@@ -334,6 +336,8 @@ def _say_report(report: CheckReport, behind: dict[str, dict[str, int]], *, reads
         orders = f" and {owing['orders']:,} orders (forgotten snapshots, holds)" if owing["orders"] else ""
         owed = f"{owing['packs']:,} packs and {owing['snapshots']:,} snapshots{keys}{streams}{orders}"
         say(f"{name} is behind by {owed} (`repo catch-up`)")
+    if any(finding.is_damage and finding.repairable_from for finding in report.findings):
+        say(f"`repo repair{' --read-data' if reads_data else ''}` makes whole what is whole elsewhere")
     if report.is_ok:
         is_sample = any(
             each.packs_read < each.packs or each.pieces_read < each.pieces for each in report.tiers.values()

@@ -233,7 +233,12 @@ def agree(probes: list[Probe], provider: KeyProvider) -> Opened:
         for each in probes:
             if each.config is not None and each not in own:
                 each.state = TierState.FOREIGN
-                each.error = NotARepository("tier holds another repository", tier=each.store.name)
+                name = each.store.name
+                hint = (
+                    "Is another disk mounted there, or the address another's? If what lies there may go, move it away,"
+                    f" then: `repo catch-up --begin-anew {name}`."
+                )
+                each.error = NotARepository("tier holds another repository", hint=hint, tier=name)
         return Opened(ring, config, probes)
     raise _hidden_key(probes) or _why_not(probes, errors)
 

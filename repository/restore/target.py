@@ -40,7 +40,8 @@ class RestoreTarget:
             if error.errno in FATAL:
                 raise
             reason = os.strerror(error.errno or 0)
-            raise RestoreRefused("target is no folder that can be opened", reason=reason) from error
+            hint = "Give a folder that you may write to." if isinstance(error, PermissionError) else None
+            raise RestoreRefused("target is no folder that can be opened", hint=hint, reason=reason) from error
         try:
             found = set(map(os.fsencode, os.listdir(self.fd)))
             self.is_resumed = self.marker in found

@@ -68,32 +68,37 @@ def open_tier(
     `within`: a folder above a directory tier that has to be there, and is not made.
     Raises `LocationInvalid`.
     """
-    parts = urlsplit(url)
-    if parts.scheme == "file":
+    if scheme_of(url) == "file":
         return _directory(url, name, within)
-    if parts.scheme == "s3":
-        # Most of what a command loads that has no tier in a bucket would be this.
-        from repository.tiers.s3.store import S3ObjectStore
+    # Most of what a command loads that has no tier in a bucket would be this.
+    from repository.tiers.s3.store import S3ObjectStore
 
-        options, wants_originals = s3_options(url, credentials=credentials, retry=retry)
-        if on_failure is not None:
-            options = replace(options, retry=replace(options.retry, on_failure=on_failure))
-        store = S3ObjectStore(options, name or options.bucket)
-        if not wants_originals:
-            return store
-        originals = store.originals()
-        if originals is None:
-            store.close()
-            raise LocationInvalid("the bucket keeps no versions", tier=store.name)
-        return originals
-    raise LocationInvalid("the address of a tier begins with file:// or s3://", **_named(url))
+    options, wants_originals = s3_options(url, credentials=credentials, retry=retry)
+    if on_failure is not None:
+        options = replace(options, retry=replace(options.retry, on_failure=on_failure))
+    store = S3ObjectStore(options, name or options.bucket)
+    if not wants_originals:
+        return store
+    originals = store.originals()
+    if originals is None:
+        store.close()
+        raise LocationInvalid("the bucket keeps no versions", tier=store.name)
+    return originals
+
+
+def scheme_of(url: str) -> str:
+    """`file` or `s3`. Raises `LocationInvalid`, of a path with what to write in its place."""
+    scheme = urlsplit(url).scheme
+    if scheme not in {"file", "s3"}:
+        hint = f"Of a folder, write file://{os.path.abspath(url)}." if not scheme and "@" not in url else None
+        raise LocationInvalid("the address of a tier begins with file:// or s3://", hint=hint, **_named(url))
+    return scheme
 
 
 def own_name(url: str) -> str:
     """What a tier is called where nobody names it: its folder's or its bucket's name. Raises `LocationInvalid`."""
-    parts = urlsplit(url)
-    if parts.scheme != "file":
-        return parts.netloc
+    if scheme_of(url) != "file":
+        return urlsplit(url).netloc
     own = os.fsencode(os.path.basename(directory_path(url))).decode("utf-8", "backslashreplace")
     return own or "directory"
 

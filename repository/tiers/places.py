@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from repository.errors import LocationInvalid, PlaceInUse, RestoreRefused
 from repository.tiers.folder.hands import Hands, Silent
-from repository.tiers.location import directory_path, s3_options
+from repository.tiers.location import directory_path, s3_options, scheme_of
 from repository.tiers.port import ObjectStore
 from repository.tiers.s3.options import S3Options
 
@@ -93,8 +93,9 @@ def refuse_target_within(target: str, addresses: Iterable[str]) -> None:
 def one_place_twice(first: str, second: str) -> LocationInvalid:
     """The refusal of two tiers that are one."""
     hint = (
-        "What is there is kept once, however often it is named: give each place once. "
-        "A copy that is to be a tier of its own becomes one by `repair --accept-history NAME`."
+        "What is there is kept once, however often it is named: give each place once. Is another disk mounted at"
+        f" {second}: mount its own, or leave {second} out meanwhile. A copy that is to be a tier of its own becomes one"
+        f" by `repo repair --accept-history {second}`."
     )
     return LocationInvalid("two tiers are one and the same place", hint=hint, tier=first, other=second)
 
@@ -169,7 +170,7 @@ def _real_of(address: str) -> str:
 
 def place_of(address: str) -> tuple[object, ...]:
     """Where a tier is, in one spelling; of a bucket the prefix comes last. Raises `LocationInvalid`."""
-    if urlsplit(address).scheme == "file":
+    if scheme_of(address) == "file":
         path = directory_path(address)
         return _answered(lambda: _folder(path), lambda: (os.path.abspath(path),))
     options, _ = s3_options(address)

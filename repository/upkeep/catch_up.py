@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from repository.errors import NoUsableTier, RepositoryError
+from repository.errors import NoUsableTier, RepositoryError, RepositoryExists
 from repository.format import pack_object_key
 from repository.index.index import Location
 from repository.index.pack_catalog import each_in_parallel
@@ -121,10 +121,11 @@ def _lag_of_objects(repository: Repository, tier: OpenTier) -> Lag:
 def begin_anew(tier: OpenTier) -> None:
     """Take a VANISHED tier for an EMPTY one: an operator knows that what was there is gone for good.
 
-    Raises `NoUsableTier`.
+    Raises `RepositoryExists`.
     """
     if tier.state not in (TierState.VANISHED, TierState.EMPTY):
-        raise NoUsableTier("tier is not empty", tier=tier.name, state=tier.state.value)
+        hint = "Mount the tier's own disk, or move away what lies there; only where nothing is a tier is begun."
+        raise RepositoryExists("tier is not empty", hint=hint, tier=tier.name, state=tier.state.value)
     tier.set_state(TierState.EMPTY, None)
 
 

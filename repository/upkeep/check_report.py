@@ -164,4 +164,5 @@ def why_not(tier: OpenTier) -> str:
     """Why nothing of the tier is looked at, in words."""
     if tier.state is TierState.EMPTY:
         return f"{tier.state}: there is no repository here; `repo catch-up` fills a tier that is meant to be empty"
-    return f"{tier.state}: {tier.error}"
+    hint = f" {tier.error.hint}" if tier.state is TierState.FOREIGN and tier.error is not None else ""
+    return f"{tier.state}: {tier.error}{hint}"

@@ -620,3 +620,41 @@ def test_nothing_is_restored_into_a_tier(repo: RepoCommand, below: str) -> None:
     assert (done.code, "restore-refused" in done.err) == (9, True)
     assert (repo.tier("a") / "config").read_bytes() == config
     assert not (repo.tier("a") / "new").exists()
+
+
+def test_another_repository_in_a_tiers_place_is_told_with_the_way_out(
+    repo: RepoCommand, source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing of it is written to, no catch-up is promised; with its place empty again the tier is begun anew."""
+    other = RepoCommand(tmp_path / "other", capsys, tiers=("b",))
+    (tmp_path / "other").mkdir()
+    other.json("init")
+    repo.tier("b").rename(tmp_path / "disk b" / "aside")
+    other.tier("b").rename(repo.tier("b"))
+    before = seen(repo.tier("b"))
+    done = repo.run("backup", source)
+    assert done.code == ExitCode.DEGRADED
+    assert "another repository lies at b" in done.out
+    assert "owed a catch-up" not in done.out
+    assert "repo catch-up --begin-anew b" in repo.run("check").out
+    begun = repo.run("catch-up", "--begin-anew", "b")
+    assert (begun.code, "repository-exists" in begun.err, "own disk" in begun.err) == (ExitCode.REFUSED, True, True)
+    assert differences(before, seen(repo.tier("b"))) == []
+    shutil.rmtree(repo.tier("b"))
+    assert repo.run("catch-up", "--begin-anew", "b").code == 0
+    assert repo.run("check", "--read-data").code == 0
+
+
+def test_damage_is_told_with_the_command_that_mends_it(repo: RepoCommand) -> None:
+    """And what no other tier has is not called whole."""
+    repo.damage_a_pack("a")
+    found = repo.run("check", "--read-data")
+    assert (found.code, "`repo repair --read-data` makes whole" in found.out) == (ExitCode.DAMAGED, True)
+    alone = repo.run("check", "--read-data", tiers=repo.tiers[:1])
+    assert (alone.code, "whole on" in alone.out) == (ExitCode.DAMAGED, False)
+
+
+def test_path_in_place_of_an_address_is_told_how_to_write_it(repo: RepoCommand) -> None:
+    """As whoever comes from another program writes it."""
+    done = repo.run("snapshots", tiers=[str(repo.tier("a"))])
+    assert (done.code, f"write file://{repo.tier('a')}." in done.err) == (ExitCode.USAGE, True)
