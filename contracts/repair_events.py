@@ -57,7 +57,10 @@ class PlaceRepaired(Value, frozen=True, kw_only=True):
     `needed_bytes`: of the packs that have to be brought from elsewhere, as they are stored there. `repaired`: how many
     objects were made whole; `left`: how many are damaged still; `set_aside`: what was put over is kept below the
     location's `quarantine/`; `given_up`: entries of a log of which nobody had a whole copy. `harmed`: snapshots that
-    the location alone does not give back whole. `found`, `done`, `unrepaired`: the first hundred of each.
+    the location alone does not give back whole. `found`, `done`, `unrepaired`: the first hundred of each, or as many as
+    there is room for; `unnamed`: so many are counted and not among them. `interrupted`: so many attempts were cut off
+    while they made the location whole: what they did is not in `repaired`, `set_aside`, `given_up` and `done`, which
+    are of the last attempt, while `damaged` and `found` are as the first one found it.
     """
 
     location: str
@@ -73,6 +76,8 @@ class PlaceRepaired(Value, frozen=True, kw_only=True):
     set_aside: Annotated[int, Meta(ge=0)] = 0
     given_up: Annotated[int, Meta(ge=0)] = 0
     harmed: Annotated[int, Meta(ge=0)] = 0
+    unnamed: Annotated[int, Meta(ge=0)] = 0
+    interrupted: Annotated[int, Meta(ge=0)] = 0
     found: tuple[DamagedObject, ...] = ()
     done: tuple[RepairedObject, ...] = ()
     unrepaired: tuple[DamagedObject, ...] = ()
@@ -122,6 +127,13 @@ class StorageRepairRequeued(RepairFact, frozen=True, kw_only=True):
     next_attempt_at: datetime | None = None
 
 
+@pinned("executor.storage-tier-repair-begun.v1")
+class StorageTierRepairBegun(RepairFact, frozen=True, kw_only=True):
+    """A location's damage, as `found_place` says, is about to be made whole: objects there change from now on."""
+
+    found_place: PlaceRepaired
+
+
 @pinned("executor.storage-tier-repaired.v1")
 class StorageTierRepaired(RepairFact, frozen=True, kw_only=True):
     """A location was looked at, and repaired as far as can be."""
@@ -133,18 +145,20 @@ class StorageTierRepaired(RepairFact, frozen=True, kw_only=True):
 class StorageRepaired(RepairFact, frozen=True, kw_only=True):
     """A repair has ended. With `dry_run` nothing was changed, and `repaired_places` say what would have to be.
 
-    `degraded`: damage is left, an entry was given up, or some location was left out.
+    `degraded`: damage is left, an entry was given up, or some location was left out. `more_places`: so many locations
+    there was no room for; what was done there is told by `StorageTierRepaired`.
     """
 
     dry_run: bool
     degraded: bool
     repaired_places: tuple[PlaceRepaired, ...] = ()
+    more_places: Annotated[int, Meta(ge=0)] = 0
     seconds: float = 0.0
 
 
 @pinned("executor.storage-repair-failed.v1")
 class StorageRepairFailed(RepairFact, frozen=True, kw_only=True):
-    """A repair has ended before its time; what was told of locations by then is done."""
+    """A repair has ended before its time; what was told of locations by then is done, of one that was begun a part."""
 
     code: str
     hint: str = ""
@@ -154,6 +168,7 @@ REPAIR_STATE_AFTER: Mapping[type[Event], RepairState] = {
     StorageRepairAccepted: RepairState.INITIALIZING,
     StorageRepairPreparing: RepairState.PREPARING,
     StorageRepairRequeued: RepairState.INITIALIZING,
+    StorageTierRepairBegun: RepairState.REPAIRING,
     StorageTierRepaired: RepairState.REPAIRING,
     StorageRepaired: RepairState.COMPLETED,
     StorageRepairFailed: RepairState.FAILED,

@@ -189,6 +189,7 @@ OF_STORAGE: dict[str, object] = {
     **HELD,
     "repair_id": REPAIR,
     "read_percent": 100,
+    "found_place": REPAIRED_PLACE,
     "repaired_place": REPAIRED_PLACE,
     "repaired_places": (REPAIRED_PLACE,),
     "optimization_id": OPTIMIZATION,

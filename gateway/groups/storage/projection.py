@@ -313,7 +313,7 @@ class StorageRepairs(Projection):
     """Each repair: where it stands, and what was found and made whole at each location."""
 
     NAME = repairs.NAME
-    VERSION = 1
+    VERSION = 2
     EVENTS = tuple(REPAIR_STATE_AFTER)
     TABLES = ("storage_repairs",)
 

@@ -22,6 +22,7 @@ from contracts.repair_events import (
     StorageRepairFailed,
     StorageRepairPreparing,
     StorageRepairRequeued,
+    StorageTierRepairBegun,
     StorageTierRepaired,
 )
 from gateway.groups.storage.resources import RepairError, StorageRepair
@@ -40,7 +41,9 @@ _SELECT: LiteralString = """
 
 
 class RepairView(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """One repair, folded from its facts. `version` counts them; `attempts` is the fence."""
+    """One repair, folded from its facts. `version` counts them; `attempts` is the fence. `under_way`: locations that
+    were begun and not told.
+    """
 
     repair_id: str
     organisation: str
@@ -54,6 +57,7 @@ class RepairView(msgspec.Struct, kw_only=True, omit_defaults=True):
     version: int = 1
     attempts: int = 0
     places: list[PlaceRepaired] = []
+    under_way: list[str] = []
     degraded: bool = False
     seconds: float | None = None
     error: ErrorView | None = None
@@ -69,20 +73,35 @@ class RepairView(msgspec.Struct, kw_only=True, omit_defaults=True):
             case StorageRepairRequeued(code=None):
                 self.waiting = None
             case StorageRepairRequeued(code=str() as code):
-                known = self.waiting
-                since = known.since if known is not None and known.code == code else envelope.time
+                before = self.waiting
+                since = before.since if before is not None and before.code == code else envelope.time
                 self.waiting = WaitView(code, since, event.hint, event.next_attempt_at)
+            case StorageTierRepairBegun(found_place=place):
+                known = next((each for each in self.places if each.location == place.location), None)
+                self._put(place if known is None else _cut_off(known))
+                self.under_way, self.waiting = [*{*self.under_way, place.location}], None
             case StorageTierRepaired(repaired_place=place):
-                others = [each for each in self.places if each.location != place.location]
-                self.places, self.waiting = [*others, place], None
+                self._put(place)
+                self.under_way, self.waiting = [each for each in self.under_way if each != place.location], None
             case StorageRepaired():
-                self.places, self.degraded, self.seconds = list(event.repaired_places), event.degraded, event.seconds
+                told = {place.location for place in event.repaired_places}
+                more = [place for place in self.places if place.location not in told]
+                self.places, self.under_way = [*event.repaired_places, *more], []
+                self.degraded, self.seconds = event.degraded, event.seconds
             case StorageRepairFailed():
                 self.error = ErrorView(event.code, event.hint)
+                self.places = [_cut_off(each) if each.location in self.under_way else each for each in self.places]
         if (state := REPAIR_STATE_AFTER.get(type(event))) is not None:
             self.state = state.value
             if state in REPAIR_ENDED:
                 self.finished_at, self.waiting = envelope.time, None
+
+    def _put(self, place: PlaceRepaired) -> None:
+        self.places = [*(each for each in self.places if each.location != place.location), place]
+
+
+def _cut_off(place: PlaceRepaired) -> PlaceRepaired:
+    return msgspec.structs.replace(place, interrupted=place.interrupted + 1)
 
 
 VIEW = msgspec.json.Decoder(RepairView)

@@ -28,11 +28,10 @@ from repository.upkeep.repair import RepairResult, repair
 from services.executor.adapters.begun import BegunRepositories
 from services.executor.adapters.remembered import RememberedRepositories, why_not
 from services.executor.repairing.ports import OpenRepair
+from services.executor.repairing.told import NAMED_MAX
 from vault.places import Place
 from vault.translation import translated
 
-NAMED_MAX = 100
-"""So many objects are named of each kind and location: what an event has room for."""
 _OF_PACKS = (Problem.PACK_MISSING, Problem.PACK_DAMAGED)
 _OF_TIER = (Problem.TIER, Problem.REPLAYED)
 """Not of an object: the location as a whole takes no part."""

@@ -1,15 +1,20 @@
 """The aggregate of a repair.
 
 States: `initializing` → `preparing` → `repairing` → `completed` or `failed`; or `refused` at once. A takeover leads
-back to `preparing`, under a higher fence; locations that were told by then are not looked at again.
+back to `preparing`, under a higher fence; locations that were told by then are not looked at again, and of those that
+were begun it is known what was found there before anything was changed.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from typing import ClassVar
 
+from msgspec.structs import replace
+
 from chassis.claims.port import ClaimLost
 from chassis.domain import Aggregate
+from chassis.fitting import fitting
 from contracts import errors
 from contracts.errors import PlatformError
 from contracts.event import Event
@@ -24,9 +29,11 @@ from contracts.repair_events import (
     StorageRepairPreparing,
     StorageRepairRefused,
     StorageRepairRequeued,
+    StorageTierRepairBegun,
     StorageTierRepaired,
 )
 from contracts.storage_requests import StorageRepairRequested
+from services.executor.repairing.told import NAMED_MAX, named, with_earlier
 
 REFUSED = "refused"
 
@@ -44,6 +51,8 @@ class StorageRepair(Aggregate):
         self.locations: tuple[str, ...] = ()
         self.fence = 0
         self.attempts = 0
+        self.found: dict[str, PlaceRepaired] = {}
+        self.begun: Counter[str] = Counter()
         self.told: dict[str, PlaceRepaired] = {}
 
     @property
@@ -79,24 +88,53 @@ class StorageRepair(Aggregate):
             StorageRepairRequeued(repair_id=self.id, fence=fence, code=code, hint=hint, next_attempt_at=next_attempt_at)
         )
 
-    def repaired(self, place: PlaceRepaired, *, fence: int) -> None:
-        """A location was looked at, and repaired as far as can be."""
+    def begin(self, place: PlaceRepaired, *, fence: int) -> None:
+        """What was found at a location is about to be made whole."""
         self._refuse_when_not_mine(fence)
-        self.record(StorageTierRepaired(repair_id=self.id, repaired_place=place))
+
+        def begun(most: int) -> StorageTierRepairBegun:
+            return StorageTierRepairBegun(repair_id=self.id, found_place=named([place], most)[0])
+
+        self.record(fitting(begun, NAMED_MAX))
+
+    def repaired(self, place: PlaceRepaired, *, fence: int) -> None:
+        """A location that was begun was repaired as far as can be."""
+        self._refuse_when_not_mine(fence)
+        whole = self._with_earlier(place, interrupted=self.begun[place.location] - 1)
+
+        def repaired(most: int) -> StorageTierRepaired:
+            return StorageTierRepaired(repair_id=self.id, repaired_place=named([whole], most)[0])
+
+        self.record(fitting(repaired, NAMED_MAX))
 
     def complete(self, places: Sequence[PlaceRepaired], *, fence: int, seconds: float) -> None:
         """All locations were looked at. `places`: what is said of each; of one that is told already, that counts."""
         self._refuse_when_not_mine(fence)
-        every = {**{place.location: place for place in places}, **self.told}
-        self.record(
-            StorageRepaired(
+        looked_at = {place.location: self._with_earlier(place, self.begun[place.location]) for place in places}
+        every = {**{location: self._left_off(location) for location in self.begun}, **looked_at, **self.told}
+        # Where there is no room for all, those go first of which there is least to say.
+        ordered = sorted(every.values(), key=lambda place: (place.code is None and not place.damaged, place.location))
+
+        def completed(most: int) -> StorageRepaired:
+            told = named(ordered, most)
+            return StorageRepaired(
                 repair_id=self.id,
                 dry_run=self.dry_run,
-                degraded=any(place.code is not None or place.given_up for place in every.values()),
-                repaired_places=tuple(every[location] for location in sorted(every)),
+                degraded=any(place.code is not None or place.given_up for place in ordered),
+                repaired_places=tuple(sorted(told, key=lambda place: place.location)),
+                more_places=len(ordered) - len(told),
                 seconds=seconds,
             )
-        )
+
+        self.record(fitting(completed, NAMED_MAX))
+
+    def _left_off(self, location: str) -> PlaceRepaired:
+        """One that was begun and that nobody looks at any more: it is no place of the organisation's now."""
+        found, code = self.found[location], errors.TIER_NOT_IN_USE
+        return replace(found, code=code.code, hint=code.hint, left=found.damaged, interrupted=self.begun[location])
+
+    def _with_earlier(self, place: PlaceRepaired, interrupted: int) -> PlaceRepaired:
+        return with_earlier(place, self.found[place.location], interrupted) if interrupted > 0 else place
 
     def fail(self, *, fence: int, code: str, hint: str) -> None:
         """It has ended before its time."""
@@ -114,6 +152,9 @@ class StorageRepair(Aggregate):
             case StorageRepairPreparing(fence=fence):
                 self.fence = fence
                 self.attempts += 1
+            case StorageTierRepairBegun(found_place=place):
+                self.found.setdefault(place.location, place)
+                self.begun[place.location] += 1
             case StorageTierRepaired(repaired_place=place):
                 self.told[place.location] = place
 

@@ -1,8 +1,8 @@
 """What a worker does with a repair that it has claimed.
 
 Promise: all locations are looked at before anything is changed, then one is repaired after the other, and each is told
-in the record when that is done. Killed anywhere, the next worker looks at those that were not told, and goes on: what a
-repair has made whole is found whole.
+in the record before that is begun and when it is done. Killed anywhere, the next worker looks at those that were not
+told, and goes on: what a repair has made whole is found whole, and its end says how many attempts were cut off where.
 """
 
 import logging
@@ -80,6 +80,9 @@ class RepairPerformance(Performance[StorageRepair, _Attempt]):
             found = await self._in_thread(attempt, "looking for damage", look)
             for location in [] if repair.dry_run else sorted(found):
                 if found[location].damaged:
+                    # Recorded first: whoever goes on after this one has died finds whole what was made whole.
+                    repair.begin(found[location], fence=fence)
+                    await self.note(attempt)
                     place = await self._in_thread(attempt, f"repairing {location}", partial(opened.repair, location))
                     repair.repaired(place, fence=fence)
                     await self.note(attempt)

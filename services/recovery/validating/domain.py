@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from chassis.claims.port import ClaimLost
 from chassis.domain import Aggregate
+from chassis.fitting import fitting
 from contracts import errors
 from contracts.errors import PlatformError
 from contracts.event import Event
@@ -35,7 +36,7 @@ from services.recovery.validating.found import Affected, Found
 
 REFUSED = "refused"
 NAMED_MAX = 400
-"""So many damaged objects an end names, and so many affected points: an event has its bounds, and all are counted."""
+"""So many damaged objects an end names, and so many affected points, or as many as fit into it; all are counted."""
 _LESS = frozenset({TierWholeness.LACKING, TierWholeness.NOT_LOOKED_AT})
 
 
@@ -113,8 +114,9 @@ class RecoveryValidation(Aggregate):
                 )
             )
             return
-        self.record(
-            RecoveryPointCorrupted(
+
+        def corrupted(most: int) -> RecoveryPointCorrupted:
+            return RecoveryPointCorrupted(
                 validation_id=self.id,
                 recovery_point_id=self.recovery_point_id,
                 configuration_id=self.configuration_id,
@@ -124,12 +126,13 @@ class RecoveryValidation(Aggregate):
                 degraded=degraded,
                 seconds=seconds,
                 damages=len(found.objects),
-                objects=tuple(found.objects[:NAMED_MAX]),
+                objects=tuple(found.objects[:most]),
                 affected_points=len(affected.points),
-                affected=tuple(affected.points[:NAMED_MAX]),
+                affected=tuple(affected.points[:most]),
                 unnamed_snapshots=affected.unnamed,
             )
-        )
+
+        self.record(fitting(corrupted, NAMED_MAX))
 
     def fail(self, *, fence: int, code: str, hint: str) -> None:
         """Nothing was found out."""

@@ -194,7 +194,7 @@ async def test_killed_between_two_tiers_the_next_worker_goes_on_with_the_one_tha
     await _ask(bench, "killed")
     with pytest.raises(Died):
         await _perform(bench, plane=_Dying(_plane(bench)))
-    assert _names(await bench.told("killed"))[-1] == "storage-tier-repaired"
+    assert _names(await bench.told("killed"))[-2:] == ["storage-tier-repaired", "storage-tier-repair-begun"]
     await _perform(bench, worker="w2")
     end = (await bench.told("killed"))[-1]
     assert isinstance(end, StorageRepaired)
@@ -205,11 +205,32 @@ async def test_killed_between_two_tiers_the_next_worker_goes_on_with_the_one_tha
     assert _names(await bench.told("killed")).count("storage-tier-repaired") == 2
 
 
-class _Dying:
-    """A plane whose repair dies before the second tier."""
+@pytest.mark.parametrize("deaths", [1, 2])
+async def test_end_of_a_repair_names_what_an_attempt_found_that_was_killed_within_a_tier(
+    bench: ExecutorBench, deaths: int
+) -> None:
+    """What it made whole is found whole by the next one, which says that and how often somebody was cut off."""
+    missing = _packs(bench, "local")[0]
+    missing.unlink()
+    await _ask(bench, "killed")
+    for number in range(deaths):
+        with pytest.raises(Died):
+            await _perform(bench, plane=_Dying(_plane(bench), is_within=number == deaths - 1), worker=f"w{number}")
+    await _perform(bench, worker="last")
+    end = (await bench.told("killed"))[-1]
+    assert isinstance(end, StorageRepaired)
+    place = _by_location(end)["local"]
+    assert missing.exists()
+    assert (place.interrupted, place.damaged > 0, place.repaired, place.left) == (deaths, True, 0, 0)
+    assert missing.name in {each.object_key.rsplit("/", 1)[-1] for each in place.found}
 
-    def __init__(self, plane: RepositoryRepairs) -> None:
+
+class _Dying:
+    """A plane whose repair dies before the second tier, or within the first, when that is whole or before."""
+
+    def __init__(self, plane: RepositoryRepairs, *, is_within: bool | None = None) -> None:
         self._plane = plane
+        self._is_within = is_within
 
     def open(self, *given: Any) -> Any:
         opened = self._plane.open(*given)
@@ -217,10 +238,13 @@ class _Dying:
         whole, done = opened.repair, list[str]()
 
         def repair(location: str) -> PlaceRepaired:
-            if done:
+            if done or self._is_within is False:
                 raise Died
             done.append(location)
-            return whole(location)
+            place = whole(location)
+            if self._is_within:
+                raise Died
+            return place
 
         opened.repair = repair  # type: ignore[method-assign]
         return opened
