@@ -3654,7 +3654,10 @@ export interface components {
          *     `needed_bytes`: of the packs that have to be brought from elsewhere, as they are stored there. `repaired`: how many
          *     objects were made whole; `left`: how many are damaged still; `set_aside`: what was put over is kept below the
          *     location's `quarantine/`; `given_up`: entries of a log of which nobody had a whole copy. `harmed`: snapshots that
-         *     the location alone does not give back whole. `found`, `done`, `unrepaired`: the first hundred of each.
+         *     the location alone does not give back whole. `found`, `done`, `unrepaired`: the first hundred of each, or as many as
+         *     there is room for; `unnamed`: so many are counted and not among them. `interrupted`: so many attempts were cut off
+         *     while they made the location whole: what they did is not in `repaired`, `set_aside`, `given_up` and `done`, which
+         *     are of the last attempt, while `damaged` and `found` are as the first one found it.
          */
         PlaceRepaired: {
             location: string;
@@ -3682,6 +3685,10 @@ export interface components {
             givenUp: number;
             /** @default 0 */
             harmed: number;
+            /** @default 0 */
+            unnamed: number;
+            /** @default 0 */
+            interrupted: number;
             /** @default [] */
             found: components["schemas"]["DamagedObject"][];
             /** @default [] */
