@@ -138,6 +138,14 @@ class DrRecoveryWithdrawn(DrStepFact, frozen=True, kw_only=True):
     operation_id: str
 
 
+@pinned("dr.dr-recovery-over.v1")
+class DrRecoveryOver(DrStepFact, frozen=True, kw_only=True):
+    """A recovery that a step waits for no more has ended, as the recovery service says: nothing more is written."""
+
+    operation_id: str
+    over_at: datetime
+
+
 @pinned("dr.dr-notice-asked.v1", taken_by=("config--tell-of-plan",))
 class DrNoticeAsked(DrStepFact, frozen=True, kw_only=True):
     """A step of an execution tells notification channels that it has come so far."""
@@ -227,6 +235,6 @@ class DrExecutionAborted(DrExecutionEnded, frozen=True, kw_only=True):
 
 @pinned("dr.dr-test-cleaned-up.v1")
 class DrTestCleanedUp(DrExecutionFact, frozen=True, kw_only=True):
-    """What a test had restored is gone."""
+    """What a test had restored is gone, and no recovery of it goes on that may write again."""
 
     plan_id: str

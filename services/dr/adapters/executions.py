@@ -24,7 +24,7 @@ from contracts.event import Event
 from services.dr.errors import ExecutionOpen
 from services.dr.executing.domain import Execution
 from services.dr.executing.ports import Due
-from services.dr.executing.steps import RETRY_SECONDS
+from services.dr.executing.steps import CLEAN_UP_SECONDS, RETRY_SECONDS
 
 SCHEMA: tuple[LiteralString, ...] = (
     # Which execution has asked for a recovery, or for a notification.
@@ -45,8 +45,6 @@ STEP = "dr-step"
 """The kind of the timers of steps, each named by execution and step: its time is over, or it is tried again."""
 CLEAN_UP = "dr-test-clean-up"
 """Of the timers of tests that have ended, by their ids."""
-CLEAN_UP_SECONDS = 5.0
-"""After the end of a test: whoever was cancelled writes no more then."""
 
 _OPEN: LiteralString = "INSERT INTO dr_open (plan_id, is_test, execution_id) VALUES (%s, %s, %s)"
 _ENDED: LiteralString = "DELETE FROM dr_open WHERE execution_id = %s"

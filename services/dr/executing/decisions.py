@@ -159,6 +159,7 @@ class ExecutionDecisions:
         """Remove what a test has restored. Raises DR_TEST_NOT_CLEANED, to be called again."""
         execution = await self._executions.find(due.execution_id, due.organisation)
         if execution is not None and execution.is_test:
+            execution.require_stillness(self._clock.now())
             for location in sorted({each.location for each in execution.plan.targets}):
                 await self._places.remove(due.organisation, execution.id, location)
         await self._timed(due, Execution.clean_up)

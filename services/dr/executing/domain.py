@@ -24,6 +24,7 @@ from contracts.dr_execution_events import (
     DrNoticeAsked,
     DrNoticeGiven,
     DrRecoveryAsked,
+    DrRecoveryOver,
     DrRecoveryWithdrawn,
     DrStepApproved,
     DrStepBegun,
@@ -141,9 +142,10 @@ class Execution(ExecutionSoFar):
     def recovery_ended(
         self, operation_id: str, *, is_whole: bool, code: str | None, hint: str, now: datetime, is_cancelled: bool
     ) -> None:
-        """What became of a recovery that a step has asked for; of one that it asks for no more, nothing."""
+        """What became of a recovery that a step has asked for; of one that it asks for no more, that it has ended."""
         run = next((each for each in self.steps.values() if each.operation_id == operation_id), None)
         if self.is_over or run is None or not run.is_under_way:
+            self._note_over(operation_id, now)
             return
         if is_whole:
             self._end(run, StepOutcome.COMPLETED, now, code=code)
@@ -190,6 +192,19 @@ class Execution(ExecutionSoFar):
         """What a test has restored is gone."""
         if not self.is_cleaned_up:
             self.record(DrTestCleanedUp(execution_id=self.id, plan_id=self.plan.plan_id))
+
+    def _note_over(self, operation_id: str, now: datetime) -> None:
+        asked = self.withdrawn.get(operation_id)
+        if asked is not None:
+            self.record(
+                DrRecoveryOver(
+                    execution_id=self.id,
+                    step_id=asked.step_id,
+                    attempt=asked.attempt,
+                    operation_id=operation_id,
+                    over_at=now,
+                )
+            )
 
     def _go_on(self, now: datetime, again: Sequence[StepRun] = ()) -> None:
         """Begin what may begin, `again` too, and end where nothing more can."""

@@ -6,6 +6,8 @@ from contracts.disaster import PlanBody, PlanStep, SourceLoss, StepKind, StepOut
 from contracts.dr_execution_events import DrExecutionBegun, DrNoticeAsked, DrNoticeGiven, DrStepBegun, DrStepEnded
 from contracts.event import Event
 
+CLEAN_UP_SECONDS = 5.0
+"""After the end of a test, or of its last recovery: whoever was cancelled writes no more then."""
 RETRY_SECONDS = 60.0
 """Between two attempts of a step: what wrote to the target has let go of it by then."""
 ASKS_PEOPLE = (StepKind.APPROVE, StepKind.MANUAL)

@@ -30,11 +30,13 @@ from contracts.disaster import STEP_PATH_FIELD, PlanBody, PlanStep, StepKind, St
 from contracts.dr_execution_events import (
     DrExecutionAborted,
     DrExecutionCompleted,
+    DrExecutionFailed,
     DrExecutionPauseRefused,
     DrExecutionRefused,
     DrExecutionStarted,
     DrNoticeAsked,
     DrRecoveryAsked,
+    DrRecoveryOver,
     DrStepBegun,
     DrStepEnded,
     DrTestCleanedUp,
@@ -365,6 +367,30 @@ async def test_test_goes_to_a_place_of_its_own_and_is_cleaned_up_whatever_become
         assert len(await desk.of(tested, DrTestCleanedUp)) == 1
         assert len(await desk.of(tested, DrStepBegun)) == len(await desk.of(tested, DrStepEnded))
     assert (beside / "closed" / "in").exists()
+
+
+async def test_test_whose_restore_timed_out_is_cleaned_up_once_that_has_ended(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A restore that was withdrawn may still come and write: until its end is told, nothing is called cleaned up."""
+    monkeypatch.setattr("services.dr.executing.state.CLEAN_UP_SECONDS", 0.0)
+    tested = await desk.begin(await desk.plan(_restore(desk.sealer)), "photos", kind=DrTestRequested)
+    (asked,) = await desk.of(tested, DrRecoveryAsked)
+    await desk.fire(STEP)
+    assert len(await desk.of(tested, DrExecutionFailed)) == 1
+    at = _restored(desk.tests_at / "dr-tests" / tested / "photos")
+    with pytest.raises(PlatformError) as kept:
+        await desk.fire(CLEAN_UP)
+    assert (kept.value.code, "photos" in kept.value.hint) == (errors.DR_TEST_NOT_CLEANED, True)
+    assert at.exists()
+    assert not await desk.of(tested, DrTestCleanedUp)
+    ended = msgspec.structs.replace(sample_event(RecoveryCancelled), operation_id=asked.operation_id)
+    for _ in range(2):
+        await desk.hear(ended)
+    await desk.fire(CLEAN_UP)
+    assert not at.exists()
+    assert len(await desk.of(tested, DrTestCleanedUp)) == 1
+    assert len(await desk.of(tested, DrRecoveryOver)) == 1
 
 
 async def test_test_is_refused_where_no_place_is_its_own_or_the_plan_restores_there(desk: Desk) -> None:
