@@ -1035,6 +1035,17 @@ export interface components {
             body: components["schemas"]["PlanBody"];
         };
         /**
+         * DrRecoveryOver
+         * @description A recovery that a step waits for no more has ended, as the recovery service says: nothing more is written.
+         */
+        DrRecoveryOver: {
+            executionId: string;
+            stepId: string;
+            attempt: number;
+            operationId: string;
+            overAt: string;
+        };
+        /**
          * DrStepApprovalRefused
          * @description A step was not approved.
          */
@@ -1088,7 +1099,7 @@ export interface components {
         };
         /**
          * DrTestCleanedUp
-         * @description What a test had restored is gone.
+         * @description What a test had restored is gone, and no recovery of it goes on that may write again.
          */
         DrTestCleanedUp: {
             executionId: string;
@@ -1301,6 +1312,7 @@ export interface components {
             "recovery.recovery-failed.v1": components["schemas"]["RecoveryFailed"];
             "dr.dr-step-begun.v1": components["schemas"]["DrStepBegun"];
             "dr.dr-step-ended.v1": components["schemas"]["DrStepEnded"];
+            "dr.dr-recovery-over.v1": components["schemas"]["DrRecoveryOver"];
             "dr.dr-notice-asked.v1": components["schemas"]["DrNoticeAsked"];
             "dr.dr-notice-given.v1": components["schemas"]["DrNoticeGiven"];
             "dr.dr-execution-completed.v1": components["schemas"]["DrExecutionCompleted"];
