@@ -17,17 +17,33 @@ PROOFS: LiteralString = """
         WHERE known.recovery_point_id = p.recovery_point_id AND known.organisation = p.organisation)
 """
 """What is stored of the recovery point `p`; null where it was never validated."""
+HARMED: LiteralString = """
+    EXISTS (
+        SELECT FROM recovery_proofs known
+        WHERE known.recovery_point_id = p.recovery_point_id AND known.organisation = p.organisation
+            AND EXISTS (SELECT FROM json_each(known.view->'damaged') AS damage
+                WHERE coalesce((damage.value->>'harms')::boolean, true))
+            AND NOT EXISTS (SELECT FROM json_each(known.view->'damaged') AS damage
+                WHERE NOT coalesce((damage.value->>'harms')::boolean, true))
+            AND NOT EXISTS (SELECT FROM json_object_keys(known.view->'proven') AS whole(tier)
+                WHERE known.view->'damaged'->whole.tier IS NULL)
+    )
+"""
+"""Whether the recovery point `p` was found damaged, and no tier is known that gives it back whole."""
 _DEPTHS = [depth.value for depth in ValidationDepth]
 
 
 class TierProofView(msgspec.Struct, frozen=True, kw_only=True):
-    """When a tier was looked at, and how deep. `location`: where the tier was then."""
+    """When a tier was looked at, and how deep. `location`: where the tier was then. `harms`: whether what was found
+    there harms the point; null where nobody knows.
+    """
 
     tier: str
     location: str
     at: datetime
     depth: str
     validation_id: str
+    harms: bool | None = None
 
     @property
     def rank(self) -> int:
@@ -52,6 +68,7 @@ class ProofsView(msgspec.Struct, kw_only=True, omit_defaults=True):
                 at=at,
                 depth=written_as(end.depth),
                 validation_id=end.validation_id,
+                harms=each.harms_point,
             )
             if each.verdict is TierWholeness.WHOLE and each.harms_point is False:
                 self.proven[each.tier] = found

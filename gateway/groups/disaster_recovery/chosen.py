@@ -1,4 +1,8 @@
-"""Which recovery point each restore of a plan takes, by what there is now."""
+"""Which recovery point each restore of a plan takes, by what there is now.
+
+One that a validation found damaged, and of which no tier is known to have it whole, is passed over for the next older
+one; a point that a step names is taken as it is named.
+"""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -9,13 +13,15 @@ from contracts.disaster import PlanBody, SourcePreference, StepKind, StepPoint, 
 from contracts.errors import PlatformError
 from gateway.groups.disaster_recovery.projection import plan_body
 from gateway.projections.applied import Database
+from gateway.runs.proven import HARMED
 
 _PLAN: LiteralString = "SELECT version, body::text FROM dr_plans WHERE organisation = %s AND plan_id = %s"
 _POINT: LiteralString = """
     SELECT recovery_point_id, completed_at - make_interval(secs => coalesce((fact->>'seconds')::float8, 0))
-    FROM recovery_points
+    FROM recovery_points p
     WHERE organisation = %(organisation)s AND configuration_id = %(configuration)s AND gone_at IS NULL
 """
+_NOT_HARMED: LiteralString = f" AND NOT {HARMED}"
 _LATEST: LiteralString = " ORDER BY completed_at DESC, recovery_point_id DESC LIMIT 1"
 # Of which at least one tier was read back, and whose source was read whole.
 _PROVEN: LiteralString = """
@@ -54,9 +60,11 @@ async def _point(
         query += " AND recovery_point_id = %(point)s"
         given["point"] = step.recovery_point_id
     elif step.moment is not None:
-        query += " AND completed_at <= %(moment)s"
+        query += _NOT_HARMED + " AND completed_at <= %(moment)s"
         given["moment"] = step.moment
     elif prefers.get(step.configuration_id or "", SourcePreference.FRESHEST) is not SourcePreference.FRESHEST:
-        query += _PROVEN
+        query += _NOT_HARMED + _PROVEN
+    else:
+        query += _NOT_HARMED
     row = await (await database.execute(query + _LATEST, given)).fetchone()
     return None if row is None else (row[0], row[1])

@@ -28,13 +28,15 @@ _NOT_NEWEST = (
     "A step takes a named point, one of a moment, or the newest that is proven: how old that is nobody has looked at. "
     "Compare it with the objective by hand (GET /api/backup/recovery-points)."
 )
+_MEND = "Repair the tiers (POST /api/backup/storage/repair) and validate it again, or back up now."
 _PASS, _FAIL, _UNKNOWN = ReadinessVerdict.PASS, ReadinessVerdict.FAIL, ReadinessVerdict.UNKNOWN
 
 
 class Seen(NamedTuple):
-    """What there is: the state of each configuration and when the run of its latest point began to read, points and
-    channels that are there, names of targets that are not open. By plan: the execution or test that has ended last, the
-    one that was completed last, and when the last test ended.
+    """What there is: the state of each configuration and when the run of its latest point that is not known to be
+    damaged began to read, points and channels that are there, names of targets that are not open. `passed_over`: by
+    configuration the newest point, where that is damaged; `harmed`: of `points`, those that are. By plan: the execution
+    or test that has ended last, the one that was completed last, and when the last test ended.
     """
 
     states: Mapping[str, str]
@@ -45,6 +47,8 @@ class Seen(NamedTuple):
     ended: Mapping[str, ExecutionView] = {}
     completed: Mapping[str, ExecutionView] = {}
     tested_at: Mapping[str, datetime] = {}
+    passed_over: Mapping[str, str] = {}
+    harmed: Collection[str] = ()
 
 
 def status_of(plan: DisasterRecoveryPlan, seen: Seen, now: datetime) -> PlanStatus:
@@ -82,6 +86,8 @@ def _findings(
         if fresh.verdict is _PASS and each in not_newest:
             fresh = msgspec.structs.replace(fresh, verdict=_UNKNOWN, hint=_NOT_NEWEST)
         yield fresh
+        if each in seen.passed_over:
+            yield _finding(ReadinessCheck.POINT_WHOLE, each, is_well=False, hint=_passed_over(seen.passed_over[each]))
     for step in plan.procedures:
         if step.kind is not StepKind.RESTORE:
             continue
@@ -92,6 +98,9 @@ def _findings(
             hint = "Name another recovery point in the step, or none: the one that backupSources prefers is taken."
             is_there = step.recovery_point_id in seen.points
             yield _finding(ReadinessCheck.POINT_THERE, step.id, is_well=is_there, hint=hint)
+            if step.recovery_point_id in seen.harmed:
+                hint = f"It was found damaged, and is taken all the same, as it is named. {_MEND}"
+                yield _finding(ReadinessCheck.POINT_WHOLE, step.id, is_well=False, hint=hint)
     told = [*plan.notifications.channel_ids, *(each for step in plan.procedures for each in step.channel_ids)]
     for channel in dict.fromkeys(told):
         hint = "Name another channel (GET /api/backup/notifications/channels)."
@@ -149,6 +158,10 @@ def _fresh(configuration: str, made: datetime | None, rpo: int, now: datetime) -
     if age is not None:
         hint = f"The latest recovery point is {age} minutes old, and {rpo} are allowed: back up now, and more often."
     return _finding(ReadinessCheck.POINT_FRESH, configuration, is_well=age is not None and age <= rpo, hint=hint)
+
+
+def _passed_over(point: str) -> str:
+    return f"The newest recovery point, {point}, was found damaged: an older one that is not is taken, if any. {_MEND}"
 
 
 def _finding(check: ReadinessCheck, about: str, *, is_well: bool, hint: str) -> ReadinessFinding:

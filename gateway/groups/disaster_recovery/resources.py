@@ -152,15 +152,18 @@ class Runbook(Resource, frozen=True, kw_only=True):
 class ReadinessCheck(StrEnum):
     """What is looked at.
 
-    `point-fresh`: the latest recovery point is no older than the RPO allows; `configuration-active`: its configuration
-    has runs; `point-there`: the point that a step names is not gone; `target-open`: the target of a step is registered
-    and open; `channel-active`: a channel that is told is there; `tested`: an execution or a test has proven the plan
-    as it stands, and none is overdue.
+    `point-fresh`: the latest recovery point that is not known to be damaged is no older than the RPO allows;
+    `configuration-active`: its configuration has runs; `point-there`: the point that a step names is not gone;
+    `point-whole`, which is told only where it fails: a validation found the newest point, or the one that a step names,
+    damaged, and no tier that has it whole; `target-open`: the target of a step is registered and open;
+    `channel-active`: a channel that is told is there; `tested`: an execution or a test has proven the plan as it
+    stands, and none is overdue.
     """
 
     POINT_FRESH = "point-fresh"
     CONFIGURATION_ACTIVE = "configuration-active"
     POINT_THERE = "point-there"
+    POINT_WHOLE = "point-whole"
     TARGET_OPEN = "target-open"
     CHANNEL_ACTIVE = "channel-active"
     TESTED = "tested"

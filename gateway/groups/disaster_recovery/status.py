@@ -9,18 +9,24 @@ from gateway.groups.disaster_recovery.projection import execution_view
 from gateway.groups.disaster_recovery.readiness import Seen, status_of
 from gateway.groups.disaster_recovery.resources import DisasterRecoveryPlan, PlanStatus
 from gateway.reading.slices import Reading
+from gateway.runs.proven import HARMED
 
-_CONFIGURATIONS: LiteralString = """
+_CONFIGURATIONS: LiteralString = f"""
     SELECT c.configuration_id, c.state, (
         SELECT p.completed_at - make_interval(secs => coalesce((p.fact->>'seconds')::float8, 0)) FROM recovery_points p
         WHERE p.organisation = c.organisation AND p.configuration_id = c.configuration_id AND p.gone_at IS NULL
+            AND NOT {HARMED}
+        ORDER BY p.completed_at DESC, p.recovery_point_id DESC LIMIT 1),
+        (SELECT CASE WHEN {HARMED} THEN p.recovery_point_id END FROM recovery_points p
+        WHERE p.organisation = c.organisation AND p.configuration_id = c.configuration_id AND p.gone_at IS NULL
         ORDER BY p.completed_at DESC, p.recovery_point_id DESC LIMIT 1)
     FROM configurations c WHERE c.organisation = %s AND c.configuration_id = ANY(%s)
-"""
-_POINTS: LiteralString = """
-    SELECT recovery_point_id FROM recovery_points
-    WHERE organisation = %s AND recovery_point_id = ANY(%s) AND gone_at IS NULL
-"""
+"""  # noqa: S608  # of this program's own words
+"""With the newest point that is not known to be damaged, and the newest of all where that is."""
+_POINTS: LiteralString = f"""
+    SELECT p.recovery_point_id, {HARMED} FROM recovery_points p
+    WHERE p.organisation = %s AND p.recovery_point_id = ANY(%s) AND p.gone_at IS NULL
+"""  # noqa: S608  # of this program's own words
 _CHANNELS: LiteralString = """
     SELECT channel_id FROM notification_channels
     WHERE organisation = %s AND channel_id = ANY(%s) AND state = 'active'
@@ -61,9 +67,11 @@ async def statuses(
         there = await (await database.execute(_POINTS, (organisation, points))).fetchall()
         active = await (await database.execute(_CHANNELS, (organisation, channels))).fetchall()
     seen = Seen(
-        states={identity: state for identity, state, _ in found},
-        latest={identity: made for identity, _, made in found if made is not None},
-        points={identity for (identity,) in there},
+        states={identity: state for identity, state, _, _ in found},
+        latest={identity: made for identity, _, made, _ in found if made is not None},
+        points={identity for identity, _ in there},
+        passed_over={identity: point for identity, _, _, point in found if point is not None},
+        harmed={identity for identity, is_harmed in there if is_harmed},
         channels={identity for (identity,) in active},
         closed=set(closed),
         ended={identity: execution_view(view) for identity, view in ended},

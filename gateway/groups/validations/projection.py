@@ -129,7 +129,7 @@ class RecoveryProofs(Projection):
     """Of each recovery point that was validated, what was last proven of each tier, and which has damage."""
 
     NAME = "recovery-proofs"
-    VERSION = 1
+    VERSION = 2
     EVENTS = (RecoveryPointVerified, RecoveryPointCorrupted)
     TABLES = ("recovery_proofs",)
 

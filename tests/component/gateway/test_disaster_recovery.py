@@ -25,6 +25,13 @@ from contracts.event import Event
 from contracts.executor_events import BackupCompleted
 from contracts.gateway_events import DrExecutionRequested
 from contracts.samples import sample_event
+from contracts.validation_events import (
+    RecoveryPointCorrupted,
+    RecoveryPointVerified,
+    TierValidated,
+    TierWholeness,
+    ValidationEnd,
+)
 from tests.support.gateway import RunningGateway, problem_code
 
 pytestmark = pytest.mark.stack
@@ -194,6 +201,47 @@ async def test_execution_takes_the_points_that_its_plan_prefers_or_is_refused_by
         told = [*steps, {"id": "tell", "kind": "notify", "owner": "owner", "channelIds": [channel]}]
         made = (await _send(http, "POST", PLANS, _plan(configuration, procedures=told))).json()["id"]
         assert len((await _asked(gateway, http, made)).points) == 1
+
+
+async def test_point_that_a_validation_found_damaged_is_passed_over_and_told(gateway: RunningGateway) -> None:
+    """Damage that harms no point, or of which another tier is whole, keeps none from being taken."""
+    async with gateway.http("owner", second_factor=True) as http:
+        configuration = (await gateway.create_configuration(http))["id"]
+        older, newest = [await gateway.facts.accepted(configuration_id=configuration) for _ in range(2)]
+        for point in (older, newest):
+            await gateway.facts.complete(point, configuration)
+        await gateway.shows(f"/api/backup/recovery-points/{newest}", lambda _: True)
+
+        async def found(kind: type[ValidationEnd], tier: str, verdict: TierWholeness, *, harms: bool) -> None:
+            looked = TierValidated(tier=tier, location=tier, verdict=verdict, harms_point=harms)
+            about = {"validation_id": new_id(), "recovery_point_id": newest, "configuration_id": configuration}
+            await gateway.facts.publish(msgspec.structs.replace(sample_event(kind), tiers=(looked,), **about))
+            await gateway.shows(
+                f"/api/backup/recovery-points/{newest}",
+                lambda shown: (
+                    about["validation_id"]
+                    in {each["validationId"] for each in [*shown["lastDamaged"], *shown["lastProven"]]}
+                ),
+            )
+
+        async def taken(name: str) -> tuple[str, list[str]]:
+            plan = (await _send(http, "POST", PLANS, _plan(configuration, planName=name))).json()["id"]
+            (point,) = (await _asked(gateway, http, plan)).points
+            (stands,) = [
+                each
+                for each in (await http.get("/api/backup/disaster-recovery/status")).json()["items"]
+                if each["planId"] == plan
+            ]
+            told = [each["hint"] for each in stands["findings"] if each["check"] == "point-whole"]
+            return point.recovery_point_id, told
+
+        await found(RecoveryPointCorrupted, "local", TierWholeness.DAMAGED, harms=False)
+        assert await taken("One") == (newest, [])
+        await found(RecoveryPointCorrupted, "local", TierWholeness.DAMAGED, harms=True)
+        point, (told,) = await taken("Two")
+        assert (point, newest in told) == (older, True)
+        await found(RecoveryPointVerified, "offsite", TierWholeness.WHOLE, harms=False)
+        assert await taken("Three") == (newest, [])
 
 
 async def _channel(gateway: RunningGateway) -> str:

@@ -65,3 +65,16 @@ def test_what_is_gone_is_told_each_with_what_to_do() -> None:
         }
         assert all(each.hint for each in status.findings if each.verdict != "pass")
         assert status.lost_now_minutes is None
+
+
+def test_points_that_were_found_damaged_are_told_by_configuration_and_by_step() -> None:
+    go, photos, whole = PLAN.procedures
+    plan = msgspec.structs.replace(
+        FRESHEST, procedures=[go, msgspec.structs.replace(photos, recovery_point_id="named"), whole]
+    )
+    seen = WELL._replace(points=("named",), harmed=("named",), passed_over={CONFIGURATION_ID: "newest"})
+    status = status_of(plan, seen, at(60))
+    told = {each.about: each.hint for each in status.findings if each.check == "point-whole"}
+    assert (status.verdict, told.keys()) == ("fail", {CONFIGURATION_ID, "photos"})
+    assert "newest" in told[CONFIGURATION_ID]
+    assert all("storage/repair" in hint for hint in told.values())
