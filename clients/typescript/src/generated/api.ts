@@ -3944,13 +3944,15 @@ export interface components {
          * ReadinessCheck
          * @description What is looked at.
          *
-         *     `point-fresh`: the latest recovery point is no older than the RPO allows; `configuration-active`: its configuration
-         *     has runs; `point-there`: the point that a step names is not gone; `target-open`: the target of a step is registered
-         *     and open; `channel-active`: a channel that is told is there; `tested`: an execution or a test has proven the plan
-         *     as it stands, and none is overdue.
+         *     `point-fresh`: the latest recovery point that is not known to be damaged is no older than the RPO allows;
+         *     `configuration-active`: its configuration has runs; `point-there`: the point that a step names is not gone;
+         *     `point-whole`, which is told only where it fails: a validation found the newest point, or the one that a step names,
+         *     damaged, and no tier that has it whole; `target-open`: the target of a step is registered and open;
+         *     `channel-active`: a channel that is told is there; `tested`: an execution or a test has proven the plan as it
+         *     stands, and none is overdue.
          * @enum {unknown}
          */
-        ReadinessCheck: "channel-active" | "configuration-active" | "point-fresh" | "point-there" | "target-open" | "tested";
+        ReadinessCheck: "channel-active" | "configuration-active" | "point-fresh" | "point-there" | "point-whole" | "target-open" | "tested";
         /**
          * ReadinessFinding
          * @description What one check found. `about`: the configuration, step or channel; null for the plan. `hint`: what to do.
