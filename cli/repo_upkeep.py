@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import asdict
 
 from cli.exit_codes import ExitCode, exit_code_of
 from cli.output import say, say_json, size
@@ -307,8 +308,6 @@ def _finding_document(finding: Finding) -> dict[str, object]:
 
 
 def _counts_document(report: CheckReport, name: str) -> dict[str, int]:
-    from dataclasses import asdict
-
     return asdict(report.tiers[name])
 
 
@@ -339,12 +338,10 @@ def _say_report(report: CheckReport, behind: dict[str, dict[str, int]], *, reads
     if any(finding.is_damage and finding.repairable_from for finding in report.findings):
         say(f"`repo repair{' --read-data' if reads_data else ''}` makes whole what is whole elsewhere")
     if report.is_ok:
-        is_sample = any(
-            each.packs_read < each.packs or each.pieces_read < each.pieces for each in report.tiers.values()
-        )
-        if not reads_data:
-            where = " in the structure; --read-data reads stored bytes too"
-        else:
+        looked = report.tiers.values()
+        is_sample = any(each.packs_read < each.packs or each.pieces_read < each.pieces for each in looked)
+        where = " in the structure; --read-data reads stored bytes too"
+        if reads_data:
             where = " in the structure and in the sample that was read" if is_sample else ""
         say(f"no damage found{where}")
 
