@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from repository.errors import RepositoryError
-from repository.format import ID_LENGTH, PACK_HEADER_LENGTH, FrameEntry, pack_object_key
+from repository.format import PACK_HEADER_LENGTH, FrameEntry, pack_id_in, pack_object_key
 from repository.index.index import Index
 from repository.index.pack_catalog import is_fault_of_object
 from repository.opened.open_tier import OpenTier
@@ -25,11 +25,6 @@ if TYPE_CHECKING:
     from repository.opened.repository import Repository
 
 
-def pack_id_in(object_key: str) -> bytes:
-    """The id of the pack of this key."""
-    return bytes.fromhex(object_key[-2 * ID_LENGTH :])
-
-
 def lost_packs(store: ObjectStore, broken: Iterable[Finding]) -> set[bytes]:
     """The packs (ids) that are damaged or gone, of what could not be made whole. Raises the store's errors.
 
@@ -41,7 +36,8 @@ def lost_packs(store: ObjectStore, broken: Iterable[Finding]) -> set[bytes]:
             return store.head(finding.object_key) is None
         return finding.problem is Problem.PACK_DAMAGED
 
-    return {pack_id_in(each.object_key) for each in broken if is_lost(each)}
+    named = ((each, pack_id_in(each.object_key)) for each in broken)
+    return {pack_id for each, pack_id in named if pack_id is not None and is_lost(each)}
 
 
 def proven_by_rows(repository: Repository, tier: OpenTier, pack_id: bytes) -> list[FrameEntry]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from repository.errors import AccessDenied, BackupCancelled, Damaged, Locked, NoUsableTier, ObjectMissing, Truncated
-from repository.format import is_named, pack_object_key
+from repository.format import is_named, pack_id_in, pack_object_key
 from repository.index.segments import segment_object_key
 from repository.keys import crypto
 from repository.opened import key_change, pending
@@ -27,7 +27,7 @@ from repository.stored.log_entry import LOG_PREFIX, Bridged, SnapshotCommitted, 
 from repository.stored.manifest_object import manifest_id
 from repository.stored.object_reading import read_object
 from repository.upkeep import catch_up, lock_check, manifests, quarantine, rebuild, stream_repair
-from repository.upkeep.bad_packs import lost_packs, pack_id_in
+from repository.upkeep.bad_packs import lost_packs
 from repository.upkeep.check import check
 from repository.upkeep.check_report import OF_PACKS, CheckReport, Finding, Problem
 from repository.upkeep.harmed import still_harmed
@@ -332,8 +332,8 @@ class _Repair:
         wanted = {finding.object_key: finding for finding in findings if finding.problem in OF_PACKS}
         for key, finding in wanted.items():
             self._check_cancelled()
-            pack_id = pack_id_in(key)
-            self._copy(finding, lambda body, pack_id=pack_id: is_named(pack_id, body))  # type: ignore[misc]
+            if (pack_id := pack_id_in(key)) is not None:
+                self._copy(finding, lambda body, pack_id=pack_id: is_named(pack_id, body))  # type: ignore[misc]
 
     def _unshare(self, findings: list[Finding]) -> None:
         """Give packs that are another tier's files ones of their own: what is put takes the name, not the file."""
@@ -341,7 +341,8 @@ class _Repair:
             if finding.problem is Problem.PACK_SHARED:
                 self._check_cancelled()
                 body = read_object(self._tier.store, finding.object_key)
-                if is_named(pack_id_in(finding.object_key), body):
+                pack_id = pack_id_in(finding.object_key)
+                if pack_id is not None and is_named(pack_id, body):
                     self._tier.store.put(finding.object_key, body)
                     self._done(finding.object_key, "a file of its own")
 
