@@ -1,7 +1,8 @@
 """Objects of remote tiers that are named by their digest, kept on the local disk.
 
 Promise: what `get` returns has the digest that was asked for, whatever somebody did to the files; what is ours in the
-folder takes no more than `bytes_max`, the least recently used go first, and nothing else there is touched; whatever the
+folder takes no more than `bytes_max`, of whichever process it is and but for what is just being written, the least
+recently used go first, and nothing else there is touched; whatever the
 disk does (full, read-only, gone) costs the speed that the cache would have given, and nothing else. What lies there is
 what lies on the tier: ciphertext.
 """
@@ -35,7 +36,6 @@ class LocalCache:
         self._folder = Path(folder)
         self._bytes_max = bytes_max
         self._lock = threading.Lock()
-        self._bytes: int | None = None
         self.is_usable = self._prepare()
 
     def _prepare(self) -> bool:
@@ -78,12 +78,13 @@ class LocalCache:
         path = self._path(digest)
         temporary = self._folder / f"{_TEMPORARY}{secrets.token_hex(8)}"
         try:
-            with self._lock:
-                self._make_room(len(body))
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             with open(descriptor, "wb") as file:
                 file.write(body)
-            os.replace(temporary, path)
+            with self._lock:
+                self._make_room(temporary)
+            with suppress(FileNotFoundError):  # another process needed the room
+                os.replace(temporary, path)
         except OSError:
             # A disk that is full or read-only stays so for a while; nobody waits for it again.
             self.is_usable = False
@@ -93,23 +94,28 @@ class LocalCache:
     def _path(self, digest: bytes) -> Path:
         return self._folder / f"{_OBJECT}{digest.hex()}"
 
-    def _make_room(self, needed: int) -> None:
-        if self._bytes is None or self._bytes + needed > self._bytes_max:
-            found = []
-            with os.scandir(self._folder) as entries:
-                for entry in entries:
-                    if _OURS.fullmatch(entry.name) is None:
-                        continue
-                    with suppress(OSError):
-                        status = entry.stat(follow_symlinks=False)
-                        found.append((status.st_mtime_ns, status.st_size, entry.path))
-            total = sum(size for _, size, _ in found)
-            if total + needed > self._bytes_max:
-                for _, size, path in sorted(found):
-                    if total + needed <= self._bytes_max * _KEPT_SHARE:
-                        break
-                    with suppress(OSError):
-                        os.unlink(path)
-                        total -= size
-            self._bytes = total
-        self._bytes += needed
+    def _make_room(self, newest: Path) -> None:
+        """Clear what is ours beyond the bound, all but `newest`.
+
+        The folder is looked at each time, when the new object is in it: what several processes write at once, the last
+        of them sees.
+        """
+        found = []
+        with os.scandir(self._folder) as entries:
+            for entry in entries:
+                if _OURS.fullmatch(entry.name) is None:
+                    continue
+                with suppress(OSError):
+                    status = entry.stat(follow_symlinks=False)
+                    found.append((status.st_mtime_ns, status.st_size, entry.path))
+        total = sum(size for _, size, _ in found)
+        if total <= self._bytes_max:
+            return
+        for _, size, path in sorted(found):
+            if total <= self._bytes_max * _KEPT_SHARE:
+                break
+            if path == str(newest):
+                continue
+            with suppress(OSError):
+                os.unlink(path)
+                total -= size

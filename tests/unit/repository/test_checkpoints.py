@@ -1,5 +1,6 @@
 """Checkpoints: opening reads the newest and what came after; whatever else lies there is believed by nobody."""
 
+import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -569,8 +570,6 @@ def test_cache_that_somebody_changed_is_not_believed(tmp_path: Path, damage: str
 
 def test_cache_is_bounded_and_the_least_recently_used_goes(tmp_path: Path) -> None:
     """Whatever is put, ours in the folder takes no more than it may; what is somebody else's stays, and counts not."""
-    import os
-
     others = ["wedding.tar", "ab" * 32, f"new-{'0' * 16}", f"wedsync-{'a' * 63}", ".hidden"]
     (tmp_path / "cache").mkdir(mode=0o700)
     for name in others:
@@ -591,6 +590,37 @@ def test_cache_is_bounded_and_the_least_recently_used_goes(tmp_path: Path) -> No
     assert cache.get(crypto.sha256(bodies[0]), 10_000) is None
     cache.put(b"x" * 32, bytes(10_001))
     assert cache.get(b"x" * 32, 100_000) is None
+
+
+def test_cache_of_several_processes_is_bounded_as_one(tmp_path: Path) -> None:
+    """Each looks at what is in the folder, and not at what it has put there itself."""
+    caches = [LocalCache(tmp_path / "cache", bytes_max=10_000) for _ in range(3)]
+    for _ in range(9):
+        for cache in caches:
+            body = secrets.token_bytes(1_000)
+            cache.put(crypto.sha256(body), body)
+            assert sum(path.stat().st_size for path in (tmp_path / "cache").iterdir()) <= 10_000
+            assert cache.get(crypto.sha256(body), 10_000) == body
+
+
+def test_cache_goes_on_when_another_process_takes_what_is_being_put(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That object is not kept, and the next one is."""
+    cache, replace = LocalCache(tmp_path / "cache"), os.replace
+
+    def taken(source: Path, target: Path) -> None:
+        source.unlink()
+        replace(source, target)
+
+    body = secrets.token_bytes(1_000)
+    with monkeypatch.context() as patch:
+        patch.setattr("repository.tiers.local_cache.os.replace", taken)
+        cache.put(crypto.sha256(body), body)
+    assert cache.is_usable
+    assert cache.get(crypto.sha256(body), 10_000) is None
+    cache.put(crypto.sha256(body), body)
+    assert cache.get(crypto.sha256(body), 10_000) == body
 
 
 def test_cache_on_a_disk_that_takes_nothing_costs_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
