@@ -41,7 +41,7 @@ def prune(arguments: argparse.Namespace) -> int:
         say_json({"tiers": tiers, "left_out": left_out, "dry_run": arguments.dry_run, "bare": bare, "states": states})
     else:
         for name, plan in plans.items():
-            _say(name, plan, dry_run=arguments.dry_run)
+            _say(name, plan, dry_run=arguments.dry_run, unreferenced=arguments.unreferenced)
         for name, why in left_out.items():
             say(f"{name}: left out, {why}")
         if left_out and any(plan.moving for plan in plans.values()):
@@ -78,7 +78,7 @@ def _document(plan: TierPlan, *, dry_run: bool) -> dict[str, object]:
     }
 
 
-def _say(name: str, plan: TierPlan, *, dry_run: bool) -> None:
+def _say(name: str, plan: TierPlan, *, dry_run: bool, unreferenced: bool) -> None:
     if dry_run:
         say(f"{name}: {len(plan.going):,} of {plan.packs:,} packs would go ({size(sum(plan.going.values()))})")
     else:
@@ -102,6 +102,10 @@ def _say(name: str, plan: TierPlan, *, dry_run: bool) -> None:
             say(f"{name}: {in_words(each)}")
     if plan.unreferenced:
         amount = f"{len(plan.unreferenced):,} packs ({size(sum(plan.unreferenced.values()))})"
-        say(f"{name}: no snapshot ever needed {amount}; a writer may count on them. If nobody backs up: --unreferenced")
+        if unreferenced:
+            say(f"{name}: {amount} stay: they are in no index and cannot be read whole (`repo check --read-data`)")
+        else:
+            told = f"no snapshot ever needed {amount}; a writer may count on them"
+            say(f"{name}: {told}. If nobody backs up: --unreferenced")
     if plan.failed is not None:
         say(f"{name}: NOT all is done: {plan.failed} [{plan.failed.code}]; the next prune goes on")

@@ -94,6 +94,19 @@ def test_prune_frees_what_was_forgotten_and_the_rest_restores(repo: RepoCommand)
         assert (out / "film").read_bytes() == b"another one"
 
 
+def test_prune_of_unreferenced_packs_does_not_advise_itself(repo: RepoCommand) -> None:
+    """What it leaves is no whole pack; without the option it is told how such packs go."""
+    name = "ab" * 32
+    junk = repo.tier("a") / "packs" / name[:2] / name
+    junk.parent.mkdir(parents=True, exist_ok=True)
+    junk.write_bytes(b"junk")
+    assert "If nobody backs up: --unreferenced" in repo.run("prune").out
+    done = repo.run("prune", "--unreferenced")
+    assert (done.code, "--unreferenced" in done.out) == (0, False)
+    assert "a: 1 packs (4 B) stay: they are in no index and cannot be read whole" in done.out
+    assert junk.exists()
+
+
 def test_prune_tells_of_a_tier_that_was_left_out(repo: RepoCommand) -> None:
     repo.tier("b").rename(repo.folder / "away")
     told = repo.run("prune")
