@@ -158,19 +158,34 @@ def _parser(chosen: str | None, module: CommandModule | None) -> argparse.Argume
     return parser
 
 
+def _own_version(project: Path) -> str:
+    """That of the clone which runs, as its `project` says; without one (in a wheel) that of what is installed.
+
+    The clone comes first: another version may be installed beside it.
+    """
+    import tomllib
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        stated = tomllib.loads(project.read_text(encoding="utf-8")).get("project", {})
+    except (OSError, ValueError):
+        stated = {}
+    if stated.get("name") == "wedsync-backup" and "version" in stated:
+        return str(stated["version"])
+    try:
+        return version("wedsync-backup")
+    except PackageNotFoundError:
+        return "(not installed: its version is unknown)"
+
+
 class _Version(argparse.Action):
     """The version of the program and of the format that it writes; looked up when it is asked for."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_arguments: object) -> None:
         """Print and end."""
-        from importlib.metadata import PackageNotFoundError, version
-
         from repository.format import FORMAT_VERSION
 
-        try:
-            own = version("wedsync-backup")
-        except PackageNotFoundError:
-            own = "(not installed: its version is unknown)"
+        own = _own_version(Path(__file__).resolve().parent.parent / "pyproject.toml")
         python = ".".join(map(str, sys.version_info[:3]))
         print(f"wedsync-backup {own}, repository format {FORMAT_VERSION}, Python {python}")
         parser.exit()

@@ -8,6 +8,8 @@ import pkgutil
 import re
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from types import ModuleType
 
@@ -174,6 +176,23 @@ def test_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         cli_main.main(["--version"])
     assert end.value.code == 0
     assert re.match(r"wedsync-backup .*, repository format 1, Python 3\.", capsys.readouterr().out)
+
+
+def test_version_of_a_clone_is_told_where_nothing_is_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It is in the clone; of a wheel, which has no such file, it is what the installer noted."""
+
+    def missing(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    stated = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "another"\nversion = "7"\n')
+    with monkeypatch.context() as patch:
+        patch.setattr("importlib.metadata.version", missing)
+        assert cli_main._own_version(ROOT / "pyproject.toml") == stated
+        assert "unknown" in cli_main._own_version(tmp_path / "pyproject.toml")
+    monkeypatch.setattr("importlib.metadata.version", lambda name: f"{name} 9")
+    assert cli_main._own_version(tmp_path / "pyproject.toml") == "wedsync-backup 9"
+    assert cli_main._own_version(tmp_path / "absent.toml") == "wedsync-backup 9"
 
 
 @pytest.mark.parametrize(
