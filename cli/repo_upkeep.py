@@ -148,6 +148,8 @@ def catch_up(arguments: argparse.Namespace) -> int:
                 say_caught_up(name, result)
             for name, failure in failed.items():
                 say(f"{name}: not caught up: {failure} [{failure.code}]")
+                if name not in dict(replayed):
+                    say(f"  {failure.hint}")
             for name, hint in replayed:
                 say(f"{name}: {hint}")
     if not results and failed:
@@ -319,7 +321,8 @@ def _say_report(report: CheckReport, behind: dict[str, dict[str, int]], *, reads
             pieces = f"{counts.pieces:,} pieces, {counts.pieces_read:,} of them read back"
             say(f"{name}: {counts.streams:,} streams ({pieces})")
     for finding in report.findings:
-        mark = "DAMAGE" if finding.is_damage else "note"
+        # Of a tier that could not be looked at nobody knows whether it is damaged.
+        mark = "UNKNOWN" if finding.problem is Problem.TIER else "DAMAGE" if finding.is_damage else "note"
         whole = [name for name in finding.repairable_from if name not in finding.not_read_on]
         others = [name for name in whole if name != finding.tier]
         where = f"; whole on: {', '.join(others)}" if others else ""

@@ -228,7 +228,7 @@ class Repository(OpenTiers):
         """Set VANISHED where a tier was seen, and nothing is there: its disk is not mounted, more likely than not."""
         for tier in self.tiers:
             if tier.state is TierState.EMPTY and known.get(tier.name):
-                hint = f"{TierVanished.hint} If it is gone for good: `repo catch-up --begin-anew NAME`."
+                hint = f"{TierVanished.hint} If it is gone for good: `repo catch-up --begin-anew {tier.name}`."
                 error = TierVanished("tier was in use, and is empty now", hint=hint, tier=tier.name)
                 tier.set_state(TierState.VANISHED, error)
 

@@ -165,7 +165,12 @@ def test_commands_work_with_the_tiers_that_answer(repo: RepoCommand, source: Pat
     assert not differences(seen(source), seen(tmp_path / "out"))
     checked = repo.run("check")
     assert checked.code == ExitCode.DEGRADED
-    assert "DAMAGE on a: tier" in checked.out
+    assert "UNKNOWN on a: tier" in checked.out
+    assert "DAMAGE" not in checked.out
+    repo.damage_a_pack("b")
+    checked = repo.run("check", "--read-data")
+    assert (checked.code, "UNKNOWN on a: tier" in checked.out) == (ExitCode.DAMAGED, True)
+    assert "DAMAGE on b: pack-damaged" in checked.out
 
 
 def test_nothing_answers(repo: RepoCommand) -> None:
@@ -620,6 +625,16 @@ def test_nothing_is_restored_into_a_tier(repo: RepoCommand, below: str) -> None:
     assert (done.code, "restore-refused" in done.err) == (9, True)
     assert (repo.tier("a") / "config").read_bytes() == config
     assert not (repo.tier("a") / "new").exists()
+
+
+def test_catch_up_beside_a_vanished_tier_says_what_to_do(repo: RepoCommand) -> None:
+    """Mount its disk, or the very command that begins it anew."""
+    shutil.rmtree(repo.tier("b"))
+    repo.tier("b").mkdir()
+    done = repo.run("catch-up")
+    assert (done.code, "b: not caught up" in done.out) == (ExitCode.UNAVAILABLE, True)
+    assert "`repo catch-up --begin-anew b`" in done.out
+    assert repo.run("catch-up", "--begin-anew", "b").code == 0
 
 
 def test_another_repository_in_a_tiers_place_is_told_with_the_way_out(
