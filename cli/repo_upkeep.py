@@ -139,7 +139,7 @@ def catch_up(arguments: argparse.Namespace) -> int:
                 )
 
             _attempt_all(_chosen(repository, arguments.only), attempt, results, failed)
-        replayed = [(name, hint) for name, hint in _replayed(repository) if name in failed]
+        hints = dict(_replayed(repository))
         if arguments.json:
             tiers = {name: catch_up_document(result) for name, result in results.items()}
             say_json({"tiers": tiers, "failed": {name: str(failure) for name, failure in failed.items()}})
@@ -148,10 +148,7 @@ def catch_up(arguments: argparse.Namespace) -> int:
                 say_caught_up(name, result)
             for name, failure in failed.items():
                 say(f"{name}: not caught up: {failure} [{failure.code}]")
-                if name not in dict(replayed):
-                    say(f"  {failure.hint}")
-            for name, hint in replayed:
-                say(f"{name}: {hint}")
+                say(f"  {hints.get(name, failure.hint)}")
     if not results and failed:
         return exit_code_of(NoUsableTier.because("no tier is caught up", failed.values()))
     if any(not result.is_complete for result in results.values()):

@@ -341,8 +341,7 @@ class _Repair:
             if finding.problem is Problem.PACK_SHARED:
                 self._check_cancelled()
                 body = read_object(self._tier.store, finding.object_key)
-                pack_id = pack_id_in(finding.object_key)
-                if pack_id is not None and is_named(pack_id, body):
+                if (pack_id := pack_id_in(finding.object_key)) is not None and is_named(pack_id, body):
                     self._tier.store.put(finding.object_key, body)
                     self._done(finding.object_key, "a file of its own")
 
