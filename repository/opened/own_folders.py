@@ -7,6 +7,7 @@ are one copy that is counted as two.
 from typing import Final
 
 from repository.errors import PlaceBlocked, RepositoryError
+from repository.stored.checkpoint import checkpoint_of
 from repository.stored.log_entry import LOG_PREFIX, entry_object_key
 from repository.tiers.port import ObjectStore
 
@@ -54,11 +55,16 @@ def folders_of_log(entries: int) -> list[str]:
 
 
 def blocked_folders(store: ObjectStore, entries: int) -> list[str]:
-    """In whose places something else lies, of a tier with so many log entries; none that is below another one."""
+    """In whose places something else lies, of a tier with so many log entries; none that is below another one.
+
+    Checkpoints in whose places no file lies are among them: they are only ever listed, and no listing shows such a one.
+    """
     found: list[str] = []
     for folder in (*_OF_EVERY_TIER, *(f"packs/{number:02x}" for number in range(256)), *folders_of_log(entries)):
         if folder.partition("/")[0] not in found and store.blocked_by(f"{folder}/{_ANY_NAME}") is not None:
             found.append(folder)
+    if "checkpoints" not in found:
+        found += [key for key in store.no_objects("checkpoints") if checkpoint_of(key) is not None]
     return found
 
 

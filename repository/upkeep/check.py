@@ -137,7 +137,8 @@ class _TierCheck:
             yield self._finding(Problem.REPLAYED, LOG_PREFIX, self._tier.error)
         self._blocked = blocked_folders(self._tier.store, self._tier.log.state.head.number)
         for folder in self._blocked:
-            what = self._tier.store.blocked_by(f"{folder}/_") or "something that is no folder"
+            store = self._tier.store
+            what = store.blocked_by(f"{folder}/_") or store.blocked_by(folder) or "something else"
             detail = f"{what} lies in its place: nothing below it is of this tier"
             yield self._finding(Problem.BLOCKED, folder, detail, [self._tier.name])
         self._packs = list(stored_packs(self._tier.store))

@@ -12,6 +12,7 @@ from cli.exit_codes import ExitCode, exit_code_of
 from repository.errors import Damaged, NoUsableTier, PlaceBlocked, Replayed, RepositoryError
 from repository.opened.open_tier import TierState
 from repository.opened.seen import SeenTier
+from repository.stored.checkpoint import checkpoint_object_key
 from repository.tiers.folder.store import DirectoryObjectStore
 from repository.upkeep.catch_up import catch_up
 from repository.upkeep.check import check
@@ -218,3 +219,22 @@ def test_a_report_from_before_the_place_was_cleared_is_enough(tmp_path: Path, fo
     result = repair(repository, repository.tier("a"), check(repository, read_percent=100))
     assert result.is_complete, result.unrepaired
     assert check(scene.reopen(), read_percent=100).is_ok
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, _socket, _device])
+def test_what_is_in_a_checkpoints_place_is_named_and_set_aside(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    """No listing shows it, so that it was seen by nobody."""
+    scene = _scene(tmp_path)
+    key = checkpoint_object_key(1, bytes(32))
+    place = tmp_path / "a" / key
+    place.parent.mkdir(exist_ok=True)
+    make(place)
+    kind = os.lstat(place).st_mode
+    repository = scene.reopen()
+    report = check(repository)
+    assert [(each.problem, each.object_key) for each in report.damage] == [(Problem.BLOCKED, key)]
+    assert str(place) in report.damage[0].detail
+    result = repair(repository, repository.tier("a"), report)
+    assert result.unrepaired == []
+    assert os.lstat(tmp_path / "a" / result.set_aside[key]).st_mode == kind
+    assert check(scene.reopen(), read_percent=100).findings == []
