@@ -144,6 +144,23 @@ def test_s3_tier_extends_the_lock_of_a_hidden_object(
     assert found.lock_until == start + timedelta(seconds=900)
 
 
+def test_s3_tier_extends_a_lock_that_can_be_lifted_into_one_that_cannot(
+    s3_server: S3Server, open_bucket: Callable[..., ObjectStore]
+) -> None:
+    """As firmly as is asked for now, also where it is long enough, and no shorter than it was; never the other way."""
+    bucket, client = s3_server.shared_bucket(locks=True), s3_server.client()
+    weak = open_bucket(bucket, "weak-lock", **{"lock-mode": "governance"})
+    firm = open_bucket(bucket, "weak-lock")
+    start = firm.now().replace(microsecond=0)
+    for key, seconds in (("longer", 900), ("shorter", 300)):
+        weak.put(key, BODY, lock_until=start + timedelta(seconds=500))
+        firm.extend_lock(key, start + timedelta(seconds=seconds))
+        weak.extend_lock(key, start + timedelta(seconds=seconds + 60))
+        found = client.head_object(Bucket=bucket, Key=f"weak-lock/{key}")
+        assert found["ObjectLockMode"] == "COMPLIANCE"
+        assert found["ObjectLockRetainUntilDate"] == start + timedelta(seconds=max(seconds + 60, 500))
+
+
 def test_s3_tier_locks_the_version_that_has_the_bytes(
     s3_server: S3Server, open_bucket: Callable[..., ObjectStore]
 ) -> None:

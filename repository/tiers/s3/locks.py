@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from repository.errors import HELD_HINT, AccessDenied, LocationInvalid, Locked, ObjectMissing
+from repository.errors import HELD_HINT, AccessDenied, LocationInvalid, Locked, LockNotProven, ObjectMissing
 from repository.tiers.s3.connection import S3Connection
 from repository.tiers.s3.versions import Version, Versions, lock_of
 
@@ -32,19 +32,38 @@ class Locks:
         return self._are_there
 
     def extend(self, key: str, full_key: str, found: Any, until: datetime) -> None:
-        """Lock the version of an answer to HEAD for longer, unless it is."""
-        present, wanted = lock_of(found), whole_second(until)
-        if present is not None and present >= wanted:
+        """Lock the version of an answer to HEAD for longer, unless it is; and as firmly as was asked for.
+
+        Raises `LockNotProven` where a lock that can be lifted has to stay one; it is as long as was asked for then.
+        """
+        present, wanted, options = lock_of(found), whole_second(until), self._connection.options
+        mode = found.get("ObjectLockMode", options.lock_mode)
+        is_weak = present is not None and mode != options.lock_mode == "COMPLIANCE"
+        if present is not None and present >= wanted and not is_weak:
             return
-        options = self._connection.options
-        retention: Any = {"Mode": found.get("ObjectLockMode", options.lock_mode), "RetainUntilDate": wanted}
-        which = {"VersionId": found["VersionId"]} if "VersionId" in found else {}
-        self._connection.call(
-            lambda client: client.put_object_retention(
-                Bucket=options.bucket, Key=full_key, Retention=retention, **which
-            ),
-            key,
-        )
+        wanted = max(present or wanted, wanted)
+        which: Any = {"Bucket": options.bucket, "Key": full_key}
+        which |= {"VersionId": found["VersionId"]} if "VersionId" in found else {}
+
+        def lock(mode: str, **how: Any) -> None:
+            retention: Any = {"Mode": mode, "RetainUntilDate": wanted}
+            self._connection.call(lambda client: client.put_object_retention(Retention=retention, **which, **how), key)
+
+        if not is_weak:
+            lock(mode)
+            return
+        try:
+            # Servers count another mode as a change of the lock, which only who may lift it may make.
+            lock(options.lock_mode, BypassGovernanceRetention=True)
+        except AccessDenied as error:
+            if wanted != present:
+                lock(mode)
+            raise LockNotProven(
+                "the lock stays one that can be lifted (GOVERNANCE)",
+                hint="Give these credentials s3:BypassGovernanceRetention, or ask for lock-mode=governance.",
+                tier=self._connection.name,
+                key=key,
+            ) from error
 
     def set_hold(self, key: str, full_key: str, found: Any, is_on: bool) -> None:
         """Put a legal hold on the version of an answer to HEAD, or take it away."""
