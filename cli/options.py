@@ -6,8 +6,13 @@ An empty value is what is left of a variable that was not set: it is never taken
 import argparse
 import difflib
 import math
+import os
+import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
+from urllib.parse import quote
+
+_TIER_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
 def given(text: str) -> str:
@@ -15,6 +20,14 @@ def given(text: str) -> str:
     if not text:
         raise argparse.ArgumentTypeError("is empty")
     return text
+
+
+def tier_address(text: str) -> str:
+    """`[NAME=]URL` of a tier; a folder may be named by its whole path, whatever characters that has."""
+    name, parted, path = text.rpartition("=") if not text.startswith("/") else ("", "", text)
+    if not path.startswith("/") or (parted and not _TIER_NAME.fullmatch(name)):
+        return given(text)
+    return f"{name}{parted}file://{quote(os.fsencode(path))}"
 
 
 def positive(text: str) -> int:

@@ -10,12 +10,12 @@ import os
 from typing import NamedTuple
 
 from cli.backup_options import add_backup_options, add_follow_options, moment
-from cli.options import Parser, credentials_option, given, positive
+from cli.options import Parser, credentials_option, given, positive, tier_address
 from cli.repo_defaults import add_profile, complete
 from cli.repo_key_options import add_key_options, configure_keys
 from sources.descriptors import allow_many_descriptors
 
-_URLS = "file:///PATH or s3://BUCKET/PREFIX?endpoint=URL; NAME=URL names it"
+_URLS = "/PATH, file:///PATH or s3://BUCKET/PREFIX?endpoint=URL; NAME= before it names it"
 
 
 class _Subcommand(NamedTuple):
@@ -123,7 +123,7 @@ def _common(command: _Subcommand) -> argparse.ArgumentParser:
         required=True,
         dest="tiers",
         help=f"a tier, once for each: {_URLS}",
-        type=given,
+        type=tier_address,
     )
     common.add_argument(
         "--credentials",

@@ -9,7 +9,7 @@ from cli.exit_codes import ExitCode, exit_code_of
 from cli.output import columns, duration, name_fields, say, say_json, shown, size
 from cli.progress import Reading, display
 from cli.repo_key import expect_domain
-from cli.repo_session import interruptible, lock_days, opened
+from cli.repo_session import interruptible, lock_days, opened, say_hint
 from cli.repo_snapshots import snapshot_document
 from repository.backup.backup import BackupOptions, BackupResult
 from repository.backup.backup import backup as back_up
@@ -182,6 +182,7 @@ def _say_result(result: BackupResult, away: list[str], damaged: list[str], lacki
     for name, tier in result.tiers.items():
         why = f": {tier.error}" if tier.error else ""
         say(f"tier {name}: {tier.state}, {size(tier.bytes_sent)} in {duration(tier.seconds)}{why}")
+        say_hint(tier.error)
     owed = [name for name, tier in result.tiers.items() if tier.state is not Delivery.COMMITTED] + away
     if owed:
         say(f"owed a catch-up: {', '.join(owed)} (`repo catch-up`)")

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from cli.options import UsageInvalid, credentials_option, given
+from cli.options import UsageInvalid, credentials_option, given, tier_address
 
 KEY_FILE_VARIABLE = "WEDSYNC_KEY_FILE"
 TIERS_VARIABLE = "WEDSYNC_TIERS"
@@ -57,13 +57,14 @@ def complete(arguments: argparse.Namespace) -> None:
                 "or a passphrase by --passphrase.",
             )
     if "tiers" in options and not options["tiers"]:
-        arguments.tiers = tiers_of(os.environ.get(TIERS_VARIABLE, "")) or list(profile.get("tiers", ()))
+        own = [tier_address(each) if each else each for each in profile.get("tiers", ())]
+        arguments.tiers = tiers_of(os.environ.get(TIERS_VARIABLE, "")) or own
         if not arguments.tiers:
             raise UsageInvalid(
                 f"no tier is named, {_nowhere(options.get('profile'))}",
                 f"Give --tier [NAME=]URL, set {TIERS_VARIABLE}, or name a profile that has `tiers`.",
             )
-        if not options.get("credentials") and arguments.tiers == profile.get("tiers"):
+        if not options.get("credentials") and arguments.tiers == own:
             arguments.credentials = [_credentials(text) for text in profile.get("credentials", ())]
     for number, address in enumerate(options.get("tiers") or (), 1):
         if _COMMA.search(address):

@@ -9,12 +9,13 @@ from cli.output import say, say_json
 from cli.repo_key_options import KIT_PASSPHRASE_VARIABLE
 from cli.repo_secret import provider_of, typed
 from cli.repo_session import opened, say_tiers, stores, tier_states
-from repository.errors import KeyNotGiven, KeysNotOpened
+from repository.errors import KeyNotGiven, KeysNotOpened, WrongKey
 from repository.keys.key_file import KeyFile, write_keys
 from repository.keys.kit import Share, key_of, make_shares, read_share, write_shares
 from repository.opened.repository import Repository
 from repository.opened.wrappings import keys_of
 from repository.ports import SYSTEM_CLOCK
+from repository.tiers.port import ObjectStore
 from repository.upkeep.read_back import read_back
 
 
@@ -57,7 +58,7 @@ def check(arguments: argparse.Namespace) -> int:
     """Whether the shares open the repository; nothing is written anywhere."""
     shares = _shares(arguments)
     key = KeyFile([key_of(shares, _passphrase(arguments))])
-    with stores(arguments) as tiers, Repository.open(tiers, key) as repository:
+    with stores(arguments) as tiers, _opened_by(tiers, key) as repository:
         shut = _shut(repository)
         newest = repository.snapshots()[-1:]
         proven = [tier for tier in repository.ready_tiers() for each in newest if each.id in tier.snapshots()]
@@ -86,6 +87,17 @@ def check(arguments: argparse.Namespace) -> int:
     if shut:
         return ExitCode.WRONG_KEY
     return ExitCode.OK if is_well else ExitCode.DEGRADED
+
+
+def _opened_by(tiers: list[ObjectStore], key: KeyFile) -> Repository:
+    try:
+        return Repository.open(tiers, key)
+    except WrongKey as error:
+        error.hint = (
+            "The kit is of another repository, or of a key that was removed since (`repo key remove`): export a new one"
+            " with the present key file (`repo kit export`), and put it where this one is."
+        )
+        raise
 
 
 def _say_root(made_for: str, in_force: str) -> None:

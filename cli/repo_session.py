@@ -16,7 +16,14 @@ from cli.interruption import end_soon
 from cli.output import say
 from cli.repo_secret import Provider, heads_path, in_words_of, provider_of
 from cli.repo_waiting import Waiting
-from repository.errors import BackupCancelled, LocationInvalid, NotARepository, NoUsableTier, TierVanished
+from repository.errors import (
+    BackupCancelled,
+    LocationInvalid,
+    NotARepository,
+    NoUsableTier,
+    RepositoryError,
+    TierVanished,
+)
 from repository.opened.open_tier import TierState
 from repository.opened.opening import Patience
 from repository.opened.own_folders import hides_log
@@ -175,7 +182,8 @@ def opened(
         if not arguments.json:
             for tier in repository.tiers:
                 if not tier.is_ready:
-                    print(f"tier {tier.name} is {tier.state}{_because(tier.error)}", file=sys.stderr)
+                    why = f": {tier.error}\n    {tier.error.hint}" if tier.error else ""
+                    print(f"tier {tier.name} is {tier.state}{why}", file=sys.stderr)
         try:
             yield repository
         finally:
@@ -296,8 +304,11 @@ def tier_states(repository: Repository) -> list[dict[str, object]]:
 def say_tiers(repository: Repository) -> None:
     """Each tier's state, for people."""
     for tier in repository.tiers:
-        say(f"  {tier.name}: {tier.state}{_because(tier.error)}")
+        say(f"  {tier.name}: {tier.state}{f': {tier.error}' if tier.error else ''}")
+        say_hint(tier.error)
 
 
-def _because(error: object) -> str:
-    return f": {error}" if error else ""
+def say_hint(error: BaseException | None) -> None:
+    """What to do about a tier's error, below the line that tells it."""
+    if isinstance(error, RepositoryError) and error.hint:
+        say(f"    {error.hint}")

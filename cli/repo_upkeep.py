@@ -10,7 +10,7 @@ from cli.output import say, say_json, size
 from cli.progress import Display, Reading, display
 from cli.repo_caught_up import added, catch_up_document, say_caught_up
 from cli.repo_pins import say_unpinned, unreadable_pins
-from cli.repo_session import lock_days, opened, split_name, stoppable, tier_states
+from cli.repo_session import lock_days, opened, say_hint, split_name, stoppable, tier_states
 from repository.errors import BackupCancelled, NoUsableTier, RepositoryError
 from repository.opened.locking import lock_date
 from repository.opened.open_tier import OpenTier, TierState
@@ -98,7 +98,7 @@ def repair(arguments: argparse.Namespace) -> int:
             _say_repairs(results, left_out, report)
             for name, failure in failed.items():
                 say(f"{name}: not repaired: {failure} [{failure.code}]")
-                say(f"  {failure.hint}")
+                say_hint(failure)
     if not results and failed:
         return exit_code_of(NoUsableTier.because("no tier is repaired", failed.values()))
     codes = {exit_code_of(failure) for failure in failed.values()}
@@ -236,6 +236,7 @@ def rebuild_index(arguments: argparse.Namespace) -> int:
                 say(f"  was in the index and is gone: {pack_id.hex()} (`repo catch-up` copies it from another tier)")
         for name, failure in failed.items():
             say(f"{name}: not rebuilt: {failure} [{failure.code}]")
+            say_hint(failure)
     if any(each.damaged or each.missing for each in results):
         return ExitCode.DAMAGED
     return ExitCode.DEGRADED if failed else ExitCode.OK

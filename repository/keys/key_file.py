@@ -154,7 +154,14 @@ def _read(path: str | os.PathLike[str]) -> list[bytes]:
                 raise KeyFileInvalid("key file is not a regular file", file=os.fspath(path))
             text = file.read(KEY_FILE_LENGTH_MAX + 1)
     except OSError as error:
-        raise KeyFileInvalid("key file cannot be read", reason=error.strerror, file=os.fspath(path)) from error
+        hint = None
+        if isinstance(error, PermissionError):
+            hint = "It is another user's, or has no rights left: become that user, or `chmod 600` it."
+        elif isinstance(error, FileNotFoundError):
+            hint = "Is the path as it was meant? If the file is gone, make it again from the recovery kit."
+        raise KeyFileInvalid(
+            "key file cannot be read", hint=hint, reason=error.strerror, file=os.fspath(path)
+        ) from error
     if mode & 0o007:
         raise KeyFileInvalid(
             "key file is open to everybody", hint="Take the rights away: chmod 600 FILE.", file=os.fspath(path)

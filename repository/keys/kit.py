@@ -134,7 +134,8 @@ def read_share(path: str | os.PathLike[str]) -> Share:
     end = next((number for number, line in enumerate(lines) if line.startswith("seal ")), len(lines))
     mnemonic = " ".join(word.lower() for line in lines[place + 1 : end] for word in line.split() if word.isalpha())
     if end == len(lines) or lines[end].split()[1:] != [_seal(lines[: place + 1], mnemonic)]:
-        raise KitInvalid("share was not copied as it was: its seal does not fit", file=name)
+        hint = "Compare its words, letter by letter, with the print it was copied from."
+        raise KitInvalid("share was not copied as it was: its seal does not fit", hint=hint, file=name)
     if not fields.keys() >= {"repository", "key", "check"}:
         raise KitInvalid("share does not say which key it is of", file=name)
     number, count, threshold = map(int, title.groups())

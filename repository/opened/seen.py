@@ -151,7 +151,7 @@ class HeadsFile:
         except FileNotFoundError:
             return _File()
         except OSError as error:
-            self._on_trouble(f"what was seen of the tiers before is not known: {error.strerror}")
+            self._on_trouble(f"what was seen of the tiers before is not known: {self._path}: {error.strerror}")
             return _File()
         except (msgspec.DecodeError, ValueError):
             self._on_trouble("what was seen of the tiers before is not known: the file cannot be read")
@@ -169,6 +169,6 @@ class HeadsFile:
                 os.fsync(descriptor)
             os.replace(temporary, self._path)
         except OSError as error:
-            self._on_trouble(f"what was seen of the tiers cannot be remembered: {error.strerror}")
+            self._on_trouble(f"what was seen of the tiers cannot be remembered in {self._path}: {error.strerror}")
             with suppress(OSError):
                 temporary.unlink()

@@ -11,7 +11,14 @@ import threading
 import time
 from collections.abc import Sequence
 
-from repository.errors import NoUsableTier, RepositoryError, RestoreCancelled, TargetFailed, TooFewDescriptors
+from repository.errors import (
+    NoUsableTier,
+    RepositoryError,
+    RestoreCancelled,
+    SnapshotNotFound,
+    TargetFailed,
+    TooFewDescriptors,
+)
 from repository.opened.open_tier import OpenTier
 from repository.opened.pack_access import ChunkReader, nearest_first
 from repository.opened.repository import Repository
@@ -191,7 +198,14 @@ def _tiers(repository: Repository, snapshot: Snapshot, names: Sequence[str]) -> 
     tiers = reading_tiers(repository, snapshot)
     if names:
         by_name = {tier.name: tier for tier in tiers}
-        return [by_name[name] for name in names if name in by_name] or _nothing(repository)
+        asked = [by_name[name] for name in names if name in by_name]
+        if not asked and tiers:
+            others = ", ".join(by_name)
+            hint = f"Leave out the name of the tier to read from, or take one of these: {others}."
+            raise SnapshotNotFound(
+                "the tier that is to be read from does not have the snapshot", hint=hint, have=others
+            )
+        return asked or _nothing(repository)
     nearest = nearest_first(tiers)
     if not nearest:
         return _nothing(repository)

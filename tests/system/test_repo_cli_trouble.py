@@ -670,6 +670,37 @@ def test_damage_is_told_with_the_command_that_mends_it(repo: RepoCommand) -> Non
 
 
 def test_path_in_place_of_an_address_is_told_how_to_write_it(repo: RepoCommand) -> None:
-    """As whoever comes from another program writes it."""
-    done = repo.run("snapshots", tiers=[str(repo.tier("a"))])
-    assert (done.code, f"write file://{repo.tier('a')}." in done.err) == (ExitCode.USAGE, True)
+    """One from the working folder on; a whole one is taken as it is."""
+    done = repo.run("snapshots", tiers=["some/tier"])
+    assert (done.code, f"write file://{Path.cwd()}/some/tier." in done.err) == (ExitCode.USAGE, True)
+
+
+def test_hint_of_a_tier_is_told_where_others_are_well(repo: RepoCommand, source: Path, tmp_path: Path) -> None:
+    """The usual case: one of two is in trouble, and what to do stands below its line."""
+    out_of_the_way(repo, "b")
+    done = repo.run("backup", source)
+    assert done.code == ExitCode.DEGRADED
+    lines = (done.out + done.err).splitlines()
+    (at,) = [number for number, line in enumerate(lines) if line.startswith("tier b")]
+    assert lines[at + 1].startswith("    "), lines
+    caught_up = repo.run("catch-up")
+    assert "b: not caught up" in caught_up.out + caught_up.err
+
+
+def test_tier_that_lacks_the_snapshot_is_told_from_one_that_is_away(repo: RepoCommand, source: Path) -> None:
+    """Whoever asked for that very tier is told which have it."""
+    (source / "later").write_text("only on a")
+    repo.json("backup", source, tiers=repo.tiers[:1])
+    done = repo.run("restore", "latest", "--from", "b", "--target", repo.folder / "out")
+    assert (done.code, "take one of these: a" in done.err) == (ExitCode.NOT_FOUND, True), done
+
+
+def test_folder_of_a_tier_may_be_named_by_its_path(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever characters it has, and beside a name."""
+    (tmp_path / "100% #1 photos?").mkdir()
+    repo = RepoCommand(tmp_path, capsys, tiers=("100% #1 photos?/tier",))
+    by_path = [str(repo.tier("tier"))]
+    assert repo.run("init", tiers=by_path).code == 0
+    assert repo.run("snapshots").code == 0
+    (checked,) = repo.json("check", tiers=[f"disk={by_path[0]}"])["tiers"]
+    assert checked == "disk"
