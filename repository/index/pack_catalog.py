@@ -17,7 +17,6 @@ _FAULTS_OF_OBJECTS: Final = frozenset(
         "object-missing",
         "object-truncated",
         "unknown-key",
-        "keys-not-opened",
         "checksum-mismatch",
         "unsupported-format",
     )

@@ -268,9 +268,7 @@ class KeyRing:
 
         Raises `UnknownKey` where a key of this id is there and is not opened.
         """
-        if key_id not in self._by_id and key_id not in self._sought:
-            self.find(key_id)
-            self._sought.add(key_id)
+        self._seek(key_id)
         key = self._by_id.get(key_id)
         is_root = key is not None and (key.domain == ROOT_DOMAIN or key is self.first_root)
         return key if is_root else None
@@ -317,6 +315,7 @@ class KeyRing:
 
     def by_id(self, key_id: bytes) -> DomainKeys:
         """The keys that a pack names. Raises `UnknownKey`; `KeysNotOpened`, where it is there and shut."""
+        self._seek(key_id)
         try:
             return self._by_id[key_id]
         except KeyError:
@@ -325,9 +324,15 @@ class KeyRing:
                 raise KeysNotOpened(message, key_id=key_id.hex()) from None
             raise UnknownKey("no key with this id could be opened", key_id=key_id.hex()) from None
 
+    def _seek(self, key_id: bytes) -> None:
+        """Look once for a key that others may have made since: what is written under it is no damage."""
+        if key_id not in self._by_id and key_id not in self._sought and key_id.hex() not in self.shut | self.destroyed:
+            self.find(key_id)
+            self._sought.add(key_id)
+
     def add(self, keys: DomainKeys) -> None:
         """Make a newly created or read key known."""
-        self._by_id[keys.key_id] = keys
+        self._by_id = {**self._by_id, keys.key_id: keys}  # others may be looking through what there was
 
     def of_domain(self, identity_id: bytes) -> DomainKeys:
         """The newest keys of the domain whose secret has this id. Raises `UnknownKey`."""

@@ -39,6 +39,7 @@ from repository.log.state import LogState
 from repository.opened import legal_holds
 from repository.opened.open_tier import OpenTier
 from repository.opened.open_tiers import OpenTiers
+from repository.opened.tier_state import TierState
 from repository.stored.log_entry import Body, KeksEnded, KeysChanged
 from repository.stored.object_reading import read_object
 
@@ -283,7 +284,7 @@ def find_key(repository: OpenTiers, key_id: bytes, provider: KeyProvider) -> Non
     A tier that does not answer is passed over. Raises `KeysNotOpened` where the provider does not open it.
     """
     shut = ""
-    for tier in repository.tiers:
+    for tier in [each for each in repository.tiers if each.state is not TierState.UNREACHABLE]:
         with suppress(RepositoryError):
             for info in tier.store.list(f"{KEY_PREFIX}{key_id.hex()}."):
                 try:

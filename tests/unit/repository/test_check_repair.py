@@ -2,15 +2,18 @@
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from repository.errors import BackupCancelled, NoUsableTier, ObjectMissing, TierUnreachable
+from repository.errors import BackupCancelled, NoUsableTier, ObjectMissing, RepositoryError, TierUnreachable
 from repository.format import pack_object_key
 from repository.index.pack_catalog import StoredPack
+from repository.keys.key_file import KeyFile
+from repository.opened.key_change import add_generation, rewrap
 from repository.opened.open_tier import TierState
 from repository.opened.repository import Repository
 from repository.opened.seen import SeenTier
@@ -25,7 +28,15 @@ from repository.upkeep.check import check, read_pack
 from repository.upkeep.check_report import CheckProgress, CheckReport, Finding, Problem
 from repository.upkeep.rebuild import rebuild_index
 from repository.upkeep.repair import RepairAction, repair
-from tests.support.repositories import BrokenStore, Scene, key_file, photos, read_back
+from tests.support.repositories import (
+    BrokenStore,
+    Scene,
+    SeededRandomness,
+    key_file,
+    photos,
+    read_back,
+    write_snapshot,
+)
 
 FILES = [photos(3, seed=number) for number in range(3)]
 
@@ -849,3 +860,40 @@ def test_tier_that_lost_its_whole_log_gets_the_others_snapshots() -> None:
     result = repair(repository, repository.tier("a"))
     assert (result.is_complete, result.given_up) == (True, [1])
     _assert_whole(repository, "a")
+
+
+@pytest.mark.parametrize("tiers", [("a",), ("a", "b")])
+def test_what_was_written_under_a_key_that_is_younger_than_the_look_is_no_damage(tiers: tuple[str, ...]) -> None:
+    """A check and a repair that were begun before the key was made: nothing is moved, nothing leaves the index."""
+    scene = _scene(tiers)
+    begun = scene.reopen()
+    beside = scene.reopen()
+    add_generation(beside, scene.provider)
+    assert write_snapshot(beside, beside.tiers, photos(3, 5), "beside", SeededRandomness(3)) is not None
+    before = {name: _below(scene.store(name), "") for name in tiers}
+    report = check(begun, read_percent=100)
+    assert report.damage == []
+    for name in tiers:
+        result = repair(begun, begun.tier(name), report)
+        assert (result.unrepaired, result.harmed, result.bad_orphans) == ([], [], [])
+        assert set(before[name]) <= set(_below(scene.store(name), ""))
+    assert check(scene.reopen(), read_percent=100).is_ok
+
+
+def test_what_is_under_a_key_that_does_not_open_is_unknown_and_stays() -> None:
+    """Whoever began with a key file that was replaced meanwhile is told so, and takes nothing for damaged."""
+    scene = _scene(("a",))
+    begun = scene.reopen()
+    present = KeyFile([b"n" * 32, *scene.provider._by_id.values()], SeededRandomness(4))
+    beside = Repository.open(scene.stores, present)
+    rewrap(beside, present)
+    add_generation(beside, present)
+    assert write_snapshot(beside, beside.tiers, photos(3, 5), "beside", SeededRandomness(3)) is not None
+    before = set(_below(scene.store("a"), ""))
+    report = check(begun, read_percent=100)
+    assert {each.problem for each in report.damage} <= {Problem.TIER, Problem.TREE}
+    assert any("keys-not-opened" in each.detail for each in report.damage)
+    with suppress(RepositoryError):
+        repair(begun, begun.tier("a"), report)
+    assert before <= set(_below(scene.store("a"), ""))
+    assert check(Repository.open(scene.stores, present), read_percent=100).is_ok
