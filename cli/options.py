@@ -22,6 +22,18 @@ def given(text: str) -> str:
     return text
 
 
+def home_folder() -> str:
+    """The user's home: `HOME`, else what the system's list of users says; empty where neither does."""
+    if home := os.environ.get("HOME", ""):
+        return home
+    import pwd  # few need it
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:
+        return ""
+
+
 def tier_address(text: str) -> str:
     """`[NAME=]URL` of a tier; a folder may be named by its whole path, whatever characters that has."""
     name, parted, path = text.rpartition("=") if not text.startswith("/") else ("", "", text)

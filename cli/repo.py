@@ -39,7 +39,7 @@ _SUBCOMMANDS = {
     "cat": _Subcommand("cli.repo_dump", "cat", "write files to standard output, one after the other"),
     "check": _Subcommand("cli.repo_upkeep", "check", "look for damage: structure, or stored bytes too"),
     "repair": _Subcommand("cli.repo_upkeep", "repair", "replace what is damaged or missing by another tier's copy"),
-    "catch-up": _Subcommand("cli.repo_upkeep", "catch_up", "bring tiers that were away up to the others"),
+    "catch-up": _Subcommand("cli.repo_catch_up", "catch_up", "bring tiers that were away up to the others"),
     "rebuild-index": _Subcommand("cli.repo_upkeep", "rebuild_index", "make a tier's index anew from its packs"),
     "forget": _Subcommand("cli.repo_retention", "forget", "let snapshots go: by rules, or by id"),
     "prune": _Subcommand("cli.repo_prune", "prune", "free the space of what was forgotten"),

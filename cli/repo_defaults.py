@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from cli.options import UsageInvalid, credentials_option, given, tier_address
+from cli.options import UsageInvalid, credentials_option, given, home_folder, tier_address
 
 KEY_FILE_VARIABLE = "WEDSYNC_KEY_FILE"
 TIERS_VARIABLE = "WEDSYNC_TIERS"
@@ -86,7 +86,7 @@ def tiers_of(text: str) -> list[str]:
 
 def profiles_path() -> str:
     """The file with the profiles: `WEDSYNC_PROFILES`, or in the user's folder for settings."""
-    home = os.environ.get("HOME", "")
+    home = home_folder()
     settings = os.environ.get("XDG_CONFIG_HOME") or (f"{home}/.config" if home else "")
     return os.environ.get(PROFILES_VARIABLE) or f"{settings}/wedsync-backup/profiles.toml"
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from cli.options import home_folder
 from cli.repo_key_options import NEW_PASSPHRASE_VARIABLE, PASSPHRASE_VARIABLE
 from repository.errors import KeyNotGiven, KeysNotOpened, WrongKey
 from repository.keys.key_file import KEY_FILE_LENGTH_MAX, KeyFile
@@ -89,7 +90,7 @@ def heads_path(arguments: argparse.Namespace) -> str:
     """Where what was seen of the tiers is remembered: beside the key file, else in the user's folder of states."""
     if arguments.key_file is not None:
         return f"{arguments.key_file}.heads"
-    home = os.environ.get("HOME", "")
+    home = home_folder()
     states = os.environ.get("XDG_STATE_HOME") or (f"{home}/.local/state" if home else "/nowhere")
     folder = Path(states, "wedsync-backup")
     with suppress(OSError):  # who cannot write there is told when it is written to

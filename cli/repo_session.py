@@ -13,6 +13,7 @@ from itertools import count
 from urllib.parse import urlsplit
 
 from cli.interruption import end_soon
+from cli.options import home_folder
 from cli.output import say
 from cli.repo_secret import Provider, heads_path, in_words_of, provider_of
 from cli.repo_waiting import Waiting
@@ -24,7 +25,7 @@ from repository.errors import (
     RepositoryError,
     TierVanished,
 )
-from repository.opened.open_tier import TierState
+from repository.opened.open_tier import OpenTier, TierState
 from repository.opened.opening import Patience
 from repository.opened.own_folders import hides_log
 from repository.opened.repository import Repository
@@ -270,7 +271,7 @@ def local_cache(tiers: Sequence[ObjectStore]) -> LocalCache | None:
     """Where what was read of buckets is kept: `WEDSYNC_CACHE`, or the user's cache folder; None where there is none."""
     if all(store.capabilities.local for store in tiers):
         return None
-    home = os.environ.get("HOME", "")
+    home = home_folder()
     caches = os.environ.get("XDG_CACHE_HOME") or (f"{home}/.cache" if home else "")
     folder = os.environ.get("WEDSYNC_CACHE", f"{caches}/wedsync-backup/objects" if caches else "")
     return LocalCache(folder) if folder.startswith("/") else None
@@ -312,3 +313,14 @@ def say_hint(error: BaseException | None) -> None:
     """What to do about a tier's error, below the line that tells it."""
     if isinstance(error, RepositoryError) and error.hint:
         say(f"    {error.hint}")
+
+
+def replayed(repository: Repository) -> list[tuple[str, str]]:
+    """Tiers that show another history than was seen, and what to do about each."""
+    tiers = [tier for tier in repository.tiers if tier.state is TierState.REPLAYED]
+    return [(tier.name, tier.error.hint) for tier in tiers if tier.error is not None]
+
+
+def chosen(repository: Repository, names: list[str]) -> list[OpenTier]:
+    """The tiers of these names; all of them where none is given. Raises `NoUsableTier`."""
+    return [repository.tier(name) for name in names] if names else repository.tiers

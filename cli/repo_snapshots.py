@@ -11,6 +11,7 @@ from cli.exit_codes import ExitCode
 from cli.output import columns, moment, say, say_json, shown, size, timestamp
 from cli.repo_session import opened, tier_states
 from repository.opened.repository import LATEST, Repository
+from repository.opened.tier_state import TierState
 from repository.retention.tags import tags_of
 from repository.stored.snapshot import Snapshot, host_of, torn_of
 
@@ -71,15 +72,25 @@ def certainty_of(repository: Repository, asked: Mapping[str, Snapshot]) -> ExitC
             "writer died before the end, and not all of it may be there; `repo repair` puts back what was lost",
             file=sys.stderr,
         )
-    hiding = [tier.name for tier in repository.may_hide_snapshots(newest=True)] if LATEST in asked else []
-    if not hiding:
+    if LATEST not in asked:
         return ExitCode.DEGRADED if lost else ExitCode.OK
-    print(
-        f"whether this is the newest snapshot is not known: {', '.join(hiding)} may have had a newer one; "
-        "`repo repair` looks for what was lost, and a snapshot that is named by its id is what it is",
-        file=sys.stderr,
-    )
-    return ExitCode.DEGRADED
+    hiding = [tier.name for tier in repository.may_hide_snapshots(newest=True)]
+    unknown = "whether this is the newest snapshot is not known"
+    if hiding:
+        print(
+            f"{unknown}: {', '.join(hiding)} may have had a newer one; "
+            "`repo repair` looks for what was lost, and a snapshot that is named by its id is what it is",
+            file=sys.stderr,
+        )
+    # One that holds nothing of this repository has no newer one; where it should hold something it has VANISHED.
+    away = [tier.name for tier in repository.tiers if not tier.is_readable and tier.state is not TierState.EMPTY]
+    if away:
+        print(
+            f"{unknown}: {', '.join(away)} cannot be read, and may have a newer one; "
+            "a snapshot that is named by its id is what it is",
+            file=sys.stderr,
+        )
+    return ExitCode.DEGRADED if lost or hiding or away else ExitCode.OK
 
 
 def snapshot_document(snapshot: Snapshot, tiers: list[str], tags: Sequence[str] | None = None) -> dict[str, object]:

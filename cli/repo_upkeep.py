@@ -1,32 +1,30 @@
-"""`repo check`, `repair`, `catch-up` and `rebuild-index`: keeping every tier whole."""
+"""`repo check`, `repair` and `rebuild-index`: keeping every tier whole."""
 
 import argparse
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict
+from typing import Final
 
 from cli.exit_codes import ExitCode, exit_code_of
 from cli.output import say, say_json, size
 from cli.progress import Display, Reading, display
-from cli.repo_caught_up import added, catch_up_document, say_caught_up
 from cli.repo_pins import say_unpinned, unreadable_pins
-from cli.repo_session import lock_days, opened, say_hint, split_name, stoppable, tier_states
+from cli.repo_session import chosen, opened, replayed, say_hint, stoppable, tier_states
 from repository.errors import BackupCancelled, NoUsableTier, RepositoryError
-from repository.opened.locking import lock_date
-from repository.opened.open_tier import OpenTier, TierState
+from repository.opened.open_tier import TierState
 from repository.opened.repository import Repository
 from repository.retention.pins import pinned
 from repository.stored.log_entry import entry_object_key
-from repository.tiers.places import refuse_among_others, refuse_nested, refuse_within_repository
 from repository.upkeep.accepted_history import accept_history
-from repository.upkeep.catch_up import CatchUpProgress, CatchUpResult, begin_anew, lag
-from repository.upkeep.catch_up import catch_up as catch_tier_up
+from repository.upkeep.catch_up import lag
 from repository.upkeep.check import check as check_repository
 from repository.upkeep.check_report import CheckProgress, CheckReport, Finding, Problem, TierCounts, why_not
 from repository.upkeep.rebuild import RebuildResult
 from repository.upkeep.rebuild import rebuild_index as rebuild
 from repository.upkeep.repair import RepairResult
 from repository.upkeep.repair import repair as repair_tier
+
+_NO_DAMAGE: Final = (Problem.TIER, Problem.UNLOCKED, Problem.UNHELD)
 
 
 def check(arguments: argparse.Namespace) -> int:
@@ -47,9 +45,9 @@ def check(arguments: argparse.Namespace) -> int:
         say_json({**looked, "behind": behind, "unreadable_pins": unread, "states": states})
     else:
         _say_report(report, behind, reads_data=arguments.read_data > 0)
-        for line in [*(f"{name}: {hint}" for name, hint in _replayed(repository)), *unread]:
+        for line in [*(f"{name}: {hint}" for name, hint in replayed(repository)), *unread]:
             say(line)
-    if any(each.problem not in (Problem.TIER, Problem.UNLOCKED, Problem.UNHELD) for each in report.damage):
+    if any(each.problem not in _NO_DAMAGE for each in report.damage):
         return ExitCode.DAMAGED
     return ExitCode.DEGRADED if report.damage or behind or unread else ExitCode.OK
 
@@ -68,7 +66,7 @@ def repair(arguments: argparse.Namespace) -> int:
         with display(for_machines=arguments.json) as bars:
             report = _checked(repository, arguments, bars, check_cancelled)
             giving_up = [repository.tier(arguments.give_up_streams)] if arguments.give_up_streams is not None else []
-            for tier in dict.fromkeys([*giving_up, *_chosen(repository, arguments.only)]):
+            for tier in dict.fromkeys([*giving_up, *chosen(repository, arguments.only)]):
                 if not tier.is_readable:
                     left_out[tier.name] = why_not(tier)
                     continue
@@ -89,16 +87,17 @@ def repair(arguments: argparse.Namespace) -> int:
                         left_out[tier.name] = f"{why_not(tier)}\n  {tier.error.hint}"
                     else:
                         failed[tier.name] = error
+        left = [each for each in report.damage if each.tier in failed and each.problem not in _NO_DAMAGE]
         if arguments.json:
             tiers = {name: _repair_document(result, report) for name, result in results.items()}
-            say_json(
-                {"tiers": tiers, "failed": {name: str(error) for name, error in failed.items()}, "left_out": left_out}
-            )
+            reasons = {name: str(error) for name, error in failed.items()}
+            documents = [_finding_document(each) for each in left]
+            say_json({"tiers": tiers, "failed": reasons, "damage_left": documents, "left_out": left_out})
         else:
             _say_repairs(results, left_out, report)
-            for name, failure in failed.items():
-                say(f"{name}: not repaired: {failure} [{failure.code}]")
-                say_hint(failure)
+            _say_not_repaired(failed, left, report)
+    if left:
+        return ExitCode.DAMAGED
     if not results and failed:
         return exit_code_of(NoUsableTier.because("no tier is repaired", failed.values()))
     codes = {exit_code_of(failure) for failure in failed.values()}
@@ -109,84 +108,15 @@ def repair(arguments: argparse.Namespace) -> int:
     )
 
 
-def catch_up(arguments: argparse.Namespace) -> int:
-    """Copy to each tier that is behind, or empty, what it lacks."""
-    results: dict[str, CatchUpResult] = {}
-    failed: dict[str, RepositoryError] = {}
-    with opened(arguments) as repository, stoppable() as check_cancelled:
-        with display(for_machines=arguments.json) as bars, suppress(BackupCancelled):
-
-            def show(progress: CatchUpProgress) -> None:
-                words = f"{progress.packs_done:,} of {progress.packs_total:,} packs"
-                bars.show({progress.tier: Reading(progress.bytes_done, None, words)})
-
-            days = lock_days(arguments, repository)
-            urls = [split_name(address)[1] for address in arguments.tiers]
-            addresses = {tier.name: url for tier, url in zip(repository.tiers, urls, strict=True)}
-
-            if arguments.begin_anew is not None:
-                begin_anew(repository.tier(arguments.begin_anew))
-
-            def attempt(tier: OpenTier) -> CatchUpResult:
-                if tier.state is TierState.EMPTY:
-                    refuse_nested(list(addresses.items()), tier.name)
-                    refuse_within_repository(tier.name, addresses[tier.name])
-                if tier.state is TierState.EMPTY and not arguments.beside_other_files:
-                    refuse_among_others(tier.store, addresses[tier.name])
-                lock_until = lock_date(tier.store, days.get(tier.name, 0))
-                return catch_tier_up(
-                    repository, tier, lock_until=lock_until, on_progress=show, check_cancelled=check_cancelled
-                )
-
-            _attempt_all(_chosen(repository, arguments.only), attempt, results, failed)
-        hints = dict(_replayed(repository))
-        if arguments.json:
-            tiers = {name: catch_up_document(result) for name, result in results.items()}
-            say_json({"tiers": tiers, "failed": {name: str(failure) for name, failure in failed.items()}})
-        else:
-            for name, result in results.items():
-                say_caught_up(name, result)
-            for name, failure in failed.items():
-                say(f"{name}: not caught up: {failure} [{failure.code}]")
-                say(f"  {hints.get(name, failure.hint)}")
-    if not results and failed:
-        return exit_code_of(NoUsableTier.because("no tier is caught up", failed.values()))
-    if any(not result.is_complete for result in results.values()):
-        return ExitCode.DAMAGED
-    is_left = any(result.erased.left for result in results.values())
-    return ExitCode.DEGRADED if failed or is_left else ExitCode.OK
-
-
-def _attempt_all(
-    waiting: list[OpenTier],
-    attempt: Callable[[OpenTier], CatchUpResult],
-    results: dict[str, CatchUpResult],
-    failed: dict[str, RepositoryError],
-) -> None:
-    """Let each tier catch up, and those that lack something again, for as long as that brings anything.
-
-    One that was filled is a source for those before it: the order in which they are given decides nothing.
-    """
-    while waiting:
-        again, has_moved = [], False
-        for tier in waiting:
-            was_empty = tier.state is TierState.EMPTY
-            try:
-                result = attempt(tier)
-            except BackupCancelled:
-                raise
-            except RepositoryError as error:
-                # One tier that is away must not keep the others from catching up.
-                failed[tier.name] = error
-                if isinstance(error, NoUsableTier) and tier.is_ready:
-                    again.append(tier)
-                continue
-            has_moved = has_moved or was_empty or bool(result.copied_packs or result.snapshots or result.streams.pieces)
-            failed.pop(tier.name, None)
-            results[tier.name] = added(results.get(tier.name), result)
-            if not result.is_complete:
-                again.append(tier)
-        waiting = again if has_moved else []
+def _say_not_repaired(failed: dict[str, RepositoryError], left: list[Finding], report: CheckReport) -> None:
+    for name, failure in failed.items():
+        say(f"{name}: not repaired: {failure} [{failure.code}]")
+        say_hint(failure)
+        for each in left:
+            if each.tier == name:
+                say(f"{name}: NOT repaired: {each.problem} {each.object_key}: {each.detail}")
+        for snapshot_id in report.harmed.get(name, ()):
+            say(f"{name} alone does not restore snapshot {snapshot_id} whole")
 
 
 def rebuild_index(arguments: argparse.Namespace) -> int:
@@ -198,7 +128,7 @@ def rebuild_index(arguments: argparse.Namespace) -> int:
         stoppable() as check_cancelled,
         display(for_machines=arguments.json) as bars,
     ):
-        for tier in _chosen(repository, arguments.only):
+        for tier in chosen(repository, arguments.only):
             try:
                 results.append(rebuild(repository, tier, on_progress=_shower(bars), check_cancelled=check_cancelled))
             except BackupCancelled:
@@ -271,16 +201,6 @@ def _checked(
             pinning.look_again()
         say_unpinned(pinning.words())
     return report
-
-
-def _replayed(repository: Repository) -> list[tuple[str, str]]:
-    """Tiers that show another history than was seen, and what to do about each."""
-    tiers = [tier for tier in repository.tiers if tier.state is TierState.REPLAYED]
-    return [(tier.name, tier.error.hint) for tier in tiers if tier.error is not None]
-
-
-def _chosen(repository: Repository, names: list[str]) -> list[OpenTier]:
-    return [repository.tier(name) for name in names] if names else repository.tiers
 
 
 def _behind(repository: Repository) -> dict[str, dict[str, int]]:

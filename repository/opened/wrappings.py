@@ -24,6 +24,7 @@ from repository.errors import (
     Locked,
     NoUsableTier,
     RepositoryError,
+    UnknownKey,
     UnsupportedFormat,
     WrongKey,
 )
@@ -117,11 +118,19 @@ def refuse_unopened(repository: OpenTiers) -> None:
     """Raises `KeysNotOpened` where a log names keys that this provider does not open: whoever writes must read all."""
     shut = [each.key_id for each in keys_of(repository) if each.domain is None and not each.is_destroyed]
     lost = {key_id_of(object_key) for object_key in repository.keys.lost}
-    shut = [each for each in shut if each not in lost]
+    shut = [each for each in shut if each not in lost and not _is_found(repository, each)]
     if shut:
         raise KeysNotOpened(
             "the key that was given does not open every key of the repository", keys=len(shut), key_id=shut[0]
         )
+
+
+def _is_found(repository: OpenTiers, key_id: str) -> bool:
+    """Whether a key was made since the keys were read, and opens."""
+    with suppress(UnknownKey):
+        repository.keys.by_id(bytes.fromhex(key_id))
+        return True
+    return False
 
 
 def not_opening(repository: OpenTiers, key_id: str) -> list[str]:

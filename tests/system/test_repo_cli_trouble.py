@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from cli import repo_upkeep
 from cli.exit_codes import ExitCode
+from repository.errors import TierFull
+from repository.opened.open_tier import OpenTier
 from tests.support.file_trees import differences, make_everything, seen
 from tests.support.repo_command import RepoCommand
 
@@ -704,3 +707,43 @@ def test_folder_of_a_tier_may_be_named_by_its_path(tmp_path: Path, capsys: pytes
     assert repo.run("snapshots").code == 0
     (checked,) = repo.json("check", tiers=[f"disk={by_path[0]}"])["tiers"]
     assert checked == "disk"
+
+
+def test_latest_is_not_called_the_newest_while_a_tier_is_away(repo: RepoCommand, source: Path) -> None:
+    """It may have a newer one, as here: whoever restores is told, by the exit code, too."""
+    (source / "later").write_text("only on b")
+    repo.json("backup", source, tiers=repo.tiers[1:])
+    out_of_the_way(repo, "b")
+    restored = repo.run("restore", "latest", "--target", repo.folder / "out", "--json")
+    assert (restored.code, restored.document["is_newest_known"]) == (ExitCode.DEGRADED, False)
+    assert "b cannot be read, and may have a newer one" in restored.err
+    assert not (repo.folder / "out/later").exists()
+    listed = repo.run("ls", "latest", "--json")
+    assert (listed.code, listed.document["is_newest_known"]) == (ExitCode.DEGRADED, False)
+    (snapshot,) = repo.json("snapshots")["snapshots"]
+    assert repo.run("ls", snapshot["id"]).code == 0
+
+
+def test_tier_that_was_begun_anew_is_gone_on_with_by_the_same_command(repo: RepoCommand) -> None:
+    """As whoever was interrupted is told to do."""
+    shutil.rmtree(repo.tier("b"))
+    assert repo.run("catch-up", "--begin-anew", "b").code == 0
+    again = repo.run("catch-up", "--begin-anew", "b")
+    assert (again.code, "b is in use: it is caught up, and not begun anew" in again.err) == (0, True)
+
+
+def test_tier_that_cannot_be_repaired_is_told_with_its_damage(
+    repo: RepoCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk hides no damage: it is left, and the exit code says so."""
+    repo.damage_a_pack("b")
+
+    def is_full(_repository: object, tier: OpenTier, *_: object, **__: object) -> None:
+        raise TierFull("no space left", tier=tier.name)
+
+    monkeypatch.setattr(repo_upkeep, "repair_tier", is_full)
+    done = repo.run("repair", "--read-data")
+    assert (done.code, "b: NOT repaired: pack-damaged packs/" in done.out) == (ExitCode.DAMAGED, True), done
+    assert "a: NOT repaired" not in done.out
+    document = repo.run("repair", "--read-data", "--json")
+    assert [each["tier"] for each in document.document["damage_left"]] == ["b"]

@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import urllib3.exceptions
 from botocore.exceptions import (
@@ -141,8 +142,14 @@ def translated(error: Exception, *, tier: str, key: str | None) -> Exception:
         return TierUnreachable(
             "the server's certificate is not trusted", hint=hint, retry=Retry.AFTER_OPERATOR, **context
         )
+    if isinstance(error, SSLError) and "WRONG_VERSION_NUMBER" in str(error).upper():
+        hint = "Its endpoint begins with https://. If the server is one without TLS, write http://."
+        return TierUnreachable("the server does not speak TLS", hint=hint, retry=Retry.AFTER_OPERATOR, **context)
     if _is_out_of_descriptors(error):
         return TooFewDescriptors("the system gives no more open files", **context)
+    server = urlsplit(str(getattr(error, "kwargs", {}).get("endpoint_url", ""))).netloc
+    if server:
+        context["server"] = server
     reason = (
         "the server cannot be connected to" if isinstance(error, EndpointConnectionError) else "the connection failed"
     )

@@ -169,3 +169,14 @@ def test_conditions_and_expiry_have_answers_of_their_own() -> None:
     """These two are for the tier itself to handle."""
     assert isinstance(meaning(answer(412, "PreconditionFailed")), PreconditionFailed)
     assert isinstance(meaning(answer(400, "ExpiredToken")), CredentialsExpired)
+
+
+def test_server_without_tls_is_told_at_once_and_one_that_is_off_by_its_name() -> None:
+    """The first does not mend by itself; of the second people are told which server it is."""
+    plain = SSLError(endpoint_url="https://s3.example:9000/b", error="[SSL: WRONG_VERSION_NUMBER] wrong version number")
+    refused = meaning(plain)
+    assert isinstance(refused, TierUnreachable)
+    assert (refused.message, "http://" in refused.hint) == ("the server does not speak TLS", True)
+    off = meaning(EndpointConnectionError(endpoint_url="https://s3.example:9000/b"))
+    assert isinstance(off, TryAgain)
+    assert off.error.context["server"] == "s3.example:9000"
