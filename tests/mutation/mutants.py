@@ -38,6 +38,10 @@ TESTS_OF: Final = {
     "opened/second_copies": (f"{UNIT}/test_lost_entries.py",),
     "upkeep/manifests": (f"{UNIT}/test_log_repair.py", f"{UNIT}/test_check_repair.py"),
     "upkeep/log_repair": (f"{UNIT}/test_log_repair.py",),
+    "upkeep/bad_packs": (f"{UNIT}/test_whole_packs.py", f"{UNIT}/test_check_repair.py"),
+    "upkeep/harmed": (f"{UNIT}/test_whole_packs.py", f"{UNIT}/test_check_repair.py"),
+    "upkeep/store_holds": (f"{UNIT}/test_store_holds.py",),
+    "tiers/folder/hands": (f"{UNIT}/test_silent_disks.py",),
 }
 
 _COMPARISONS: Final[dict[type[ast.cmpop], type[ast.cmpop]]] = {
