@@ -77,7 +77,9 @@ def let_go(
     keys: list[str] | None = None
     if snapshots is not None and not any(each in state.forgotten for each in snapshots):
         objects, fault = needed(repository, tier, live, check_cancelled, marked=True)
-        keys = list(objects) if fault is None and not _has_erased(repository, tier, live) else None
+        if fault is None and not _has_erased(repository, tier, live):
+            # Keys that were destroyed elsewhere are needed by nobody any more, and were when the hold was set.
+            keys = list({*objects, *(info.key for info in tier.store.list(KEY_PREFIX))})
     if keys is None:
         folders = (KEY_PREFIX, LOG_PREFIX, MANIFEST_PREFIX, PACK_PREFIX, STREAM_PREFIX)
         keys = [CONFIG_KEY, *(info.key for folder in folders for info in tier.store.list(folder))]

@@ -30,6 +30,7 @@ from repository.upkeep.catch_up import catch_up, lag
 from repository.upkeep.check import check
 from repository.upkeep.check_report import Problem
 from repository.upkeep.repair import repair
+from repository.upkeep.store_holds import place, release
 from tests.support.dying import Dying
 from tests.support.repositories import Scene, key_file, photos, read_back
 
@@ -320,3 +321,18 @@ def test_packs_of_an_erased_domain_are_owed_to_nobody() -> None:
     prune(scene.reopen(), PruneOptions(max_unused=1))
     assert not missing & {pack.id for name in "ab" for pack in stored_packs(scene.store(name))}
     assert check(scene.reopen(), read_percent=100).is_ok
+
+
+def test_a_tier_that_was_away_lets_go_of_a_held_key_that_was_released_and_erased_meanwhile() -> None:
+    """By then nobody needs the key any more, and the hold that was set on it is over all the same."""
+    scene, made = _scene(locks=True)
+    place(scene.repository, "court", [made.id])
+    own = {keys.key_id.hex() for keys in scene.repository.keys.all() if keys.domain == PERSON}
+    alone = scene.reopen(stores=[scene.store("a")])
+    release(alone, "court")
+    assert all(each.failed is None and not each.left for each in _erase(alone).tiers.values())
+    done = catch_up(scene.reopen(), scene.tier("b"))
+    assert done.erased.left == {}
+    for name in "ab":
+        assert openable(scene.store(name), scene, key_ids=tuple(own)) == []
+    assert check(scene.reopen()).is_ok
