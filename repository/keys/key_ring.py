@@ -327,7 +327,11 @@ class KeyRing:
     def _seek(self, key_id: bytes) -> None:
         """Look once for a key that others may have made since: what is written under it is no damage."""
         if key_id not in self._by_id and key_id not in self._sought and key_id.hex() not in self.shut | self.destroyed:
-            self.find(key_id)
+            try:
+                self.find(key_id)
+            except KeysNotOpened:
+                self.shut.add(key_id.hex())
+                raise
             self._sought.add(key_id)
 
     def add(self, keys: DomainKeys) -> None:
