@@ -7,7 +7,7 @@ from collections import Counter
 from cli.exit_codes import ExitCode, exit_code_of
 from cli.output import say, say_json, size
 from cli.repo_pins import document_of, in_words
-from cli.repo_session import opened, stoppable, tier_states
+from cli.repo_session import opened, say_hint, stoppable, tier_states
 from repository.opened.open_tier import OpenTier
 from repository.prune.prune import PruneOptions, TierPlan
 from repository.prune.prune import prune as prune_tiers
@@ -51,6 +51,8 @@ def prune(arguments: argparse.Namespace) -> int:
     failures = [plan.failed for plan in plans.values() if plan.failed is not None]
     if failures and len(failures) == len(plans):
         return exit_code_of(failures[0])
+    if any(exit_code_of(failure) is ExitCode.DAMAGED for failure in failures):
+        return ExitCode.DAMAGED
     is_pinned = any(plan.pinned for plan in plans.values()) and not arguments.dry_run
     is_bare = bool(bare) and not arguments.dry_run
     return ExitCode.DEGRADED if failures or left_out or is_pinned or is_bare else ExitCode.OK
@@ -109,3 +111,4 @@ def _say(name: str, plan: TierPlan, *, dry_run: bool, unreferenced: bool) -> Non
             say(f"{name}: {told}. If nobody backs up: --unreferenced")
     if plan.failed is not None:
         say(f"{name}: NOT all is done: {plan.failed} [{plan.failed.code}]; the next prune goes on")
+        say_hint(plan.failed)

@@ -215,7 +215,7 @@ def copy_keys(repository: OpenTiers, tier: OpenTier) -> int:
     nothing may be written to the tier that needs it) and what the tier raises.
     """
     lacking = lacking_keys(repository, tier)
-    copied = _copy_objects(repository, tier)[1]
+    copied = _copy_objects(repository, tier)
     follow_root(repository, tier)
     if copied or lacking or ended_keks(repository) - tier.log.state.ended_keks:
         record_keys(repository, tier)
@@ -224,8 +224,8 @@ def copy_keys(repository: OpenTiers, tier: OpenTier) -> int:
     return copied
 
 
-def _copy_objects(repository: OpenTiers, tier: OpenTier) -> tuple[set[str], int]:
-    """Give a tier the key objects that a log names; which lie there then, and how many came."""
+def _copy_objects(repository: OpenTiers, tier: OpenTier) -> int:
+    """Give a tier the key objects that a log names and of which nothing has the name there; how many came."""
     there = {info.key for info in tier.store.list(KEY_PREFIX)}
     named: dict[str, str] = dict(repository.keys.proven)
     for each in repository.readable_tiers():
@@ -242,10 +242,9 @@ def _copy_objects(repository: OpenTiers, tier: OpenTier) -> tuple[set[str], int]
                 continue
             if crypto.sha256(body).hex() == digest:
                 tier.store.put(object_key, body, if_absent=True, lock_until=tier.held_until())
-                there.add(object_key)
                 copied += 1
                 break
-    return there, copied
+    return copied
 
 
 def bring_keys(repository: OpenTiers, tier: OpenTier) -> None:
@@ -254,11 +253,25 @@ def bring_keys(repository: OpenTiers, tier: OpenTier) -> None:
     Without them it could not be read alone. Raises `TierBehind` (no whole copy of one was to be had, and nothing may be
     written) and what the tier raises.
     """
-    lacking = {key_id_of(each) for each in lacking_keys(repository, tier)}
-    if tier.log.lags:
-        lacking.add(repository.keys.root.key_id.hex())
-    if lacking and (missed := lacking - {key_id_of(each) for each in _copy_objects(repository, tier)[0]}):
-        raise _lacks_key(tier, min(missed))
+    lacking = set(lacking_keys(repository, tier).items())
+    root = repository.keys.root.key_id.hex()
+    roots = {each for each in named_or_proven(repository) if key_id_of(each[0]) == root} if tier.log.lags else set()
+    if not lacking and not roots:
+        return
+    _copy_objects(repository, tier)
+    # By their bytes: anybody may put something under such a name.
+    missed = sorted(key_id_of(each[0]) for each in lacking if not _lies_there(tier, *each))
+    if roots and not any(_lies_there(tier, *each) for each in roots):
+        missed.append(root)
+    if missed:
+        raise _lacks_key(tier, missed[0])
+
+
+def _lies_there(tier: OpenTier, object_key: str, digest: str) -> bool:
+    try:
+        return crypto.sha256(read_object(tier.store, object_key)).hex() == digest
+    except (Damaged, ObjectMissing, Truncated):
+        return False
 
 
 def _lacks_key(tier: OpenTier, key_id: str) -> TierBehind:

@@ -43,7 +43,7 @@ from repository.stored.config import (
     verify_config,
 )
 from repository.stored.log_entry import LOG_PREFIX, decode_entry_header, entry_object_key
-from repository.stored.object_reading import read_object
+from repository.stored.object_reading import length_max_of, read_object
 from repository.tiers.port import ObjectStore
 
 
@@ -56,13 +56,15 @@ class Probe:
     body: bytes = b""
     config: ReadConfig | None = None
     keys: list[KeyRecord] = field(default_factory=list)
+    older_keys: list[KeyRecord] = field(default_factory=list)
+    """What the store keeps of key objects that were overwritten; it is looked for where no other key opens."""
     error: RepositoryError | None = None
     is_given_up: bool = False
 
     def repository_ids(self) -> list[bytes]:
         """The repositories that config and key objects speak of; one of them may be damaged."""
         found = [bytes.fromhex(self.config.config.repository_id)] if self.config is not None else []
-        for record in self.keys:
+        for record in (*self.keys, *self.older_keys):
             try:
                 found.append(bytes.fromhex(decode_wrapped_key(record).repository_id))
             except (Damaged, UnsupportedFormat):
@@ -219,13 +221,35 @@ def agree(probes: list[Probe], provider: KeyProvider) -> Opened:
     Raises `NotARepository`, `NoUsableTier`, `WrongKey`, `UnknownKey` (no key object is there), `Damaged`,
     `UnsupportedFormat`, `KeyUnavailable`.
     """
+    try:
+        return _agree(probes, provider)
+    except RepositoryError:
+        # Whoever may write to a tier that keeps versions has hidden the keys, and not taken them away.
+        for each in probes:
+            _look_for_older_keys(each)
+        if not any(each.older_keys for each in probes):
+            raise
+        return _agree(probes, provider)
+
+
+def _look_for_older_keys(found: Probe) -> None:
+    """What the store keeps of the key objects that lie there. A tier that fails meanwhile adds no more."""
+    with suppress(RepositoryError):
+        for record in found.keys:
+            for body in found.store.versions(record.object_key, length_max=length_max_of(record.object_key)):
+                if body != record.body:
+                    found.older_keys.append(KeyRecord(record.object_key, body))
+
+
+def _agree(probes: list[Probe], provider: KeyProvider) -> Opened:
     errors: list[RepositoryError] = []
     claims = {id(each): each.repository_ids() for each in probes}
     for candidate in dict.fromkeys(claim for each in probes for claim in claims[id(each)]):
         # A tier whose config is lost may still hold the only whole key object.
         own = [each for each in probes if candidate in claims[id(each)] or each.state is TierState.DAMAGED]
         try:
-            ring = open_ring(list(dict.fromkeys(record for each in own for record in each.keys)), candidate, provider)
+            records = [record for each in own for record in (*each.keys, *each.older_keys)]
+            ring = open_ring(list(dict.fromkeys(records)), candidate, provider)
             config = _agreed_config(own, ring)
         except (WrongKey, Damaged, UnknownKey, UnsupportedFormat) as error:
             errors.append(error)

@@ -6,9 +6,11 @@ accepts an older one. The file is written whole or not at all; one that cannot b
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import secrets
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -146,7 +148,10 @@ class HeadsFile:
 
     def _read(self) -> _File:
         try:
-            with self._path.open("rb") as opened:
+            # Not waited for: what lies there may be a pipe that nobody writes to.
+            with open(self._path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as opened:
+                if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+                    raise OSError(errno.EINVAL, "it is no regular file")
                 return _FILE.decode(opened.read(_LENGTH_MAX))
         except FileNotFoundError:
             return _File()

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from repository.errors import BackupCancelled, RepositoryError
-from repository.index.pack_catalog import stored_packs
+from repository.errors import BackupCancelled, Damaged, RepositoryError
+from repository.index.pack_catalog import is_fault_of_object, stored_packs
 from repository.index.pack_sizes import raw_sizes
 from repository.opened.open_tier import OpenTier
 from repository.opened.pending import WRITER_TOKEN_LENGTH, adopt_orphans
@@ -115,6 +115,7 @@ class _Prune:
         self._plans = {tier.name: TierPlan(tier.name) for tier in tiers}
         self._tiers = list(tiers)
         self._pinned = Pinned(repository, check_cancelled)
+        self._unread: dict[bytes, RepositoryError] = {}
 
     def run(self) -> dict[str, TierPlan]:
         """All of it."""
@@ -128,6 +129,9 @@ class _Prune:
         moving = set[bytes]().union(*(self._plans[tier.name].moving for tier in self._going_on()))
         if moving:
             self._repository.begin_writing(token, self._going_on())
+            for tier in self._going_on():
+                if not tier.is_ready:  # it failed there, or lacks a key without which nothing may be written to it
+                    self._plans[tier.name].failed = tier.error
             self._repack(moving)
         self._each(self._mark)
         with ThreadPoolExecutor(max(1, len(self._tiers)), thread_name_prefix="prune-tier") as pool:
@@ -135,7 +139,22 @@ class _Prune:
         self._check_cancelled()
         if moving:
             self._repository.end_writing(token, [tier for tier in self._going_on() if tier.is_ready])
+        self._tell_unread()
         return self._plans
+
+    def _tell_unread(self) -> None:
+        """Where what is needed of a pack cannot be read nothing is freed: that is told, as damage where it is that."""
+        for plan in self._plans.values():
+            left = [self._unread[each] for each in sorted(plan.moving & self._unread.keys())]
+            if not left or plan.failed is not None:
+                continue
+            worst = next((error for error in left if is_fault_of_object(error)), None)
+            if worst is None:
+                plan.failed = left[0]
+                continue
+            message = "what is needed of packs that are mostly waste cannot be read: they stay"
+            hint = "`repo check --read-data` says what is lost, and `repo repair --read-data` what can be mended."
+            plan.failed = Damaged(message, hint=hint, tier=plan.tier, packs=len(left), reason=str(worst))
 
     def _going_on(self) -> list[OpenTier]:
         return [tier for tier in self._tiers if self._plans[tier.name].is_complete]
@@ -237,6 +256,7 @@ class _Prune:
                     wanted.add(chunk_id)
         repacking = Repacking(self._repository, tiers, self._check_cancelled)
         repacking.move(moving, wanted)
+        self._unread = repacking.unread
         repacking.commit()
         for tier in tiers:
             plan = self._plans[tier.name]

@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Final
 
-from repository.errors import RepositoryError
+from repository.errors import ObjectMissing, RepositoryError
 from repository.format import Buffer, FrameEntry, PackKind, pack_object_key
 from repository.index.index import Index, ids_of
 from repository.index.pack_catalog import each_in_parallel
@@ -126,20 +126,15 @@ class Repacking:
         self._sent: tuple[SealedPack, list[Future[None]]] | None = None
         self.stored_bytes = 0
         self.failed: dict[str, RepositoryError] = {}
+        self.unread: dict[bytes, RepositoryError] = {}
+        """Packs of which what is needed cannot be read anywhere, and why: they stay."""
 
     def move(self, packs: Collection[bytes], wanted: set[bytes]) -> None:
         """Store the `wanted` chunks of these packs again; what was stored leaves the set. What no tier has whole is
         passed over: it stays.
         """
         with ThreadPoolExecutor(max(1, len(self._tiers)), thread_name_prefix="repack-send") as self._senders:
-
-            def move_one(pack_id: bytes) -> None:
-                for found in self._read(pack_id, wanted):
-                    with suppress(RepositoryError):
-                        self._move_from(found, wanted)
-                        return
-
-            for _ in each_in_parallel(move_one, sorted(packs), AT_ONCE):
+            for _ in each_in_parallel(lambda pack_id: self._move(pack_id, wanted), sorted(packs), AT_ONCE):
                 self._check_cancelled()
             for writer in self._writers.values():
                 writer.flush()
@@ -157,21 +152,24 @@ class Repacking:
             except RepositoryError as error:
                 self.failed[tier.name] = error
 
-    def _read(self, pack_id: bytes, wanted: Collection[bytes]) -> Iterator[NeededFrames]:
-        """What is wanted of a pack as the nearest tier gives it, and behind it, asked for only then, as the others do.
-
-        While it is read others may leave the set.
-        """
+    def _move(self, pack_id: bytes, wanted: set[bytes]) -> None:
+        """What is wanted of a pack as the nearest tier gives it, else as the others do."""
 
         def is_wanted(entry: FrameEntry) -> bool:
             return any(each in wanted for each in ids_of(entry.chunk_ids))
 
+        errors: list[RepositoryError] = []
         for tier in nearest_first(self._repository.readable_tiers()):
-            found: NeededFrames | None = None
-            with suppress(RepositoryError):
-                found = read_needed(tier.store, self._repository.keys, pack_id, is_wanted)
-            if found is not None:
-                yield found
+            try:
+                self._move_from(read_needed(tier.store, self._repository.keys, pack_id, is_wanted), wanted)
+            except RepositoryError as error:
+                errors.append(error)
+            else:
+                return
+        # What is on no tier any more another prune has moved, or a check says that it is lost.
+        there = [error for error in errors if not isinstance(error, ObjectMissing)]
+        if there:
+            self.unread[pack_id] = there[0]
 
     def _move_from(self, found: NeededFrames, wanted: set[bytes]) -> None:
         for entry, stored in found.frames:

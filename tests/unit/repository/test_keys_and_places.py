@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import msgspec
 import pytest
 
 from repository.backup.backup import BackupOptions, backup
-from repository.errors import RepositoryError, SnapshotNotFound, TierBehind, TierVanished, UnknownKey
+from repository.errors import Damaged, RepositoryError, SnapshotNotFound, TierBehind, TierVanished, UnknownKey
 from repository.index.segments import SharedSegments
 from repository.log import commit_log
 from repository.log.state import Head, LogState
@@ -20,6 +21,7 @@ from repository.opened.seen import HeadsFile, SeenTier
 from repository.stored.checkpoint import CHECKPOINT_PREFIX, checkpoint_object_key
 from repository.stored.log_entry import KeysDestroyed, SnapshotsForgotten, entry_object_key
 from repository.tiers.memory import MemoryObjectStore
+from repository.tiers.port import OBJECT_LENGTH_MAX
 from repository.upkeep import read_back as upkeep_read_back
 from repository.upkeep.catch_up import begin_anew, catch_up, lag
 from repository.upkeep.check import check
@@ -410,3 +412,38 @@ def test_heads_that_two_processes_note_at_once_are_all_remembered(tmp_path: Path
     heads = HeadsFile(path).seen(bytes(16), {})[""]
     assert {each.tier_id for each in heads} == {number.to_bytes(16, "big") for number in range(40)}
     assert heads[0].head == Head(0, genesis)
+
+
+class _KeepsVersions(MemoryObjectStore):
+    """What is overwritten stays."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.kept: dict[str, list[bytes]] = {}
+
+    def overwrite(self, key: str, body: bytes) -> None:
+        """As whoever has the bucket's credentials does."""
+        self.kept.setdefault(key, [self.get(key)]).append(body)
+        self.put(key, body)
+
+    def versions(self, key: str, *, length_max: int = OBJECT_LENGTH_MAX) -> Iterator[bytes]:
+        """See the port."""
+        return (each for each in self.kept.get(key, ()) if len(each) <= length_max)
+
+
+@pytest.mark.parametrize("body", [b"rubbish", b""])
+def test_keys_that_were_overwritten_open_from_their_older_versions(body: bytes) -> None:
+    """A lone tier that keeps versions is read, checked and repaired: a write over its keys takes nothing away."""
+    store = _KeepsVersions("a")
+    scene = Scene(stores=[store])
+    snapshot = scene.backup(photos(2), "run")
+    assert snapshot is not None
+    keys = [each.key for each in store.list("keys/")]
+    for key in keys:
+        store.overwrite(key, body)
+    repository = scene.reopen()
+    assert read_back(repository, snapshot, repository.tier("a")) == photos(2)
+    report = check(repository, read_percent=100)
+    assert {each.object_key for each in report.damage} == set(keys)
+    with pytest.raises(Damaged):
+        Repository.open([store], key_file(seed=77))

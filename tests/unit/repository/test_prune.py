@@ -12,6 +12,7 @@ from repository.backup.fanout import Delivery
 from repository.errors import Damaged, PackMarked, RepositoryError, TierBehind
 from repository.format import pack_object_key
 from repository.index.pack_catalog import stored_packs
+from repository.opened.key_change import add_generation
 from repository.opened.open_tier import OpenTier
 from repository.opened.pending import adopt_orphans
 from repository.opened.repository import Repository
@@ -452,7 +453,8 @@ def test_a_damaged_pack_is_written_again_from_another_tier_and_one_that_nobody_h
             body[location.frame_offset + location.frame_length // 2] ^= 1
             scene.store(name).put(pack_object_key(location.pack_id), bytes(body))
         done = prune(scene.reopen())
-        assert all(plan.is_complete for plan in done.values())
+        codes = {plan.failed.code if plan.failed is not None else None for plan in done.values()}
+        assert codes == {"damaged" if is_everywhere else None}  # nothing is freed, and that is told
         assert (location.pack_id in _packs(scene, "b")) is is_everywhere
         if not is_everywhere:
             _expect_whole(scene.reopen(), {"kept": (kept, left)})
@@ -530,3 +532,21 @@ def test_of_a_pack_that_is_written_again_the_waste_is_not_read(
     assert pack_id not in _packs(scene)
     _expect_whole(scene.reopen(), {"kept": (kept, left)})
     assert check(scene.reopen(), read_percent=100).is_ok
+
+
+def test_nothing_is_moved_on_a_tier_that_lacks_the_newest_key() -> None:
+    """What it has is under older ones, and stays; by bit rot of a key object alone nothing is lost."""
+    scene = Scene(("a", "b"))
+    kept, left = _sparse(scene)
+    before = {each.key for each in scene.store("b").list("keys/")}
+    add_generation(scene.reopen(), scene.provider)
+    (newest,) = [each.key for each in scene.store("b").list("keys/") if each.key not in before]
+    scene.store("b").put(newest, scene.store("b").get(newest)[:-1] + b"?")
+    packs = _packs(scene, "b")
+    done = prune(scene.reopen())
+    assert done["a"].failed is None
+    assert done["b"].failed is not None
+    assert (done["b"].failed.code, done["b"].deleted) == ("tier-behind", 0)
+    assert packs <= _packs(scene, "b")
+    alone = scene.reopen(stores=[scene.store("b")])
+    assert read_back(alone, kept, alone.tier("b")) == left

@@ -1,6 +1,7 @@
 """Another root in the place of one that leaked: what the old one signs afterwards counts nowhere."""
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import msgspec
 import pytest
@@ -351,3 +352,26 @@ def test_nothing_is_written_into_the_domain_of_roots() -> None:
         with pytest.raises(UnknownKey):
             scene.repository.keys.active("root")
         change_root(scene.repository, scene.provider)
+
+
+def _named_elsewhere(scene: Scene) -> list[str]:
+    """Key objects that lie on `a` alone."""
+    return [each.key for each in scene.store("a").list("keys/") if scene.store("b").head(each.key) is None]
+
+
+@pytest.mark.parametrize("what", ["a hold", "forgetting", "a prune", "an index"])
+def test_something_else_under_a_keys_name_is_not_that_key(what: str) -> None:
+    """Nothing is written to such a tier under a root that it has not: it can be read alone as before."""
+    scene = Scene(("a", "b"))
+    first = scene.backup(photos(2), "before")
+    assert first is not None
+    scene.backup(photos(2, 1), "witness", only=["a"])
+    change_root(scene.reopen(stores=[scene.store("a")]), scene.provider)
+    for key in _named_elsewhere(scene):
+        scene.store("b").put(key, b"rubbish")
+    number = scene.reopen().tier("b").log.state.head.number
+    with suppress(TierBehind):
+        _WRITES[what](scene, scene.reopen(), first.id)
+    alone = scene.reopen(stores=[scene.store("b")])
+    assert (alone.tier("b").is_ready, alone.tier("b").log.state.head.number) == (True, number), alone.states()
+    assert read_back(alone, first, alone.tier("b")) == photos(2)

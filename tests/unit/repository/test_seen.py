@@ -1,5 +1,6 @@
 """What was seen of tiers is remembered apart from them, and only ever raised."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -76,3 +77,10 @@ def test_log_at_a_place_is_compared_with_what_was_seen_there(seen: SeenTier, is_
     """Shorter, other, or of another tier."""
     state = _state(A, 5, b"5" * 32)
     assert seen.contradicts(state, state.contradicts) == is_contradicted
+
+
+def test_pipe_in_the_files_place_is_told_and_not_waited_for(tmp_path: Path) -> None:
+    heads, told = _file(tmp_path)
+    os.mkfifo(tmp_path / "key.heads")
+    assert heads.seen(ID, {"a": "x"}) == {"a": [], "": []}
+    assert "it is no regular file" in told[0]
