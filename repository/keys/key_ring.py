@@ -316,23 +316,28 @@ class KeyRing:
     def by_id(self, key_id: bytes) -> DomainKeys:
         """The keys that a pack names. Raises `UnknownKey`; `KeysNotOpened`, where it is there and shut."""
         self._seek(key_id)
-        try:
-            return self._by_id[key_id]
-        except KeyError:
-            if key_id.hex() in self.shut:
-                message = "the key that was given does not open the key of what is to be read"
-                raise KeysNotOpened(message, key_id=key_id.hex()) from None
-            raise UnknownKey("no key with this id could be opened", key_id=key_id.hex()) from None
+        if key_id not in self._by_id:
+            raise UnknownKey("no key with this id could be opened", key_id=key_id.hex())
+        return self._by_id[key_id]
 
     def _seek(self, key_id: bytes) -> None:
-        """Look once for a key that others may have made since: what is written under it is no damage."""
-        if key_id not in self._by_id and key_id not in self._sought and key_id.hex() not in self.shut | self.destroyed:
+        """Look once for a key that others may have made since: what is written under it is no damage.
+
+        Raises `KeysNotOpened` where it is there and shut.
+        """
+        if key_id in self._by_id:
+            return
+        name = key_id.hex()
+        if name not in self.shut and key_id not in self._sought and name not in self.destroyed:
             try:
                 self.find(key_id)
             except KeysNotOpened:
-                self.shut.add(key_id.hex())
+                self.shut.add(name)
                 raise
             self._sought.add(key_id)
+        if name in self.shut:
+            message = "the key that was given does not open the key of what is to be read"
+            raise KeysNotOpened(message, hint="Use the key file of the last rotation.", key_id=name)
 
     def add(self, keys: DomainKeys) -> None:
         """Make a newly created or read key known."""
