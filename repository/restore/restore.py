@@ -199,7 +199,7 @@ def _tiers(repository: Repository, snapshot: Snapshot, names: Sequence[str]) -> 
     if names:
         by_name = {tier.name: tier for tier in tiers}
         asked = [by_name[name] for name in names if name in by_name]
-        if not asked and tiers:
+        if not asked and tiers and any(tier.name in names and tier.is_readable for tier in repository.tiers):
             others = ", ".join(by_name)
             hint = f"Leave out the name of the tier to read from, or take one of these: {others}."
             raise SnapshotNotFound(
