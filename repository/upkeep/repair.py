@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from repository.errors import AccessDenied, BackupCancelled, Damaged, Locked, NoUsableTier, ObjectMissing, Truncated
@@ -333,7 +334,7 @@ class _Repair:
         for key, finding in wanted.items():
             self._check_cancelled()
             if (pack_id := pack_id_in(key)) is not None:
-                self._copy(finding, lambda body, pack_id=pack_id: is_named(pack_id, body))  # type: ignore[misc]
+                self._copy(finding, partial(is_named, pack_id))
 
     def _unshare(self, findings: list[Finding]) -> None:
         """Give packs that are another tier's files ones of their own: what is put takes the name, not the file."""

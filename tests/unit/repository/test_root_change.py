@@ -20,6 +20,7 @@ from repository.retention.orders import forget, place_hold
 from repository.stored.checkpoint import checkpoint_object_key, encode_checkpoint
 from repository.stored.log_entry import SnapshotsForgotten
 from repository.stored.part import PartMade, decode_left, encode_left
+from repository.stored.snapshot import Snapshot
 from repository.stored.stream_piece import decode_piece, encode_piece, piece_object_key
 from repository.streams.errors import StreamGap
 from repository.streams.reading import read_stream
@@ -158,6 +159,16 @@ def test_an_order_given_to_a_tier_that_was_away_says_first_which_root_is_in_forc
     assert [list(tier.log.state.holds) for tier in scene.reopen().tiers] == [["audit"], ["audit"]]
 
 
+def _changed_while_b_was_away() -> tuple[Scene, Snapshot]:
+    """A snapshot that both tiers have, and a root of which `b` has not heard; `a` bears witness to all of `b`."""
+    scene = Scene(("a", "b"))
+    first = scene.backup(photos(2), "before")
+    assert first is not None
+    scene.backup(photos(2, 1), "witness", only=["a"])
+    change_root(scene.reopen(stores=[scene.store("a")]), scene.provider)
+    return scene, first
+
+
 _WRITES: dict[str, Callable[[Scene, Repository, str], object]] = {
     "a hold": lambda _, repository, identity: place_hold(repository, "audit", [identity]),
     "forgetting": lambda _, repository, identity: forget(repository, [identity]),
@@ -172,11 +183,7 @@ _WRITES: dict[str, Callable[[Scene, Repository, str], object]] = {
 
 @pytest.mark.parametrize("what", _WRITES)
 def test_a_tier_that_was_away_has_the_keys_of_what_is_written_to_it(what: str) -> None:
-    scene = Scene(("a", "b"))
-    first = scene.backup(photos(2), "before")
-    assert first is not None
-    scene.backup(photos(2, 1), "witness", only=["a"])
-    change_root(scene.reopen(stores=[scene.store("a")]), scene.provider)
+    scene, first = _changed_while_b_was_away()
     _WRITES[what](scene, scene.reopen(), first.id)
     alone = scene.reopen(stores=[scene.store("b")])
     assert alone.tier("b").is_ready, alone.states()
@@ -362,11 +369,7 @@ def _named_elsewhere(scene: Scene) -> list[str]:
 @pytest.mark.parametrize("what", ["a hold", "forgetting", "a prune", "an index"])
 def test_something_else_under_a_keys_name_is_not_that_key(what: str) -> None:
     """Nothing is written to such a tier under a root that it has not: it can be read alone as before."""
-    scene = Scene(("a", "b"))
-    first = scene.backup(photos(2), "before")
-    assert first is not None
-    scene.backup(photos(2, 1), "witness", only=["a"])
-    change_root(scene.reopen(stores=[scene.store("a")]), scene.provider)
+    scene, first = _changed_while_b_was_away()
     for key in _named_elsewhere(scene):
         scene.store("b").put(key, b"rubbish")
     number = scene.reopen().tier("b").log.state.head.number

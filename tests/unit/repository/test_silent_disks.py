@@ -133,7 +133,12 @@ def test_call_that_goes_on_step_by_step_is_waited_for(monkeypatch: pytest.Monkey
     call.done.wait = wait  # type: ignore[assignment]  # a clock
     made._wait(call)
     waits: list[float] = []
-    call.done.wait = lambda seconds: waits.append(seconds) or False  # type: ignore[assignment, func-returns-value]  # a clock
+
+    def waits_in_vain(seconds: float) -> bool:
+        waits.append(seconds)
+        return False
+
+    monkeypatch.setattr(call.done, "wait", waits_in_vain)
     with pytest.raises(Silent):
         made._wait(call)
     # Begun at 0, as the clock of this test goes; 120 seconds are the first multiple of 40 that is too long.
