@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from typing import Any, Final
 from urllib.parse import quote
 
-_TIER_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+TIER_NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
+"""What people may call a tier, before the `=` of its address."""
 
 
 def given(text: str) -> str:
@@ -37,7 +38,7 @@ def home_folder() -> str:
 def tier_address(text: str) -> str:
     """`[NAME=]URL` of a tier; a folder may be named by its whole path, whatever characters that has."""
     name, parted, path = text.rpartition("=") if not text.startswith("/") else ("", "", text)
-    if not path.startswith("/") or (parted and not _TIER_NAME.fullmatch(name)):
+    if not path.startswith("/") or (parted and not re.fullmatch(TIER_NAME, name)):
         return given(text)
     return f"{name}{parted}file://{quote(os.fsencode(path))}"
 

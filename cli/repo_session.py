@@ -13,7 +13,7 @@ from itertools import count
 from urllib.parse import urlsplit
 
 from cli.interruption import end_soon
-from cli.options import home_folder
+from cli.options import TIER_NAME, home_folder
 from cli.output import say
 from cli.repo_secret import Provider, heads_path, in_words_of, provider_of
 from cli.repo_waiting import Waiting
@@ -38,7 +38,7 @@ from repository.tiers.retry import RetryPolicy
 from repository.tiers.s3.credentials import credentials_from
 from repository.tiers.s3.options import CredentialsProvider
 
-_NAMED = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,62})=((?:file|s3)://.*)", re.DOTALL)
+_NAMED = re.compile(rf"({TIER_NAME})=((?:file|s3)://.*)", re.DOTALL)
 
 
 def split_name(address: str) -> tuple[str | None, str]:

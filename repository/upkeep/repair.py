@@ -330,8 +330,7 @@ class _Repair:
 
     def _packs(self, findings: list[Finding]) -> None:
         """Damaged and missing packs."""
-        wanted = {finding.object_key: finding for finding in findings if finding.problem in OF_PACKS}
-        for key, finding in wanted.items():
+        for key, finding in {each.object_key: each for each in findings if each.problem in OF_PACKS}.items():
             self._check_cancelled()
             if (pack_id := pack_id_in(key)) is not None:
                 self._copy(finding, partial(is_named, pack_id))

@@ -25,7 +25,7 @@ class _Server(S3Connection):
     def call(self, attempt: Callable[[Any], Any], key: str | None = None) -> Any:
         return attempt(self)
 
-    def put_object_retention(self, *, Retention: dict[str, Any], **how: Any) -> None:  # noqa: N803  # its name there
+    def put_object_retention(self, *, Retention: dict[str, Any], **how: Any) -> None:  # noqa: N803  # the S3 client's own spelling
         if how.get("BypassGovernanceRetention"):
             raise AccessDenied("no", tier="cloud")
         self.locked.append(Retention)
