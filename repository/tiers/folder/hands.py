@@ -103,11 +103,15 @@ class Hands:
         hand.put(call)
         try:
             self._wait(call)
-        except BaseException:
+        except Silent:
             if call.give_up():
                 self._hanging.add(call)
                 if call.done.is_set():  # just before that was noted
                     self._hanging.discard(call)
+            raise
+        except BaseException:
+            # Ctrl-C says nothing about the disk: who cleans up afterwards is served, and what is owed is synced.
+            call.give_up()
             raise
         error, call.error = call.error, None
         try:

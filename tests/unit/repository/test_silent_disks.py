@@ -118,6 +118,28 @@ async def test_name_that_is_being_given_is_of_the_right_bytes(tmp_path: Path, fr
     store.close()
 
 
+def test_disk_does_not_count_as_silent_after_ctrl_c(
+    tmp_path: Path, frozen: Frozen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was interrupted gives nothing a name; what is done on the way out is done, and what is owed is synced."""
+    store = AnsweringStore(str(tmp_path / "b"), "b")
+    store.put("keys/a", b"before", durable=False)
+    frozen.hang("create")
+
+    def interrupted(_hands: Hands, call: Call) -> None:
+        assert frozen.waits.wait(30)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Hands, "_wait", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            store.put("keys/b", b"interrupted")
+    frozen.goes_on.set()
+    assert store.get("keys/a") == b"before"
+    store.close()
+    assert "b" not in _files(tmp_path / "b")
+
+
 def test_call_that_goes_on_step_by_step_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """A slow disk is none that hangs: the time is that of one step."""
     moments = iter(range(0, 10_000, 40))
