@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
+from cli.given_file import read_given, told_while
 from cli.options import UsageInvalid
 from cli.output import say, shown
 from cli.repo_session import split_name
@@ -208,7 +209,11 @@ def _patterns_of(arguments: argparse.Namespace) -> list[bytes]:
 def _listed(file: str | None) -> list[bytes]:
     if file is None:
         return []
-    body = sys.stdin.buffer.read() if file == "-" else _read(file)
+    if file == "-":
+        with told_while("standard input: it has not ended"):
+            body = sys.stdin.buffer.read()
+    else:
+        body = _read(file)
     found = [line for line in body.split(b"\0" if b"\0" in body else b"\n") if line]
     if not found:
         raise SourceUnreachable("the list of paths is empty", hint="Look at what has made it.", file=file)
@@ -217,8 +222,7 @@ def _listed(file: str | None) -> list[bytes]:
 
 def _read(file: str) -> bytes:
     try:
-        with open(file, "rb") as opened:
-            return opened.read()
+        return read_given(file)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         raise SourceUnreachable("the file is not there", hint="Give one that is.", file=file) from error
 

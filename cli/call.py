@@ -16,6 +16,7 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cli.exit_codes import ExitCode
+from cli.given_file import read_given
 from cli.home import add_home, home_of, home_option
 from cli.options import given, organisation, positive, subject
 from cli.output import say, say_json
@@ -299,8 +300,7 @@ def _body(text: str | None) -> Any:
         if text == "-":
             text = sys.stdin.read()
         elif text.startswith("@"):
-            with open(text[1:], encoding="utf-8") as file:
-                text = file.read()
+            text = read_given(text[1:]).decode()
         body = json.loads(text, parse_constant=_no_number)
         json.dumps(body, ensure_ascii=False).encode()
     except OSError as error:

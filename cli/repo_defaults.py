@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cli.options import UsageInvalid, credentials_option, given, home_folder, tier_address
+from repository.regular_file import open_regular
 
 KEY_FILE_VARIABLE = "WEDSYNC_KEY_FILE"
 TIERS_VARIABLE = "WEDSYNC_TIERS"
@@ -96,10 +97,13 @@ def _profile(name: str) -> dict[str, Sequence[str]]:
 
     path = profiles_path()
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             profiles = tomllib.load(file)
     except FileNotFoundError:
         raise UsageInvalid(f"there are no profiles: {path} is not there", "Make it, or name key and tiers.") from None
+    except OSError as error:
+        hint = "It is a file in TOML that this user may read."
+        raise UsageInvalid(f"the profiles in {path} cannot be read: {error.strerror}", hint) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageInvalid(f"the profiles in {path} cannot be read: {error}", "It is a file in TOML.") from None
     found = profiles.get(name)

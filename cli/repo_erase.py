@@ -9,6 +9,7 @@ from cli.options import UsageInvalid
 from cli.output import say, say_json
 from cli.repo_session import opened
 from repository.errors import ReceiptNotFound, ReceiptUnreadable, RestoreRefused
+from repository.regular_file import open_regular
 from repository.retention.erasure import Erasure, ErasurePlan, erase, plan_erasure
 from repository.retention.receipt import LENGTH_MAX, NOT_PROMISED, receipt_of, verified
 
@@ -39,7 +40,7 @@ def erase_domain(arguments: argparse.Namespace) -> int:
 def verify_receipt(arguments: argparse.Namespace) -> int:
     """Whether the repository's key signed a receipt, and what it says; without repository, key or network."""
     try:
-        with open(arguments.file, "rb") as file:
+        with open_regular(arguments.file) as file:
             document = file.read(LENGTH_MAX)
         public_key = bytes.fromhex(arguments.public_key)
     except FileNotFoundError:

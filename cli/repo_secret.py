@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from cli.given_file import told_while
 from cli.options import home_folder
 from cli.repo_key_options import NEW_PASSPHRASE_VARIABLE, PASSPHRASE_VARIABLE
 from repository.errors import KeyNotGiven, KeysNotOpened, WrongKey
@@ -119,7 +120,7 @@ def _printed(command: str, *, is_new: bool) -> Provider:
     if not words:
         raise KeyNotGiven("--key-command is empty", hint="Name a program.")
     try:
-        with subprocess.Popen(words, stdout=subprocess.PIPE) as running:
+        with told_while("what --key-command runs"), subprocess.Popen(words, stdout=subprocess.PIPE) as running:
             text = running.stdout.read(KEY_FILE_LENGTH_MAX + 1) if running.stdout is not None else b""
     except OSError as error:
         message = "--key-command cannot be run"

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from contextlib import suppress
 from typing import Final
 
@@ -20,6 +19,7 @@ from repository.errors import Damaged, KeyFileInvalid, KeyFileNotMade, WrongKey
 from repository.format import KEY_ID_LENGTH, NONCE_LENGTH
 from repository.keys import crypto
 from repository.ports import SYSTEM_RANDOMNESS, Randomness
+from repository.regular_file import open_regular
 
 _LINE = re.compile(r"wsbkek1-([0-9a-f]{64})-([0-9a-f]{8})", re.ASCII | re.IGNORECASE)
 _HEADER: Final = """\
@@ -147,11 +147,8 @@ def write_keys(path: str | os.PathLike[str], keks: list[bytes]) -> None:
 
 def _read(path: str | os.PathLike[str]) -> list[bytes]:
     try:
-        # A pipe in its place would let the reader wait for ever, as early as on opening.
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        with open_regular(path) as file:
             mode = os.fstat(file.fileno()).st_mode
-            if not stat.S_ISREG(mode):
-                raise KeyFileInvalid("key file is not a regular file", file=os.fspath(path))
             text = file.read(KEY_FILE_LENGTH_MAX + 1)
     except OSError as error:
         hint = None

@@ -23,6 +23,7 @@ from typing import Final, NamedTuple
 from repository.errors import KitInvalid, KitNotMade, KitNotPossible, ShareNotFound
 from repository.keys import crypto
 from repository.keys.key_file import check_digits, kek_id
+from repository.regular_file import open_regular
 
 SHARES_MAX: Final = 16
 SHARE_LENGTH_MAX: Final = 64 << 10
@@ -118,7 +119,7 @@ def read_share(path: str | os.PathLike[str]) -> Share:
     """A share's file, as it was printed or typed. Raises `ShareNotFound`, `KitInvalid`; shows none of its words."""
     name = os.fspath(path)
     try:
-        with open(path, "rb", opener=lambda place, flags: os.open(place, flags | os.O_NONBLOCK)) as file:
+        with open_regular(path) as file:
             body = file.read(SHARE_LENGTH_MAX + 1)
     except FileNotFoundError:
         raise ShareNotFound("there is no such share", file=name) from None

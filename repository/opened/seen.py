@@ -6,11 +6,9 @@ accepts an older one. The file is written whole or not at all; one that cannot b
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import secrets
-import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -20,6 +18,7 @@ import msgspec
 
 from repository.keys.key_ring import Rank
 from repository.log.state import Head, LogState
+from repository.regular_file import open_regular
 
 _LENGTH_MAX: Final = 16 << 20
 _REMEMBERED_MAX: Final = 1000
@@ -148,10 +147,7 @@ class HeadsFile:
 
     def _read(self) -> _File:
         try:
-            # Not waited for: what lies there may be a pipe that nobody writes to.
-            with open(self._path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as opened:
-                if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
-                    raise OSError(errno.EINVAL, "it is no regular file")
+            with open_regular(self._path) as opened:
                 return _FILE.decode(opened.read(_LENGTH_MAX))
         except FileNotFoundError:
             return _File()

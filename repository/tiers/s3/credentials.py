@@ -12,16 +12,15 @@ is no secret any more. What is read is in no message; each time the credentials 
 that what was rotated meanwhile is taken.
 """
 
-import errno
 import os
 import re
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
 from repository.errors import AccessDenied, LocationInvalid
+from repository.regular_file import open_regular
 from repository.tiers.s3.options import CredentialsProvider, S3Credentials, credentials_from_environment
 
 FORMS = "env, env:PREFIX, file:PATH or profile:NAME"
@@ -105,11 +104,8 @@ def read_secret(path: str | os.PathLike[str], *, owner_only: bool = True) -> byt
     """The bytes of a file of secrets. Raises `AccessDenied`, also where others than its owner may read it."""
     name = os.fsdecode(path)
     try:
-        # A pipe in its place would let the reader wait for ever, as early as on opening.
-        with open(path, "rb", opener=lambda each, flags: os.open(each, flags | os.O_NONBLOCK)) as file:
+        with open_regular(path) as file:
             mode = os.fstat(file.fileno()).st_mode
-            if not stat.S_ISREG(mode):
-                raise OSError(errno.EINVAL, "it is not a regular file", name)
             body = file.read(_LENGTH_MAX)
     except OSError as error:
         raise AccessDenied(

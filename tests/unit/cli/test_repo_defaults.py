@@ -1,6 +1,7 @@
 """Where `repo` finds key and tiers: the command line, then the environment, then a profile, each as a whole."""
 
 import argparse
+import os
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,10 @@ def test_profiles_that_are_not_there_or_cannot_be_read_are_told(
         _parsed("--profile", "photos")
     monkeypatch.setenv("WEDSYNC_PROFILES", str(tmp_path / "nowhere"))
     with pytest.raises(UsageInvalid, match="nowhere is not there"):
+        _parsed("--profile", "photos")
+    os.mkfifo(tmp_path / "pipe")  # nobody writes to it, and nobody waits for that
+    monkeypatch.setenv("WEDSYNC_PROFILES", str(tmp_path / "pipe"))
+    with pytest.raises(UsageInvalid, match="pipe cannot be read: it is not a regular file"):
         _parsed("--profile", "photos")
 
 

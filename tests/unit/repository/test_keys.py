@@ -9,7 +9,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from repository.errors import Damaged, KeyFileInvalid, LimitExceeded, UnknownKey, UnsupportedFormat, WrongKey
+from repository.errors import (
+    Damaged,
+    KeyFileInvalid,
+    KitInvalid,
+    LimitExceeded,
+    UnknownKey,
+    UnsupportedFormat,
+    WrongKey,
+)
 from repository.keys import crypto
 from repository.keys.key_file import KeyFile, kek_id
 from repository.keys.key_ring import (
@@ -22,6 +30,7 @@ from repository.keys.key_ring import (
     unwrap,
     wrap,
 )
+from repository.keys.kit import read_share
 from repository.keys.ring_opening import open_ring
 from tests.support.repositories import SeededRandomness, key_file
 
@@ -352,3 +361,5 @@ def test_key_file_that_is_no_regular_file_is_refused_at_once(tmp_path: Path, mak
     make(tmp_path / "k.key")
     with pytest.raises(KeyFileInvalid):
         KeyFile.load(tmp_path / "k.key")
+    with pytest.raises(KitInvalid, match="cannot be read"):
+        read_share(tmp_path / "k.key")

@@ -83,4 +83,4 @@ def test_pipe_in_the_files_place_is_told_and_not_waited_for(tmp_path: Path) -> N
     heads, told = _file(tmp_path)
     os.mkfifo(tmp_path / "key.heads")
     assert heads.seen(ID, {"a": "x"}) == {"a": [], "": []}
-    assert "it is no regular file" in told[0]
+    assert "it is not a regular file" in told[0]
