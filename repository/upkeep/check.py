@@ -18,9 +18,7 @@ from repository.index.pack_catalog import StoredPack, each_in_parallel, is_fault
 from repository.index.pack_sizes import least_sizes
 from repository.index.segments import open_segment, segment_object_key
 from repository.keys import crypto
-from repository.keys.key_ring import KEY_PREFIX, KeyRecord, decode_wrapped_key, kek_id_of, key_id_of
 from repository.opened.erased import ERASED_DETAIL, Erased
-from repository.opened.key_change import destroyed_keys, gone_objects
 from repository.opened.open_tier import OpenTier, TierState
 from repository.opened.own_folders import blocked_folders
 from repository.opened.pack_access import ChunkReader
@@ -32,6 +30,7 @@ from repository.stored.tree_visit import TreeVisitor, Wholeness
 from repository.upkeep.check_report import CheckProgress, CheckReport, Finding, Problem, TierCounts, why_not
 from repository.upkeep.gone_meanwhile import Standing
 from repository.upkeep.harmed import harmed_by
+from repository.upkeep.key_check import key_findings
 from repository.upkeep.lock_check import lock_findings
 from repository.upkeep.log_repair import FaultyLog
 from repository.upkeep.manifests import manifest_findings, unclaimed_findings
@@ -114,15 +113,15 @@ class _TierCheck:
         text = f"{detail.code}: {detail}" if isinstance(detail, RepositoryError) else str(detail)
         return Finding(self._tier.name, problem, object_key, text, tuple(sources))
 
-    def _tiers_with(self, object_key: str, digest: str | None = None) -> list[str]:
+    def _tiers_with(self, object_key: str, digests: Collection[str] = ()) -> list[str]:
         """Other tiers that have the object, and whole, where its digest (hex) is given and the object small."""
         found: list[str] = []
         for other in self._others:
             try:
-                if digest is None:
-                    has = other.store.head(object_key) is not None
+                if digests:
+                    has = crypto.sha256(read_object(other.store, object_key)).hex() in digests
                 else:
-                    has = crypto.sha256(read_object(other.store, object_key)).hex() == digest
+                    has = other.store.head(object_key) is not None
             except RepositoryError:
                 continue
             if has:
@@ -145,7 +144,7 @@ class _TierCheck:
         self._counts.packs = len(self._packs)
         self._counts.pack_bytes = sum(pack.size for pack in self._packs)
         yield from self._config()
-        yield from self._keys()
+        yield from key_findings(self._repository, self._tier, self._tiers_with)
         # Of a log that something hides only that is known: what it says, and lacks, is not this tier's.
         self._hides_log = any(f"{folder}/".startswith(LOG_PREFIX) for folder in self._blocked)
         if not self._hides_log:
@@ -172,34 +171,6 @@ class _TierCheck:
                 raise
             # All that it says follows from the key, which is open: it can be made again.
             yield self._finding(Problem.CONFIG, CONFIG_KEY, error, [self._tier.name])
-
-    def _keys(self) -> Iterator[Finding]:
-        destroyed, is_gone = destroyed_keys(self._repository), gone_objects(self._repository)
-        recorded = {key: digest for key, digest in self._tier.log.state.key_objects.items() if not is_gone(key)}
-        proven = {each for each in self._repository.keys.proven if not is_gone(each[0])}
-        for object_key in dict.fromkeys([*recorded, *(info.key for info in self._tier.store.list(KEY_PREFIX))]):
-            digest = recorded.get(object_key)
-            try:
-                body = read_object(self._tier.store, object_key)
-                found = crypto.sha256(body).hex()
-                if digest not in (None, found):
-                    message = "key object is not the one that the log names"
-                    raise Damaged(message, tier=self._tier.name, object_key=object_key)
-                if digest is not None or (object_key, found) in proven:
-                    decode_wrapped_key(KeyRecord(object_key, body))
-                    continue
-            except RepositoryError as error:
-                if not is_fault_of_object(error):
-                    raise
-                if digest is not None:
-                    yield self._finding(Problem.KEY, object_key, error, self._tiers_with(object_key, digest))
-                    continue
-            # Anybody may put something there: nobody counts on it.
-            is_destroyed = key_id_of(object_key) in destroyed
-            detail = "its key was destroyed, and it is still here" if is_destroyed else "no log names the key object"
-            if is_gone(object_key) and not is_destroyed:
-                detail = f"it was removed, and is still here: `repo key remove {kek_id_of(object_key)}` when it can go"
-            yield self._finding(Problem.STRANGE, object_key, detail)
 
     def _log(self) -> Iterator[Finding]:
         state = self._tier.log.state
@@ -247,7 +218,7 @@ class _TierCheck:
             except RepositoryError as error:
                 if not is_fault_of_object(error):
                     raise
-                yield self._finding(Problem.SEGMENT, key, error, [*self._tiers_with(key, name), self._tier.name])
+                yield self._finding(Problem.SEGMENT, key, error, [*self._tiers_with(key, [name]), self._tier.name])
         self._counts.rows = len(self._tier.index)
 
     def _pack_list(self) -> Iterator[Finding]:

@@ -270,13 +270,13 @@ class _Repair:
         if any(finding.problem is Problem.CONFIG for finding in findings):
             self._replace(CONFIG_KEY, encode_config(repository.config, repository.keys.first_root), "made from the key")
             self._tier.config_error = None
-        recorded = dict(self._tier.log.state.key_objects)
-        for source in self._sources:
-            recorded = {**source.log.state.key_objects, **recorded}
+        recorded = self._tier.log.state.key_objects
         for finding in findings:
             if finding.problem is Problem.KEY:
-                digest = recorded.get(finding.object_key)
-                self._copy(finding, lambda body, digest=digest: digest == crypto.sha256(body).hex())  # type: ignore[misc]
+                known = key_change.named_or_proven(repository)
+                named = {digest for key, digest in known if key == finding.object_key}
+                digests = {recorded.get(finding.object_key)} & named or named
+                self._copy(finding, lambda body, digests=digests: crypto.sha256(body).hex() in digests)  # type: ignore[misc]
 
     def _log(self) -> None:
         """Put whole copies in the place of faulty entries; what has none is bridged, where that was asked for.

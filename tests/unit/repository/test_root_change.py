@@ -1,7 +1,9 @@
 """Another root in the place of one that leaked: what the old one signs afterwards counts nowhere."""
 
+import os
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -25,15 +27,25 @@ from repository.stored.stream_piece import decode_piece, encode_piece, piece_obj
 from repository.streams.errors import StreamGap
 from repository.streams.reading import read_stream
 from repository.streams.stream import open_stream
+from repository.tiers.folder.store import DirectoryObjectStore
 from repository.tiers.memory import MemoryObjectStore
 from repository.upkeep.accepted_history import accept_history
 from repository.upkeep.catch_up import catch_up
 from repository.upkeep.check import check
 from repository.upkeep.check_report import Problem
 from repository.upkeep.rebuild import rebuild_index
+from repository.upkeep.repair import repair
 from repository.upkeep.root_change import change_root
 from tests.support.dying import Dying
-from tests.support.repositories import CountingClock, Scene, SeededRandomness, photos, read_back, write_snapshot
+from tests.support.repositories import (
+    CountingClock,
+    Scene,
+    SeededRandomness,
+    key_file,
+    photos,
+    read_back,
+    write_snapshot,
+)
 
 
 def _forge(scene: Scene, name: str, body: object) -> None:
@@ -378,3 +390,46 @@ def test_something_else_under_a_keys_name_is_not_that_key(what: str) -> None:
     alone = scene.reopen(stores=[scene.store("b")])
     assert (alone.tier("b").is_ready, alone.tier("b").log.state.head.number) == (True, number), alone.states()
     assert read_back(alone, first, alone.tier("b")) == photos(2)
+
+
+def test_something_else_under_the_name_of_a_key_of_which_a_tier_has_not_heard_is_damage_and_is_repaired() -> None:
+    """It kept the tier behind for ever, was called a thing that no log names, and `repair` found nothing."""
+    scene, first = _changed_while_b_was_away()
+    rubbish = _named_elsewhere(scene)
+    for key in rubbish:
+        scene.store("b").put(key, b"rubbish")
+    repository = scene.reopen()
+    found = {(each.object_key, each.problem, each.repairable_from) for each in check(repository, tiers=["b"]).findings}
+    assert found == {(key, Problem.KEY, ("a",)) for key in rubbish}
+    result = repair(repository, repository.tier("b"))
+    assert (result.is_complete, result.set_aside.keys()) == (True, set(rubbish))
+    assert all(scene.store("b").get(aside) == b"rubbish" for aside in result.set_aside.values())
+    catch_up(repository, repository.tier("b"))
+    assert check(scene.reopen()).findings == []
+    alone = scene.reopen(stores=[scene.store("b")])
+    assert read_back(alone, first, alone.tier("b")) == photos(2)
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo], ids=["folder", "pipe"])
+def test_what_is_no_file_in_the_place_of_a_key_is_damage_and_is_set_aside(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    """Whether the tier's own log names the key, or it was away and another one's does."""
+    stores = [DirectoryObjectStore(str(tmp_path / name), name=name) for name in ("a", "b")]
+    scene = Scene(stores=stores)
+    rewrap(scene.repository, key_file(1))
+    (own, *_) = [each.key for each in stores[1].list("keys/")]
+    scene.reopen(stores=stores[:1])
+    add_generation(scene.repository, scene.provider)
+    (others, *_) = [each.key for each in stores[0].list("keys/") if stores[1].head(each.key) is None]
+    stores[1].delete(own)
+    for key in (own, others):
+        make(tmp_path / "b" / key)
+    repository = scene.reopen()
+    found = check(repository, tiers=["b"]).damage
+    assert {(each.problem, each.object_key, each.repairable_from) for each in found} == {
+        (Problem.KEY, own, ("a",)),
+        (Problem.KEY, others, ("a",)),
+    }
+    assert repair(repository, repository.tier("b")).is_complete
+    assert check(scene.reopen()).damage == []
