@@ -10,6 +10,7 @@ with a damaged index they may be needed. Locks and legal holds are checked again
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from repository.errors import BackupCancelled, Damaged, NotInIndex, ObjectMissing, RepositoryError
@@ -77,7 +78,7 @@ def check(
             found.extend(lock_findings(repository, tier, check_cancelled))
             found.extend(hold_findings(repository, tier, check_cancelled))
             found.extend(one.data(read_percent, on_progress))
-            found = standing.judged(tier, found, one.anew)
+            found = standing.judged(tier, found, one.anew, one.is_missed)
             report.harmed[tier.name] = one.harmed_by(found)
         except BackupCancelled:
             raise
@@ -157,7 +158,10 @@ class _TierCheck:
         yield from self._strange_objects()
 
     def anew(self) -> Iterator[Finding]:
-        """The structure as it is by now; counted was the first look."""
+        """The structure as it is by now, and what others know; counted was the first look."""
+        for other in self._others:
+            with suppress(RepositoryError):
+                other.refresh()
         return _TierCheck(self._repository, self._tier, TierCounts(), self._check_cancelled).structure()
 
     def _config(self) -> Iterator[Finding]:
@@ -335,7 +339,7 @@ class _TierCheck:
                 continue
             if reading.error is not None:
                 problem = Problem.PACK_MISSING if isinstance(reading.error, ObjectMissing) else Problem.PACK_DAMAGED
-                if is_known or self._is_missed(reading.pack.id):
+                if is_known or self.is_missed(reading.pack.id):
                     self._orphans.pop(reading.pack.id, None)
                     yield self._finding(problem, key, reading.error, self._tiers_with(key))
                 elif reading.pack.id in self._orphans:
@@ -351,7 +355,7 @@ class _TierCheck:
         for pack_id, detail in self._orphans.items():
             yield self._finding(Problem.ORPHAN, pack_object_key(pack_id), detail)
 
-    def _is_missed(self, pack_id: bytes) -> bool:
+    def is_missed(self, pack_id: bytes) -> bool:
         """Whether a pack that no row points at is needed: its row was lost here, or another tier's index has one."""
         is_lost = bool(self._tier.damaged_segments or self._tier.log.state.faults)
         return is_lost or any(not other.lacks([pack_id]) for other in self._others)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from typing import Final, NamedTuple
 
-from repository.format import pack_object_key
+from repository.format import pack_id_in
 from repository.opened.open_tier import OpenTier
 from repository.upkeep.check_report import Finding, Problem
 
@@ -44,11 +44,16 @@ class Standing(NamedTuple):
         return cls(frozenset(tier.log.state.forgotten), frozenset(tier.index.pack_ids()))
 
     def judged(
-        self, tier: OpenTier, found: Collection[Finding], structure: Callable[[], Iterable[Finding]]
+        self,
+        tier: OpenTier,
+        found: Collection[Finding],
+        structure: Callable[[], Iterable[Finding]],
+        is_missed: Callable[[bytes], bool],
     ) -> list[Finding]:
         """`found`, or where it has damage and the tier let something go since: that without what went.
 
-        `structure`: looks at the tier anew. Raises the tier's errors.
+        `structure`: looks at the tier anew. `is_missed`: whether a pack is needed, by what is known then, of which no
+        row is in the tier's own index. Raises the tier's errors.
         """
         if not any(each.is_damage for each in found):
             return list(found)
@@ -56,10 +61,10 @@ class Standing(NamedTuple):
         now = Standing.of(tier)
         if self.forgotten == now.forgotten and self.packs <= now.packs:
             return list(found)
-        listed = {pack_object_key(each) for each in now.packs}
         anew = {(each.problem, each.object_key): each for each in structure()}
         for each in found:
-            is_there = each.problem not in _WITHIN_PACKS or each.object_key in listed
-            if is_there and each.problem not in _BY_STRUCTURE:
+            pack_id = pack_id_in(each.object_key) if each.problem in _WITHIN_PACKS else None
+            is_needed = pack_id is None or pack_id in now.packs or (pack_id not in self.packs and is_missed(pack_id))
+            if is_needed and each.problem not in _BY_STRUCTURE:
                 anew.setdefault((each.problem, each.object_key), each)
         return list(anew.values())

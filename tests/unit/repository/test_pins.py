@@ -180,6 +180,42 @@ def test_a_check_that_holds_nothing_calls_nothing_lost_that_a_prune_took_meanwhi
     assert (report.damage, report.harmed) == ([], {"a": []})
 
 
+@pytest.mark.parametrize("looks", [0, 1])
+def test_a_damaged_pack_that_only_another_tiers_index_knows_is_told_whoever_forgets_meanwhile(looks: int) -> None:
+    """It is damage to a check beside which nobody forgets; what was pruned on both meanwhile is none."""
+    reading, asked = _Reading("ab"), list[int]()
+    newer = cast(Snapshot, reading.scene.backup(photos(3, seed=3), "newer", only="b"))
+    there = {each.id for each in stored_packs(reading.scene.store("a"))}
+    new = [
+        f"packs/{each.id.hex()[:2]}/{each.id.hex()}"
+        for each in stored_packs(reading.scene.store("b"))
+        if each.id not in there
+    ]
+    for key in new:
+        body = reading.scene.store("b").get(key)
+        reading.scene.store("a").put(key, body[:-1] + bytes([body[-1] ^ 1]))
+    reader = reading.another()
+
+    def others_forget() -> None:
+        asked.append(1)
+        if len(asked) == looks:
+            reading.forget()
+
+    report = check(reader, read_percent=100, tiers=["a"], check_cancelled=others_forget)
+    assert len(asked) > looks
+    assert {each.object_key for each in report.damage} == set(new)
+    assert {each.repairable_from for each in report.damage} == {("b",)}
+
+    def others_forget_it() -> None:
+        asked.append(1)
+        if len(asked) == 1:
+            forget(reading.another(), [newer.id, reading.old.id])
+            prune(reading.another())
+
+    asked.clear()
+    assert check(reading.another(), read_percent=100, tiers=["a"], check_cancelled=others_forget_it).damage == []
+
+
 def test_what_a_reader_is_at_is_not_written_again_elsewhere() -> None:
     """Half of the old packs is waste: without the reader, a prune moves what is needed and deletes them."""
     scene = Scene()
