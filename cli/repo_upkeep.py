@@ -21,8 +21,8 @@ from repository.upkeep.check import check as check_repository
 from repository.upkeep.check_report import CheckProgress, CheckReport, Finding, Problem, TierCounts, why_not
 from repository.upkeep.rebuild import RebuildResult
 from repository.upkeep.rebuild import rebuild_index as rebuild
-from repository.upkeep.repair import RepairResult
 from repository.upkeep.repair import repair as repair_tier
+from repository.upkeep.repair_result import RepairResult
 
 _NO_DAMAGE: Final = (Problem.TIER, Problem.UNLOCKED, Problem.UNHELD)
 

@@ -2,13 +2,18 @@
 
 from repository.errors.base import RepositoryError, Retry
 
+REPAIR_SENTENCE = (
+    "`repo repair`: it takes what is whole from a second tier, or from older versions on this one, where it keeps"
+    " any (an S3 bucket with versioning or object lock; who may only read it adds originals=1 to its address)."
+)
+
 
 class Damaged(RepositoryError):
     """Stored bytes are not what was written: flipped, truncated, swapped or forged."""
 
     code = "damaged"
     retry = Retry.AFTER_OPERATOR
-    hint = "Run `repo check`, then `repo repair` with a second tier."
+    hint = f"Run `repo check`, then {REPAIR_SENTENCE}"
 
 
 class UnsupportedFormat(RepositoryError):

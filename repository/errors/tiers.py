@@ -1,6 +1,7 @@
 """What a tier answers."""
 
 from repository.errors.base import RepositoryError, Retry
+from repository.errors.stored import REPAIR_SENTENCE
 
 
 class TierError(RepositoryError):
@@ -114,7 +115,7 @@ class Truncated(TierError):
 
     code = "object-truncated"
     retry = Retry.AFTER_OPERATOR
-    hint = "Run `repo check` on the tier, then `repo repair` with a second one."
+    hint = f"Run `repo check` on the tier, then {REPAIR_SENTENCE}"
 
 
 class ObjectArchived(TierError):

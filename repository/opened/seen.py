@@ -36,8 +36,11 @@ class SeenTier(NamedTuple):
     def contradicts(self, state: LogState, judge: Callable[[Head], bool]) -> bool:
         """Whether a log at the same place is another tier's, or shows less or other than this.
 
-        `judge`: whether the log contradicts a head. A log that was given an id of its own holds the head, too.
+        `judge`: whether the log contradicts a head. A log that was given an id of its own holds the head, too. One of
+        which not a single entry is whole shows no history at all, so that nobody knows: that is damage.
         """
+        if state.tier_id is None and state.faults and self.head.number <= state.head.number:
+            return False
         if self.tier_id is None or state.tier_id == self.tier_id:
             return judge(self.head)
         return self.head.number > 0 and (judge(self.head) or state.digest_of(self.head.number) != self.head.digest)

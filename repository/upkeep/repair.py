@@ -11,9 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from repository.errors import AccessDenied, BackupCancelled, Damaged, Locked, NoUsableTier, ObjectMissing, Truncated
 from repository.format import is_named, pack_id_in, pack_object_key
@@ -33,6 +32,7 @@ from repository.upkeep.check import check
 from repository.upkeep.check_report import OF_PACKS, CheckReport, Finding, Problem
 from repository.upkeep.harmed import still_harmed
 from repository.upkeep.log_repair import FaultyLog, copies_of
+from repository.upkeep.repair_result import RepairAction, RepairResult
 
 if TYPE_CHECKING:
     from repository.opened.repository import Repository
@@ -40,38 +40,6 @@ if TYPE_CHECKING:
 PASSES_MAX: Final = 4
 _OF_LOG: Final = frozenset((Problem.LOG_ENTRY, Problem.UNCOMMITTED))
 _GIVES_SNAPSHOTS_BACK: Final = _OF_LOG | {Problem.LOG_LOST}
-
-
-class RepairAction(NamedTuple):
-    """One object made whole. `source`: a tier's name, or how it was made."""
-
-    object_key: str
-    source: str
-
-
-@dataclass
-class RepairResult:
-    """What was done on one tier, and the damage that is left.
-
-    `set_aside`: where the bytes are that something was put over, by object key. `given_up`: numbers of log entries
-    that were bridged, with whatever snapshot they held. `bad_orphans`: what bears a pack's name, is none that is whole,
-    and is in no index: it stays there, and nobody counts on it. `harmed`: snapshots that the tier alone does not give
-    back whole. `is_interrupted`: `check_cancelled` ended the work.
-    """
-
-    tier: str
-    actions: list[RepairAction] = field(default_factory=list)
-    unrepaired: list[Finding] = field(default_factory=list)
-    set_aside: dict[str, str] = field(default_factory=dict)
-    given_up: list[int] = field(default_factory=list)
-    bad_orphans: list[str] = field(default_factory=list)
-    harmed: list[str] = field(default_factory=list)
-    is_interrupted: bool = False
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether no damage is left of what was known."""
-        return not self.unrepaired and not self.is_interrupted
 
 
 def repair(
@@ -285,6 +253,7 @@ class _Repair:
         lost that cannot be committed again is bridged unasked.
         """
         self._tier.log.reload()
+        is_any_whole = self._tier.log.state.tier_id is not None
         log = FaultyLog(self._repository, self._tier)
         for entry in log.entries():
             self._check_cancelled()
@@ -300,6 +269,11 @@ class _Repair:
                 if not entry.holds_nothing_lost:
                     self.result.given_up.append(entry.number)
         self._tier.log.reload()
+        if not is_any_whole:
+            # Until now nobody could say whose history it is: it may be another one than was seen.
+            self._tier.load()
+            self._repository.detect_replays()
+            _refuse_unrepairable(self._tier)
         for key in manifests.put_end_back(self._tier):
             self._done(key, f"second copy on {self._tier.name}")
 

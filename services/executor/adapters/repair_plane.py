@@ -24,7 +24,8 @@ from repository.opened.repository import Repository
 from repository.retention.pins import Pinning, pinned
 from repository.upkeep.check import check
 from repository.upkeep.check_report import CheckReport, Finding, Problem
-from repository.upkeep.repair import RepairResult, repair
+from repository.upkeep.repair import repair
+from repository.upkeep.repair_result import RepairResult
 from services.executor.adapters.begun import BegunRepositories
 from services.executor.adapters.remembered import RememberedRepositories, why_not
 from services.executor.repairing.ports import OpenRepair

@@ -27,7 +27,8 @@ from repository.upkeep.catch_up import catch_up
 from repository.upkeep.check import check, read_pack
 from repository.upkeep.check_report import CheckProgress, CheckReport, Finding, Problem
 from repository.upkeep.rebuild import rebuild_index
-from repository.upkeep.repair import RepairAction, repair
+from repository.upkeep.repair import repair
+from repository.upkeep.repair_result import RepairAction
 from tests.support.repositories import (
     BrokenStore,
     Scene,
@@ -438,6 +439,48 @@ def test_overwritten_entry_comes_from_the_oldest_version_that_is_signed_and_chai
     for number in overwritten:
         assert store.get(result.set_aside[entry_object_key(number)]) == b"ransom"
     _assert_whole(scene.reopen(), "a")
+
+
+class _Overwritten(BrokenStore):
+    """Keeps what lay beneath what somebody wrote over it."""
+
+    def __init__(self, inner: MemoryObjectStore, beneath: dict[str, bytes]) -> None:
+        super().__init__(inner)
+        self._beneath = beneath
+
+    def versions(self, key: str, *, length_max: int = OBJECT_LENGTH_MAX) -> Iterator[bytes]:
+        if key in self._beneath:
+            yield self._beneath[key]
+
+
+@pytest.mark.parametrize("is_seen", [True, False])
+def test_log_that_is_overwritten_as_a_whole_comes_back_unasked_where_it_was_seen(is_seen: bool) -> None:
+    """Of a log that shows nothing nobody knows whether it went back: that is damage, which older versions mend. Where
+    they lead to another history than was seen, an operator has to take it.
+    """
+    scene = _scene(("a",))
+    forked = Scene(("a",))
+    forked.stores = [MemoryObjectStore("a", objects=scene.store("a").contents())]
+    forked.reopen()
+    forked.backup(FILES[0], "run 4")
+    scene.backup(FILES[0], "run 3")
+    seen = scene.tier("a").log.state
+    store = (scene if is_seen else forked).store("a")
+    beneath = {key: store.get(key) for key in _below(store, "log/")}
+    for key in beneath:
+        store.put(key, b"ransom")
+    head = SeenTier(seen.tier_id, seen.head)
+    versioned = _Overwritten(store, beneath)
+    repository = scene.reopen(stores=[versioned], known=lambda _: {"a": [head], "": [head]})  # type: ignore[list-item]
+    assert repository.tier("a").state is TierState.DAMAGED
+    assert repository.may_hide_snapshots(newest=True)
+    if is_seen:
+        assert repair(repository, repository.tier("a")).is_complete
+        assert [each.manifest.run_token for each in repository.snapshots()] == [f"run {each}" for each in range(4)]
+    else:
+        with pytest.raises(NoUsableTier):
+            repair(repository, repository.tier("a"))
+        assert repository.tier("a").state is TierState.REPLAYED
 
 
 def test_entry_of_a_copied_tier_is_taken_from_the_copy_and_never_one_of_another_log() -> None:

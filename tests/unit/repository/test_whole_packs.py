@@ -18,7 +18,8 @@ from repository.upkeep.check import check
 from repository.upkeep.check_report import CheckReport, Problem
 from repository.upkeep.harmed import harmed_by
 from repository.upkeep.rebuild import rebuild_index
-from repository.upkeep.repair import RepairResult, repair
+from repository.upkeep.repair import repair
+from repository.upkeep.repair_result import RepairResult
 from tests.support.repositories import Scene, photos, read_back
 
 FILES = photos(6)
