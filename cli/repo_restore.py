@@ -3,6 +3,8 @@
 import argparse
 import os
 import sys
+from collections.abc import Sequence
+from typing import Final
 
 from cli.backup_source import is_bucket, lies_among_tiers
 from cli.exit_codes import ExitCode
@@ -18,7 +20,7 @@ from repository.errors import RestoreRefused, TargetFailed, about
 from repository.opened.pack_access import ChunkReader
 from repository.opened.repository import LATEST, Repository
 from repository.progress import Progress
-from repository.restore.options import Conflict, RestoreOptions, RestoreResult, RestoreTrouble
+from repository.restore.options import Conflict, RestoreOptions, RestoreResult, RestoreTrouble, Trouble
 from repository.restore.restore import restore as restore_snapshot
 from repository.stored.snapshot import Snapshot
 from repository.tiers.location import s3_options
@@ -28,6 +30,9 @@ from sources.postgres.database import Database, is_database, password_from
 
 LISTED_MAX = 50
 """Troubles that are shown to a person; a machine gets all that were kept."""
+
+
+_NOT_GIVEN: Final = {Trouble.UNREADABLE, Trouble.UNREACHABLE}
 
 
 def restore(arguments: argparse.Namespace) -> int:
@@ -93,6 +98,9 @@ def restore(arguments: argparse.Namespace) -> int:
                 f"the snapshot is incomplete: {missing:,} entries of its source could not be read when it was made",
                 file=sys.stderr,
             )
+    if result.losses and not missing and result.losses <= _NOT_GIVEN:
+        # Nobody knows whether it is whole: once it is given, the same restore goes on.
+        return ExitCode.UNAVAILABLE if Trouble.UNREACHABLE in result.losses else ExitCode.REFUSED
     if result.has_losses or missing:
         return ExitCode.INCOMPLETE
     return ExitCode.NOT_FOUND if unmatched else certainty
@@ -193,8 +201,22 @@ def _say_result(snapshot_id: str, result: RestoreResult, *, filtered: bool) -> N
     if result.trouble_counts:
         counts = ", ".join(f"{count:,} {trouble}" for trouble, count in result.trouble_counts.items())
         print(f"{counts}:", file=sys.stderr)
-        for trouble in result.troubles[:LISTED_MAX]:
-            print(f"  {shown(trouble.path)}: {trouble.trouble} {trouble.detail}".rstrip(), file=sys.stderr)
-        left = sum(result.trouble_counts.values()) - min(len(result.troubles), LISTED_MAX)
+        lines = _lines_of(result.troubles)
+        for line, _ in lines[:LISTED_MAX]:
+            print(f"  {line}".rstrip(), file=sys.stderr)
+        left = sum(result.trouble_counts.values()) - sum(count for _, count in lines[:LISTED_MAX])
         if left:
             print(f"  and {left:,} more", file=sys.stderr)
+
+
+def _lines_of(troubles: Sequence[RestoreTrouble]) -> list[tuple[str, int]]:
+    """A line for each, and how many it stands for: what one object that is not given takes with it is told by that."""
+    paths: dict[tuple[Trouble, str, bytes], list[bytes]] = {}
+    for each in troubles:
+        own = b"" if each.trouble in _NOT_GIVEN else each.path
+        paths.setdefault((each.trouble, each.detail, own), []).append(each.path)
+    lines = list[tuple[str, int]]()
+    for (trouble, detail, _), those in paths.items():
+        more = f" and {len(those) - 1:,} more" if len(those) > 1 else ""
+        lines.append((f"{shown(those[0])}{more}: {trouble} {detail}", len(those)))
+    return lines

@@ -83,8 +83,8 @@ def repair(arguments: argparse.Namespace) -> int:
                     raise
                 except RepositoryError as error:
                     # The others are repaired all the same.
-                    if tier.state is TierState.REPLAYED and tier.error is not None:
-                        left_out[tier.name] = f"{why_not(tier)}\n  {tier.error.hint}"
+                    if tier.state is TierState.REPLAYED:
+                        left_out[tier.name] = why_not(tier)
                     else:
                         failed[tier.name] = error
         left = [each for each in report.damage if each.tier in failed and each.problem not in _NO_DAMAGE]
@@ -101,10 +101,16 @@ def repair(arguments: argparse.Namespace) -> int:
     if not results and failed:
         return exit_code_of(NoUsableTier.because("no tier is repaired", failed.values()))
     codes = {exit_code_of(failure) for failure in failed.values()}
-    if ExitCode.DAMAGED in codes or any(not result.is_complete for result in results.values()):
+    is_unknown = any(each.problem is Problem.TIER for result in results.values() for each in result.unrepaired)
+    if ExitCode.DAMAGED in codes or any(
+        result.is_interrupted or any(each.problem is not Problem.TIER for each in result.unrepaired)
+        for result in results.values()
+    ):
         return ExitCode.DAMAGED
     return (
-        ExitCode.DEGRADED if codes or left_out or any(result.given_up for result in results.values()) else ExitCode.OK
+        ExitCode.DEGRADED
+        if codes or left_out or is_unknown or any(result.given_up for result in results.values())
+        else ExitCode.OK
     )
 
 

@@ -11,7 +11,7 @@ from repository.errors import RepositoryError, RestoreCancelled
 from repository.opened.pack_access import ChunkReader, nearest_first
 from repository.opened.repository import Repository
 from repository.progress import Progress
-from repository.restore.options import RestoreOptions, RestoreResult, RestoreTrouble, Trouble
+from repository.restore.options import RestoreOptions, RestoreResult, RestoreTrouble, Trouble, trouble_of
 from repository.restore.path_filter import PathFilter
 from repository.restore.restore import TROUBLES_KEPT_MAX
 from repository.restore.snapshot_walk import SnapshotWalk
@@ -38,7 +38,7 @@ class Restoring:
 
     def _walk(self, paths: PathFilter) -> SnapshotWalk:
         def damaged(path: bytes, error: RepositoryError) -> None:
-            self._trouble(path, Trouble.DAMAGED, str(error))
+            self._trouble(path, trouble_of(error), str(error))
 
         return SnapshotWalk(
             self._reader.chunk, paths, damaged, lambda path: self._trouble(path, Trouble.HOSTILE_NAME, "")

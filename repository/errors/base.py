@@ -66,5 +66,6 @@ def about(kind: type[RepositoryError] = RepositoryError, /, **context: object) -
         yield
     except kind as error:
         for name, value in context.items():
-            error.context.setdefault(name, value)
+            if not (name == "object_key" and error.context.get("key") == value):  # it is named already
+                error.context.setdefault(name, value)
         raise

@@ -12,6 +12,7 @@ from typing import Final
 from repository.errors import Damaged, NotInIndex, RepositoryError, TooFewDescriptors, about
 from repository.format import PACK_HEADER_LENGTH, PackKind, is_named, pack_object_key
 from repository.index.index import Index, Location
+from repository.index.pack_catalog import is_fault_of_object
 from repository.keys.key_ring import KeyRing
 from repository.opened.open_tier import OpenTier
 from repository.stored.object_reading import read_object
@@ -98,7 +99,9 @@ class ChunkReader:
                 except TooFewDescriptors:
                     raise  # it says nothing of the chunk
                 except RepositoryError as error:
-                    failure = failure or error
+                    # Whether one that was not given is whole nobody knows: that says more than that others are bad.
+                    if failure is None or (is_fault_of_object(failure) and not is_fault_of_object(error)):
+                        failure = error
         if failure is not None:
             raise failure
         raise NotInIndex("no tier that can be read has the chunk", chunk=chunk_id.hex())

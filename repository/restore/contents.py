@@ -234,7 +234,7 @@ class RestoreContents:
         for _identity, group in groupby(by_file, key=lambda part: id(part.file)):
             written = list(group)
             file = written[0].file
-            if file.is_damaged or file.is_given_up:
+            if file.told or file.is_given_up:
                 continue
             try:
                 fd = self._open(file.folder, file.name)

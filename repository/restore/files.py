@@ -45,7 +45,10 @@ class Place(NamedTuple):
 
 
 class TargetFile:
-    """One file on its way to its `Place`. `parts_left` counts the chunks that are not written yet."""
+    """One file on its way to its `Place`. `parts_left` counts the chunks that are not written yet.
+
+    `told`: the kinds of trouble by which bytes of it were not to be had.
+    """
 
     __slots__ = (
         "entry",
@@ -54,11 +57,11 @@ class TargetFile:
         "folder",
         "is_begun",
         "is_begun_anew",
-        "is_damaged",
         "is_given_up",
         "may_be_there",
         "name",
         "parts_left",
+        "told",
         "users",
         "working",
         "xattrs",
@@ -87,7 +90,7 @@ class TargetFile:
         self.users = 0
         self.is_begun = False
         self.is_begun_anew = False
-        self.is_damaged = False
+        self.told: frozenset[Trouble] = frozenset()
         self.is_given_up = False
 
     @property
@@ -179,7 +182,7 @@ class TargetFiles:
             self.bytes_done += len(part)
 
     def parts_done(self, file: TargetFile, count: int) -> None:
-        """Chunks are written, or will never be (`is_damaged`); finishes the file after the last. Raises `OSError`."""
+        """Chunks are written, or will never be (`told`); finishes the file after the last. Raises `OSError`."""
         with self._lock:
             file.parts_left -= count
             if file.parts_left:
@@ -204,7 +207,7 @@ class TargetFiles:
             self._close(file)
         with self._folders.using(file.folder) as folder:
             self._give_name(file, folder)
-            if self._clears_incomplete and not file.is_damaged:
+            if self._clears_incomplete and not file.told:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(self._tailed(file.name, b".incomplete-" + self._suffix), dir_fd=folder)
         self._count(file, 0, losses)
@@ -242,7 +245,7 @@ class TargetFiles:
 
     def _give_name(self, file: TargetFile, folder: int) -> None:
         working = file.working
-        if file.is_damaged:
+        if file.told:
             os.replace(working, self._beside(folder, file.name, b".incomplete"), src_dir_fd=folder, dst_dir_fd=folder)
         elif working != file.name:
             if self._conflict is Conflict.OVERWRITE:

@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
+from repository.errors import InvalidKey, RepositoryError, Retry, TierError
+from repository.index.pack_catalog import is_fault_of_object
 from repository.progress import Progress
 
 Glob: TypeAlias = bytes | str
@@ -28,6 +30,8 @@ class Trouble(StrEnum):
     """Why an entry is not as it was."""
 
     DAMAGED = "damaged"  # no tier has all of its bytes; what there is, is beside it as `….incomplete`
+    UNREADABLE = "unreadable"  # a tier has it and does not give it (rights, say): whether it is whole is not known
+    UNREACHABLE = "unreachable"  # the same, of a tier that does not answer: the same restore may go on later
     HOSTILE_NAME = "hostile-name"  # a name that would lead out of its folder: not restored
     NOT_CREATED = "not-created"  # the system refused; `detail` is its word
     DEVICE = "device"  # a device, which only root may make: not restored
@@ -42,6 +46,24 @@ class Trouble(StrEnum):
     TIMES = "times"  # the time of the last change could not be set
     LINK = "link"  # a name of a file with several is a file of its own now
     SKIPPED = "skipped"  # something was in the way, and was to be left
+
+
+def trouble_of(error: RepositoryError) -> Trouble:
+    """What it means for an entry that bytes of it were not to be had."""
+    if not isinstance(error, TierError) or isinstance(error, InvalidKey) or is_fault_of_object(error):
+        return Trouble.DAMAGED
+    return Trouble.UNREACHABLE if error.retry is Retry.LATER else Trouble.UNREADABLE
+
+
+_NOT_THERE: Final = (
+    Trouble.DAMAGED,
+    Trouble.UNREADABLE,
+    Trouble.UNREACHABLE,
+    Trouble.HOSTILE_NAME,
+    Trouble.NOT_CREATED,
+    Trouble.DEVICE,
+    Trouble.IN_THE_WAY,
+)
 
 
 class RestoreTrouble(NamedTuple):
@@ -99,11 +121,15 @@ class RestoreResult:
     @property
     def is_whole(self) -> bool:
         """Whether every byte that the snapshot has of what was asked for is there."""
-        lost = (Trouble.DAMAGED, Trouble.HOSTILE_NAME, Trouble.NOT_CREATED, Trouble.DEVICE, Trouble.IN_THE_WAY)
-        return not any(self.trouble_counts.get(trouble) for trouble in lost)
+        return not any(self.trouble_counts.get(trouble) for trouble in _NOT_THERE)
 
     @property
     def has_losses(self) -> bool:
         """Whether anything that was asked for is not there as it was kept; what was to be skipped was not asked for."""
+        return bool(self.losses)
+
+    @property
+    def losses(self) -> set[Trouble]:
+        """The kinds of them."""
         told = (Trouble.SKIPPED, Trouble.CHANGED)
-        return any(count for trouble, count in self.trouble_counts.items() if trouble not in told)
+        return {trouble for trouble, count in self.trouble_counts.items() if count and trouble not in told}

@@ -21,7 +21,7 @@ from repository.keys.key_ring import KeyRing
 from repository.opened.open_tier import OpenTier
 from repository.opened.pack_access import ChunkReader, PackAccess
 from repository.restore.files import TargetFile, TargetFiles
-from repository.restore.options import Trouble
+from repository.restore.options import Trouble, trouble_of
 from repository.restore.plan import SPAN_LOCAL, SPAN_REMOTE, Part, Span, spans_of
 from repository.stored.pack_reader import FrameOpener, PackReader
 from repository.tiers.folder.disk import OUT_OF_DESCRIPTORS
@@ -124,8 +124,12 @@ class SpanReaders:
         try:
             chunk = self._reader.chunk(part.chunk_id)
         except RepositoryError as error:
-            part.file.is_damaged = True
-            self._on_trouble(part.file.path, Trouble.DAMAGED, str(error))
+            trouble = trouble_of(error)
+            with self._lock:
+                is_told = trouble in part.file.told
+                part.file.told |= {trouble}
+            if not is_told:  # of a large file thousands of chunks may be lost in one pack
+                self._on_trouble(part.file.path, trouble, str(error))
             self._parts_done(part.file, 1)
             return
         with self._lock:

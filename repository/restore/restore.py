@@ -26,7 +26,7 @@ from repository.progress import Progress, Ticker
 from repository.restore.contents import RestoreContents
 from repository.restore.files import TargetFiles
 from repository.restore.folders import Folders
-from repository.restore.options import Conflict, RestoreOptions, RestoreResult, RestoreTrouble, Trouble
+from repository.restore.options import Conflict, RestoreOptions, RestoreResult, RestoreTrouble, Trouble, trouble_of
 from repository.restore.path_filter import PathFilter
 from repository.restore.reading import SpanReaders
 from repository.restore.snapshot_walk import SnapshotWalk, root_entry
@@ -124,7 +124,7 @@ class _Restore:
         walk = SnapshotWalk(
             self._reader.chunk,
             wanted,
-            lambda path, error: self._trouble(path, Trouble.DAMAGED, str(error)),
+            lambda path, error: self._trouble(path, trouble_of(error), str(error)),
             lambda path: self._trouble(path, Trouble.HOSTILE_NAME, ""),
         )
         ticker = Ticker(self._options.on_progress, lambda: self._progress(writing, files))

@@ -20,7 +20,7 @@ from repository.restore.contents import RestoreContents
 from repository.restore.file_attributes import Losses, Xattrs, missing_attributes, set_attributes
 from repository.restore.files import FATAL, Place, TargetFiles
 from repository.restore.folders import Folder, Folders
-from repository.restore.options import Conflict, RestoreResult, Trouble
+from repository.restore.options import Conflict, RestoreResult, Trouble, trouble_of
 from repository.restore.path_filter import Match
 from repository.restore.places import Places
 from repository.restore.plan import WINDOW_PARTS
@@ -235,7 +235,7 @@ class RestoreWriting:
         try:
             self._contents.plan(folder, place, entry, self._xattrs(entry, step.path))
         except RepositoryError as error:
-            self._trouble(step.path, Trouble.DAMAGED, str(error))
+            self._trouble(step.path, trouble_of(error), str(error))
             return None
         return place.name
 

@@ -13,7 +13,15 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from repository.errors import BackupCancelled, Damaged, NotInIndex, ObjectMissing, RepositoryError
+from repository.errors import (
+    AccessDenied,
+    BackupCancelled,
+    Damaged,
+    NotInIndex,
+    ObjectMissing,
+    RepositoryError,
+    TierError,
+)
 from repository.format import pack_object_key
 from repository.index.pack_catalog import StoredPack, each_in_parallel, is_fault_of_object, stored_packs
 from repository.index.pack_sizes import least_sizes
@@ -28,7 +36,16 @@ from repository.stored.log_entry import LOG_PREFIX, entry_object_key
 from repository.stored.object_reading import read_object
 from repository.stored.snapshot import torn_of
 from repository.stored.tree_visit import TreeVisitor, Wholeness
-from repository.upkeep.check_report import CheckProgress, CheckReport, Finding, Problem, TierCounts, why_not
+from repository.upkeep.check_report import (
+    CheckProgress,
+    CheckReport,
+    Finding,
+    Problem,
+    TierCounts,
+    unknown,
+    unknown_once,
+    why_not,
+)
 from repository.upkeep.gone_meanwhile import Standing
 from repository.upkeep.harmed import harmed_by
 from repository.upkeep.key_check import key_findings
@@ -83,8 +100,8 @@ def check(
         except BackupCancelled:
             raise
         except RepositoryError as error:
-            found.append(Finding(tier.name, Problem.TIER, "", f"{error.code}: {error}"))
-        report.findings.extend(found)
+            found.append(unknown(tier.name, "", error))
+        report.findings.extend(unknown_once(found))
         read.update((tier.name, object_key) for object_key in one.read)
     report.judge_sources(read)
     return report
@@ -295,6 +312,8 @@ class _TierCheck:
     def _tree_fault(self, snapshot_id: str, chunk_id: bytes, error: RepositoryError) -> Finding:
         location = self._tier.index.lookup_any(chunk_id)
         pack = next((pack for pack in self._packs if location is not None and pack.id == location.pack_id), None)
+        if isinstance(error, TierError) and not is_fault_of_object(error):
+            return unknown(self._tier.name, pack_object_key(location.pack_id) if location is not None else "", error)
         if location is None or pack is None or not is_fault_of_object(error):
             return self._finding(Problem.TREE, f"snapshot {snapshot_id}", error)
         key = pack_object_key(pack.id)
@@ -326,9 +345,15 @@ class _TierCheck:
 
         def read(pack: StoredPack) -> PackReading:
             self._check_cancelled()
-            return read_pack(self._repository, self._tier, pack)
+            try:
+                return read_pack(self._repository, self._tier, pack)
+            except AccessDenied as error:  # to this one: it says nothing of the others
+                return PackReading(pack, 0, 0, 0, error)
 
         for reading in each_in_parallel(read, chosen, PACKS_AT_A_TIME):
+            if isinstance(reading.error, AccessDenied):
+                yield unknown(self._tier.name, pack_object_key(reading.pack.id), reading.error)
+                continue
             counts.packs_read += 1
             counts.bytes_read += reading.bytes_read
             counts.chunks_read += reading.chunks

@@ -1,10 +1,11 @@
 """What a check says: findings, each naming one object and where a whole copy of it is."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
+from repository.errors import RepositoryError
 from repository.opened.open_tier import OpenTier, TierState
 
 
@@ -12,7 +13,8 @@ class Problem(StrEnum):
     """What is wrong with an object, or worth knowing."""
 
     TIER = "tier"
-    """The tier as a whole cannot be checked; nothing was looked at."""
+    """The tier cannot be looked at, or not to the end, or (where it is named) an object of it: nobody knows whether it
+    is damaged."""
     REPLAYED = "replayed"
     """The tier shows an older or another history than was seen."""
     BLOCKED = "place-blocked"
@@ -160,9 +162,30 @@ class CheckReport:
         return not self.damage
 
 
+def unknown(tier: str, object_key: str, error: RepositoryError) -> Finding:
+    """That an object (all of the tier, where none is named) was not to be looked at, and what to do about that."""
+    hint = f". {error.hint}" if error.hint else ""
+    return Finding(tier, Problem.TIER, object_key, f"{error.code}: {error}{hint}")
+
+
+def unknown_once(findings: Iterable[Finding]) -> list[Finding]:
+    """The findings; of a tier's objects below one folder that are not given for one reason the first, and how many."""
+    named: dict[tuple[str, str], list[Finding]] = {}
+    found = list[Finding]()
+    for each in findings:
+        if each.problem is Problem.TIER and each.object_key:
+            alike = named.setdefault((each.object_key.partition("/")[0], each.detail.partition(":")[0]), [])
+            alike.append(each)
+        else:
+            found.append(each)
+    for (folder, _), (first, *others) in named.items():
+        more = f" (And {len(others):,} more below {folder}/.)" if others else ""
+        found.append(first._replace(detail=first.detail + more))
+    return found
+
+
 def why_not(tier: OpenTier) -> str:
     """Why nothing of the tier is looked at, in words."""
     if tier.state is TierState.EMPTY:
         return f"{tier.state}: there is no repository here; `repo catch-up` fills a tier that is meant to be empty"
-    hint = f" {tier.error.hint}" if tier.state is TierState.FOREIGN and tier.error is not None else ""
-    return f"{tier.state}: {tier.error}{hint}"
+    return f"{tier.state}: {tier.error}{f'. {tier.error.hint}' if tier.error is not None and tier.error.hint else ''}"

@@ -12,7 +12,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from repository.errors import Damaged, RepositoryError
+from repository.errors import AccessDenied, Damaged, RepositoryError
 from repository.index.pack_catalog import each_in_parallel, is_fault_of_object
 from repository.log.state import Head, LogState, named_by_the_next
 from repository.log.tail import read_tail
@@ -25,7 +25,7 @@ from repository.stored.manifest_object import manifest_object_key
 from repository.stored.snapshot import Snapshot
 from repository.stored.tree_visit import TreeVisitor
 from repository.upkeep.catch_up import packs_of
-from repository.upkeep.check_report import Finding, Problem
+from repository.upkeep.check_report import Finding, Problem, unknown
 
 if TYPE_CHECKING:
     from repository.opened.repository import Repository
@@ -46,13 +46,15 @@ def manifest_findings(tier: OpenTier) -> Iterator[Finding]:
             if copy.entry.number != number or digest not in (b"", copy.entry.digest):
                 raise Damaged("manifest is not the one that the log has", tier=tier.name, object_key=key)
         except RepositoryError as error:
-            if not is_fault_of_object(error):
+            if not is_fault_of_object(error) and not isinstance(error, AccessDenied):
                 raise
             return key, error
         return key, None
 
     for key, error in each_in_parallel(look, list(tier.snapshots().values()), READS_AT_A_TIME):
-        if error is not None:
+        if isinstance(error, AccessDenied):  # to this one: it says nothing of the others
+            yield unknown(tier.name, key, error)
+        elif error is not None:
             yield Finding(tier.name, Problem.MANIFEST, key, f"{error.code}: {error}", (tier.name,))
 
 

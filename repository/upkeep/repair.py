@@ -80,6 +80,12 @@ def repair(
             if given.is_ok or len(work.result.actions) == done:
                 break
         result.unrepaired = work.left_over(given)
+        # What the caller's check was not given, within packs perhaps, nobody has looked at since.
+        told = {each.object_key for each in result.unrepaired if each.problem is Problem.TIER}
+        missed = [
+            each for each in (report or given).findings if each.problem is Problem.TIER and each.tier == tier.name
+        ]
+        result.unrepaired += [each for each in missed if each.object_key not in told]
         # The last look read nothing within packs: what is known of them harms as well.
         if not any(each.problem is Problem.TIER for each in result.unrepaired):
             result.harmed = still_harmed(repository, tier, result.unrepaired, check_cancelled)

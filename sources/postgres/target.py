@@ -14,7 +14,7 @@ import msgspec
 
 from repository.errors import RepositoryError, RestoreCancelled, TargetFailed
 from repository.ports import SYSTEM_RANDOMNESS
-from repository.restore.options import Trouble
+from repository.restore.options import Trouble, trouble_of
 from sources.postgres import catalog as names
 from sources.postgres.catalog import SESSION, Table, literal, quoted
 from sources.postgres.contents import refusals
@@ -170,7 +170,7 @@ class Target:
         except (RestoreCancelled, TargetFailed):
             raise
         except RepositoryError as error:
-            self._trouble(table.path, Trouble.DAMAGED, str(error))
+            self._trouble(table.path, trouble_of(error), str(error))
             return False
         finally:
             running.close()

@@ -17,7 +17,7 @@ from repository.backup.source import FileProblem, Reason, SourceUnreachable
 from repository.errors import RepositoryError, RestoreCancelled, RestoreRefused, TargetFailed
 from repository.opened.repository import Repository
 from repository.progress import Ticker
-from repository.restore.options import Conflict, RestoreOptions, RestoreResult, Trouble
+from repository.restore.options import Conflict, RestoreOptions, RestoreResult, Trouble, trouble_of
 from repository.restore.path_filter import PathFilter
 from repository.restore.snapshot_walk import Step, root_entry
 from repository.retention.pins import pinned
@@ -146,7 +146,7 @@ class _Restore(Restoring):
         except SourceUnreachable as error:
             raise TargetFailed("the target's bucket fails", hint=error.hint, **self._bucket.about) from error
         except RepositoryError as error:
-            self._trouble(step.path, Trouble.DAMAGED, str(error))
+            self._trouble(step.path, trouble_of(error), str(error))
             return
         if not is_put:
             self._trouble(step.path, Trouble.SKIPPED, "")
