@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cli.options import UsageInvalid, credentials_option, given, home_folder, tier_address
-from repository.regular_file import open_regular
 
 KEY_FILE_VARIABLE = "WEDSYNC_KEY_FILE"
 TIERS_VARIABLE = "WEDSYNC_TIERS"
@@ -94,6 +93,8 @@ def profiles_path() -> str:
 
 def _profile(name: str) -> dict[str, Sequence[str]]:
     import tomllib
+
+    from repository.regular_file import open_regular
 
     path = profiles_path()
     try:

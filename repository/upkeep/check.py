@@ -96,7 +96,9 @@ def check(
             found.extend(hold_findings(repository, tier, check_cancelled))
             found.extend(one.data(read_percent, on_progress))
             found = standing.judged(tier, found, one.anew, one.is_missed)
-            report.harmed[tier.name] = one.harmed_by(found)
+            harmed = one.harmed_by(found)
+            if harmed or not any(each.problem is Problem.TIER for each in found):
+                report.harmed[tier.name] = harmed  # else unknown: not all was given
         except BackupCancelled:
             raise
         except RepositoryError as error:

@@ -153,7 +153,7 @@ def test_tier_that_dies_in_the_middle_of_a_check_is_a_finding(method: str) -> No
     repository = scene.reopen(stores=[broken, scene.store("b")])  # type: ignore[list-item]
     broken.failures[method] = TierUnreachable("no answer")
     report = check(repository, read_percent=100)
-    assert {finding.problem for finding in report.damage} <= {Problem.TIER, Problem.TREE}
+    assert {finding.problem for finding in report.damage} == {Problem.TIER}
     assert {finding.tier for finding in report.damage} == {"a"}
 
 
@@ -688,13 +688,13 @@ def test_snapshot_that_references_what_the_index_lacks_is_found_and_repaired() -
 
 
 def test_tree_of_a_dying_tier_is_no_damaged_pack() -> None:
-    """A page that cannot be fetched because the tier went away is a finding of the tree, not of the pack."""
+    """A page that cannot be fetched because the tier went away says that nobody knows, and that nothing is damaged."""
     scene = _scene(("a",))
     broken = BrokenStore(scene.store("a"))
     repository = scene.reopen(stores=[broken])  # type: ignore[list-item]
     broken.failures["get_range"] = TierUnreachable("no answer")
     report = check(repository)
-    assert {finding.problem for finding in report.damage} == {Problem.TREE, Problem.TIER}
+    assert {finding.problem for finding in report.damage} == {Problem.TIER}
     assert "a" not in report.harmed  # unknown, and not all that it has
 
 
