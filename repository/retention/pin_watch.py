@@ -1,7 +1,8 @@
 """Looking at the pins of a tier: which keep something, and whose holders are dead.
 
-Promise: a pin is called dead only where the same beat was seen twice, an hour or more apart by the tier's own time;
-where that is this machine's clock, which somebody may set, the beat was watched as well, by one that nobody sets. What
+Promise: a pin is called dead only where its holder is a process of this machine that is gone, or the same beat was
+seen twice, an hour or more apart by the tier's own time; where that is this machine's clock, which somebody may set,
+the beat was watched as well, by one that nobody sets. What
 cannot be read, or says more than this version knows, is never dead, and keeps everything until it is let go.
 """
 
@@ -18,6 +19,7 @@ from repository.errors import ObjectMissing, PinNotFound, RepositoryError
 from repository.index.pack_catalog import is_fault_of_object
 from repository.opened.open_tier import OpenTier
 from repository.opened.repository import Repository
+from repository.retention.holder import has_ended
 from repository.retention.pins import remove
 from repository.stored.object_reading import read_object
 from repository.stored.pin import (
@@ -69,13 +71,15 @@ def look(
     found = [each for pin_id in ids if (each := _read(repository, tier, pin_id)) is not None]
     if not found:
         return []
+    gone = [each for each in found if each.pin and has_ended(each.pin.holder)]
+    left = [each for each in found if each not in gone]
     now = tier.store.now()
     silent = [
-        each for each in found if each.pin and _is_silent(repository, tier, each, each.pin.beat, now, is_noted=is_noted)
+        each for each in left if each.pin and _is_silent(repository, tier, each, each.pin.beat, now, is_noted=is_noted)
     ]
     if is_noted and silent and tier.store.capabilities.local:
         silent = _watched(repository, tier, silent, check_cancelled)
-    for each in silent:
+    for each in [*gone, *silent]:
         each.is_dead = True
         if is_noted:
             with suppress(RepositoryError):

@@ -2,13 +2,12 @@
 
 Promise: what was on a tier when `pinned` read its log, and that the pin names, is deleted there by no prune while the
 pin is renewed (ADR 0076). A tier that takes no pin is told, with the reason, and read all the same. No lock: nobody
-waits for a pin, and one whose holder died keeps for an hour or so, by the looks of those who prune.
+waits for a pin, and one whose holder died keeps for an hour or so, by the looks of those who prune; on the machine
+where it died, no longer (`holder`).
 """
 
 from __future__ import annotations
 
-import os
-import socket
 import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -19,6 +18,7 @@ from msgspec.structs import replace
 from repository.errors import RepositoryError, SnapshotNotFound
 from repository.opened.open_tier import OpenTier
 from repository.opened.repository import Repository
+from repository.retention.holder import holder_of
 from repository.stored.pin import PIN_ID_LENGTH, Pin, encode_pin, pin_object_key, seen_object_key
 from repository.stored.snapshot import Snapshot
 
@@ -124,9 +124,8 @@ def pinned(
 
     `what`: the work, in a word, for whoever asks who holds. Raises `SnapshotNotFound`: one was forgotten meanwhile.
     """
-    holder = f"{what} by process {os.getpid()} on {socket.gethostname()}"
     ids = tuple(bytes.fromhex(each) for each in snapshots)
-    pin = Pin(beat=1, time_ns=repository.clock.now_ns(), holder=holder, snapshots=ids, everything=everything)
+    pin = Pin(beat=1, time_ns=repository.clock.now_ns(), holder=holder_of(what), snapshots=ids, everything=everything)
     pinning = Pinning(repository, pin)
     tiers = [tier for tier in repository.ready_tiers() if not only or tier.name in only]
     having = [tier for tier in tiers if not snapshots or any(each in tier.snapshots() for each in snapshots)]

@@ -1,5 +1,7 @@
 """What is being read stays while its reader lives, and no longer; see ADR 0076."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -18,6 +20,7 @@ from repository.prune.prune import PruneOptions, TierPlan, prune
 from repository.restore.restore import RestoreOptions, restore
 from repository.retention import pin_watch, pins
 from repository.retention.erasure import erase, plan_erasure
+from repository.retention.holder import has_ended, holder_of
 from repository.retention.orders import forget
 from repository.retention.pin_watch import SILENT_AFTER, look, release
 from repository.retention.pins import Pinning, pinned
@@ -66,7 +69,7 @@ class _Reading:
     def leave(self, snapshots: tuple[str, ...] | None = None, **fields: Any) -> bytes:
         """A pin of a reader that died."""
         ids = tuple(map(bytes.fromhex, snapshots if snapshots is not None else (self.old.id,)))
-        pin = Pin(beat=1, time_ns=1, holder="the dead", snapshots=ids, **fields)
+        pin = Pin(**{"beat": 1, "time_ns": 1, "holder": "the dead", "snapshots": ids, **fields})
         for store in self.scene.stores:
             body = encode_pin(pin, b"p" * 16, self.reader.keys.root, self.scene.randomness)
             store.put(pin_object_key(b"p" * 16), body)
@@ -243,6 +246,32 @@ def test_a_dead_reader_is_known_by_two_looks_an_hour_apart() -> None:
     reading.clock.pass_by(SILENT_AFTER - timedelta(minutes=5))
     assert len(reading.prune().pinned) == 2
     reading.clock.pass_by(timedelta(minutes=6))
+    assert reading.prune().deleted == 2
+    assert reading.pins() == []
+
+
+def test_of_a_reader_that_died_on_this_machine_nobody_waits_an_hour() -> None:
+    """A killed repair kept its pins for one, and every prune told of them. Elsewhere its number is nobody's."""
+    words = "import sys; from repository.retention.holder import holder_of; print(holder_of('repair'), flush=True)"
+    with subprocess.Popen(
+        [sys.executable, "-c", f"{words}; sys.stdin.read()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdout is not None
+        holder = running.stdout.readline().rstrip("\n")
+        alive = has_ended(holder)
+        running.kill()
+    assert holder.startswith(f"repair by process {running.pid} on ")
+    mark, _, started = holder.rpartition("(")[2].rstrip(")").partition("/")
+    assert not alive
+    assert has_ended(holder)
+    assert not has_ended(holder.replace(mark, mark[::-1]))
+    assert not has_ended(holder_of("restore"))
+    assert has_ended(holder_of("restore").rpartition("/")[0] + f"/{started}0)")  # its number is another one's by now
+    assert not has_ended("restore by process 0 on a machine of which nothing is known")
+    reading = _Reading()
+    reading.leave(holder=holder)
+    reading.forget()
+    assert [each.is_dead for each in look(reading.another(), reading.reader.tier("a"), is_noted=False)] == [True]
     assert reading.prune().deleted == 2
     assert reading.pins() == []
 
