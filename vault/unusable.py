@@ -4,6 +4,7 @@ What is wrong with one location is no reason to withhold a run from the other ti
 and are for operators; its hints are for whoever may see the run.
 """
 
+from collections.abc import Callable
 from copy import copy
 from typing import NoReturn
 
@@ -47,6 +48,10 @@ class UnusableStore:
     put = sync = settle = get = get_range = read_into = head = list = delete = extend_lock = now = _refuse
     set_legal_hold = legal_hold = _refuse
     local_path = blocked_by = no_objects = versions = set_aside = originals = _refuse
+
+    def while_reading(self, work: Callable[[], None]) -> None:
+        """Each of its reads is refused."""
+        work()
 
     def prove_packs(self, prove: PackProof) -> None:
         """Nothing is put."""

@@ -7,14 +7,16 @@ no longer asked first.
 
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from functools import partial
 from itertools import groupby
 from typing import Final
 
 from blake3 import blake3
 
-from repository.errors import RepositoryError, TierError, TooFewDescriptors
+from repository.errors import RepositoryError, TierError, TierUnreachable, TooFewDescriptors
 from repository.format import pack_object_key
 from repository.index.index import Location
 from repository.keys.key_ring import KeyRing
@@ -64,6 +66,14 @@ class _Run:
         return True
 
 
+class _Turn:
+    """What one thread is at: the span that it reads, and what is to be taken from another place."""
+
+    def __init__(self) -> None:
+        self.span: Span | None = None
+        self.missing: list[Part] = []
+
+
 class SpanReaders:
     """The reading half of a restore. `check` is called for every span and may raise to cancel."""
 
@@ -87,7 +97,9 @@ class SpanReaders:
         is_local = tiers[0].store.capabilities.local
         self._span_length = SPAN_LOCAL if is_local else SPAN_REMOTE
         count = workers or (min(os.cpu_count() or 1, 8) if is_local else WORKERS_REMOTE)
+        self._workers = count
         self._pool = ThreadPoolExecutor(count, thread_name_prefix="restore")
+        self._spans: deque[Span] = deque()
         self._state = _State()
         self._lock = threading.Lock()
         self._failures = 0
@@ -101,20 +113,21 @@ class SpanReaders:
     def read(self, parts: list[Part]) -> None:
         """Fill the files of a window. Raises `OSError` when the target fails."""
         tier = self._tiers[0]
-        futures = [self._pool.submit(self._read_span, tier, span) for span in spans_of(parts, self._span_length)]
-        self._wait(futures)
+        self._spans.extend(spans_of(parts, self._span_length))
+        self._wait([self._pool.submit(self._fill_from, tier) for _ in range(min(self._workers, len(self._spans)))])
         if self._failures >= FAILURES_MAX and len(self._tiers) > 1:
             self._tiers.append(self._tiers.pop(0))
             self._failures = 0
 
     def close(self) -> None:
         """Stop the threads."""
+        self._spans.clear()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _wait(self, futures: Sequence[Future[None]]) -> None:
         done, waiting = wait(futures, return_when=FIRST_EXCEPTION)
-        for future in waiting:
-            future.cancel()
+        if waiting:
+            self._spans.clear()
         wait(waiting)
         for future in done:
             future.result()
@@ -139,27 +152,53 @@ class SpanReaders:
         else:
             self._write_run(_Run(part._replace(chunk_offset=0)), chunk)
 
-    def _read_span(self, tier: OpenTier, span: Span) -> None:
-        self._check()
-        access = self._accesses[tier.name]
+    def _fill_from(self, tier: OpenTier) -> None:
+        """Fill files until no span is left. Whoever a silent tier holds up does nothing more: this one goes on."""
+        while self._spans:
+            turn = _Turn()
+            try:
+                tier.store.while_reading(partial(self._read_spans, tier, turn))
+            except TierUnreachable:
+                turn.span = turn.span or self._next()
+                self._missed(turn, has_failed=turn.span is not None)
+            for part in turn.missing:
+                self.write_from_anywhere(part)
+
+    def _next(self) -> Span | None:
         try:
-            pack = access.reader(span.pack_id)
+            return self._spans.popleft()
+        except IndexError:
+            return None
+
+    def _missed(self, turn: "_Turn", *, has_failed: bool) -> None:
+        """The tier could not give the span."""
+        with self._lock:
+            self._failures += has_failed
+        turn.missing.extend(turn.span.parts if turn.span is not None else ())
+
+    def _read_spans(self, tier: OpenTier, turn: "_Turn") -> None:
+        while not turn.missing and (span := self._next()) is not None:
+            self._check()
+            turn.span = span
+            self._read_span(tier, span, turn)
+            turn.span = None
+
+    def _read_span(self, tier: OpenTier, span: Span, turn: "_Turn") -> None:
+        try:
+            pack = self._accesses[tier.name].reader(span.pack_id)
             body = self._room(span.length)
             tier.store.read_into(pack_object_key(span.pack_id), span.offset, body)
         except (RepositoryError, OSError) as error:
             self._state.buffer = bytearray(0)  # a disk that hangs may still fill it
             if isinstance(error, TooFewDescriptors) or getattr(error, "errno", None) in OUT_OF_DESCRIPTORS:
                 raise  # no tier is to be blamed, and no file is damaged
-            with self._lock:
-                self._failures += isinstance(error, TierError | OSError)
-            for part in span.parts:
-                self.write_from_anywhere(part)
+            self._missed(turn, has_failed=isinstance(error, TierError | OSError))
             return
         with self._lock:
             self._failures = 0
             self.bytes_by_tier[tier.name] = self.bytes_by_tier.get(tier.name, 0) + len(body)
         for frame_offset, group in groupby(span.parts, key=lambda part: part.frame_offset):
-            self._write_frame(pack, body[frame_offset - span.offset :], frame_offset, list(group))
+            self._write_frame(pack, body[frame_offset - span.offset :], frame_offset, list(group), turn.missing)
 
     def _room(self, length: int) -> memoryview:
         """Memory that the thread uses again."""
@@ -167,12 +206,14 @@ class SpanReaders:
             self._state.buffer = bytearray(length)
         return memoryview(self._state.buffer)[:length]
 
-    def _write_frame(self, pack: PackReader, stored: memoryview, offset: int, parts: Sequence[Part]) -> None:
+    def _write_frame(
+        self, pack: PackReader, stored: memoryview, offset: int, parts: Sequence[Part], missing: list[Part]
+    ) -> None:
+        """Write a frame's chunks; those that are not what they should be are `missing`."""
         try:
             raw = self._state.opener.open(pack, stored, offset).raw
         except RepositoryError:
-            for part in parts:
-                self.write_from_anywhere(part)
+            missing.extend(parts)
             return
         proven = b""
         key = pack.keys.chunk_id_key
@@ -183,7 +224,7 @@ class SpanReaders:
             chunk = raw[part.chunk_offset : end]
             if part.chunk_id != proven:
                 if len(chunk) != part.chunk_length or blake3(chunk, key=key).digest() != part.chunk_id:
-                    self.write_from_anywhere(part)
+                    missing.append(part)
                     continue
                 proven = part.chunk_id
             if part.is_whole_file:

@@ -6,7 +6,7 @@ It passes the conformance suite of the real ones, object locks included. It is a
 import hashlib
 import threading
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
 from repository.errors import (
@@ -136,6 +136,10 @@ class MemoryObjectStore:
     def read_into(self, key: str, offset: int, room: memoryview) -> None:
         """A part of the object; see the port."""
         room[:] = self.get_range(key, offset, len(room))
+
+    def while_reading(self, work: Callable[[], None]) -> None:
+        """See the port."""
+        work()
 
     def head(self, key: str) -> ObjectInfo | None:
         """What is known of the object; see the port."""

@@ -206,6 +206,14 @@ class ObjectStore(Protocol):
         """
         ...
 
+    def while_reading(self, work: Callable[[], None]) -> None:
+        """Do `work`, which reads much of this store, on one thread, perhaps another than this. Raises what it raises.
+
+        Raises `TierUnreachable`, too, as soon as one of these reads is left without an answer. Should that come back
+        after all, it raises in `work` what is no `RepositoryError` and no `OSError`: nobody waits for it any more.
+        """
+        ...
+
     def head(self, key: str) -> ObjectInfo | None:
         """What the store knows of the object, or None where there is none.
 

@@ -160,6 +160,20 @@ def test_object_store_reads_a_range(store: ObjectStore, offset: int, length: int
     assert store.get_range("x", offset, length) == body[start : start + length]
 
 
+def test_object_store_is_read_by_work(store: ObjectStore) -> None:
+    """What the work raises is raised, and it can read as ever."""
+    store.put("x", BYTES)
+    room = bytearray(8)
+
+    def work() -> None:
+        store.read_into("x", 3, memoryview(room))
+        store.get_range("x", len(BYTES), 1)
+
+    with pytest.raises(Truncated):
+        store.while_reading(work)
+    assert room == BYTES[3:11]
+
+
 @pytest.mark.parametrize(("offset", "length"), [(0, 101), (99, 2), (100, 1), (5000, 10), (-101, 101), (-101, 1)])
 def test_object_store_says_when_a_range_is_not_all_there(store: ObjectStore, offset: int, length: int) -> None:
     """A range that goes beyond the object is an error, never a short answer."""

@@ -56,6 +56,10 @@ class WrappedStore:
         """Pass on, as a range."""
         room[:] = self.get_range(key, offset, len(room))
 
+    def while_reading(self, work: Callable[[], None]) -> None:
+        """Pass on."""
+        self.inner.while_reading(work)
+
     def head(self, key: str) -> ObjectInfo | None:
         """Pass on."""
         return self.inner.head(key)

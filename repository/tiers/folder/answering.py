@@ -38,8 +38,11 @@ class AnsweringStore(NothingKept):
         self.capabilities: Capabilities = self._store.capabilities
 
     def _ask(self, ask: Callable[[], T]) -> T:
+        return self._answered(lambda: self._hands.do(ask))
+
+    def _answered(self, made: Callable[[], T]) -> T:
         try:
-            return self._hands.do(ask)
+            return made()
         except Silent as silent:
             raise TierUnreachable(
                 f"its disk does not answer within {self._seconds:g} s",
@@ -84,6 +87,10 @@ class AnsweringStore(NothingKept):
     def read_into(self, key: str, offset: int, room: memoryview) -> None:
         """See the port."""
         self._ask(lambda: self._store.read_into(key, offset, room))
+
+    def while_reading(self, work: Callable[[], None]) -> None:
+        """See the port: to change threads for each read takes a seventh of a restore's time."""
+        self._answered(lambda: self._hands.work(work))
 
     def head(self, key: str) -> ObjectInfo | None:
         """See the port."""

@@ -28,11 +28,21 @@ class GivenUp(OSError):
     """Nobody waits for this call any more."""
 
 
-class Call:
-    """One call. `step` is told before each of its steps."""
+class Abandoned(Exception):
+    """Somebody else goes on with the work that a disk held up: whoever did it does nothing more."""
 
-    def __init__(self, ask: Callable[[], Any]) -> None:
+
+class Call:
+    """One call. `step` is told before each of its steps.
+
+    `work_of`: it is work that asks the disk of these hands now and then. While it `rests` from that it may take as long
+    as it does.
+    """
+
+    def __init__(self, ask: Callable[[], Any], *, work_of: "Hands | None" = None) -> None:
         self._ask = ask
+        self.work_of = work_of
+        self.rests = work_of is not None
         self._lock = threading.Lock()
         self.done = threading.Event()
         self.result: Any = None
@@ -47,10 +57,26 @@ class Call:
             if self._is_given_up:
                 raise GivenUp
 
-    def give_up(self) -> bool:
-        """Have it take no further step; False where it is done after all."""
+    def during(self, ask: Callable[[], T]) -> T:
+        """What `ask` returns or raises, which asks the disk. Raises `Abandoned`."""
+        self._turn(rests=False)
+        try:
+            return ask()
+        finally:
+            self._turn(rests=True)
+
+    def _turn(self, *, rests: bool) -> None:
         with self._lock:
-            self._is_given_up = not self.done.is_set()
+            self.steps += 1
+            self.rests = rests
+            if self._is_given_up:
+                raise Abandoned
+
+    def give_up(self, steps: int | None = None) -> bool:
+        """Have it take no further step; False where it is done after all, or has gone on since so many steps."""
+        with self._lock:
+            has_gone_on = steps is not None and (self.rests or self.steps != steps)
+            self._is_given_up = not has_gone_on and not self.done.is_set()
             return self._is_given_up
 
     def make(self) -> None:
@@ -92,9 +118,24 @@ class Hands:
 
     def do(self, ask: Callable[[], T]) -> T:
         """What `ask` returns or raises. Raises `Silent` where one of its steps takes too long."""
+        work = _CURRENT.get()
+        if work is None or work.work_of is not self:
+            result: T = self._made(Call(ask))
+            return result
         if self._hanging:
             raise Silent
-        call = Call(ask)
+        return work.during(ask)
+
+    def work(self, work: Callable[[], None]) -> None:
+        """Have a hand do `work`, and raise what it raises. What it asks this disk (`do`) needs no other hand.
+
+        Raises `Silent` where a step of that takes too long; as soon as it comes back it raises `Abandoned` in `work`.
+        """
+        self._made(Call(work, work_of=self))
+
+    def _made(self, call: Call) -> Any:
+        if self._hanging:
+            raise Silent
         with self._lock:
             hand = self._free.pop() if self._free else None
         if hand is None:
@@ -119,8 +160,7 @@ class Hands:
                 raise error
         finally:
             del error  # its traceback leads here: that would be a circle
-        result: T = call.result
-        return result
+        return call.result
 
     def close(self) -> None:
         """Let the threads go that have nothing to do."""
@@ -133,9 +173,9 @@ class Hands:
         """Until the call is done. Raises `Silent`."""
         steps, since = 0, time.monotonic()
         while not call.done.wait(self._seconds / _LOOKS):
-            if call.steps != steps:
+            if call.rests or call.steps != steps:
                 steps, since = call.steps, time.monotonic()
-            elif time.monotonic() - since >= self._seconds:
+            elif time.monotonic() - since >= self._seconds and call.give_up(steps):
                 raise Silent
 
     def _serve(self, hand: "queue.SimpleQueue[Call | None]") -> None:

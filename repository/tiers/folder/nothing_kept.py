@@ -1,6 +1,6 @@
 """What a directory does not do: lock, hold, and keep what was overwritten. Asked for it, it does or tells nothing."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 
 from repository.tiers.port import OBJECT_LENGTH_MAX, ObjectStore, PackProof, checked_key
@@ -8,6 +8,10 @@ from repository.tiers.port import OBJECT_LENGTH_MAX, ObjectStore, PackProof, che
 
 class NothingKept:
     """The part of a store that neither locks nor keeps versions; see the port."""
+
+    def while_reading(self, work: Callable[[], None]) -> None:
+        """See the port."""
+        work()
 
     def extend_lock(self, key: str, until: datetime, *, sha256: bytes | None = None) -> None:  # noqa: ARG002
         """Nothing: a directory cannot lock."""

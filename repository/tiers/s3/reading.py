@@ -3,7 +3,7 @@
 In a bucket that keeps versions, `get`, `head` and `list` look through delete markers to the newest version beneath.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +76,10 @@ class S3Reading:
     def read_into(self, key: str, offset: int, room: memoryview) -> None:
         """A part of the object; see the port."""
         room[:] = self.get_range(key, offset, len(room))
+
+    def while_reading(self, work: Callable[[], None]) -> None:
+        """See the port."""
+        work()
 
     def head(self, key: str) -> ObjectInfo | None:
         """What the server knows of the object; see the port."""

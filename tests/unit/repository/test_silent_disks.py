@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from repository.backup.backup import BackupOptions, backup
 from repository.backup.fanout import Delivery
-from repository.errors import AlreadyExists, LocationInvalid, TierUnreachable
+from repository.errors import AlreadyExists, LocationInvalid, RepositoryError, TierUnreachable
 from repository.restore.restore import restore
 from repository.tiers import places
 from repository.tiers.folder import hands
@@ -165,6 +166,41 @@ def test_call_that_goes_on_step_by_step_is_waited_for(monkeypatch: pytest.Monkey
         made._wait(call)
     # Begun at 0, as the clock of this test goes; 120 seconds are the first multiple of 40 that is too long.
     assert len(waits) == 3 + 1  # the first finds that the call has gone on since it was made
+
+
+def test_work_with_a_disk_may_take_its_time() -> None:
+    """What it asks of the disk has to be answered in time, and needs no other thread."""
+    made = Hands("a", seconds=SECONDS)
+    threads = []
+
+    def work() -> None:
+        for _ in range(2):
+            threading.Event().wait(SECONDS * 1.2)
+            threads.append(made.do(threading.get_ident))
+            threads.append(threading.get_ident())
+
+    made.work(work)
+    assert len(threads) == 4
+    assert len(set(threads) - {threading.get_ident()}) == 1
+
+
+async def test_work_that_a_disk_held_up_does_nothing_more() -> None:
+    """Somebody else goes on with it: its second half would come twice."""
+    made, goes_on = Hands("a", seconds=0.05), threading.Event()
+    done: list[object] = []
+
+    def work() -> None:
+        with suppress(OSError, RepositoryError):
+            done.append(made.do(lambda: goes_on.wait(30)))
+        done.append("the second half")
+
+    with pytest.raises(Silent):
+        made.work(work)
+    assert made.hang
+    goes_on.set()
+    await eventually(lambda: not made.hang)
+    assert done == []
+    assert made.do(lambda: "answers") == "answers"
 
 
 async def test_threads_that_nobody_needs_end_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
