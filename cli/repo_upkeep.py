@@ -24,7 +24,7 @@ from repository.upkeep.rebuild import rebuild_index as rebuild
 from repository.upkeep.repair import repair as repair_tier
 from repository.upkeep.repair_result import RepairResult
 
-_NO_DAMAGE: Final = (Problem.TIER, Problem.UNLOCKED, Problem.UNHELD)
+_NO_DAMAGE: Final = (Problem.TIER, Problem.HIDDEN, Problem.UNLOCKED, Problem.UNHELD)
 
 
 def check(arguments: argparse.Namespace) -> int:

@@ -25,6 +25,7 @@ from repository.tiers.port import (
     OBJECT_LENGTH_MAX,
     Body,
     Capabilities,
+    Hidden,
     KnownCapabilities,
     ObjectInfo,
     ObjectStore,
@@ -218,6 +219,14 @@ class MemoryObjectStore:
         """Nothing is kept of what was overwritten."""
         checked_key(key)
         return iter(())
+
+    def hidden(self) -> Iterator[Hidden]:
+        """None: nothing is kept of what was deleted."""
+        return iter(())
+
+    def uncover(self, key: str) -> None:
+        """Nothing: no object is hidden."""
+        checked_key(key)
 
     def set_aside(self, key: str, aside: str) -> None:
         """A second name for the same bytes; see the port."""

@@ -25,7 +25,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from repository.errors import Damaged, InvalidKey
 
@@ -102,6 +102,13 @@ class ObjectInfo:
     is_own: bool | None = None
     lock_until: datetime | None = None
     is_unproven: bool = False
+
+
+class Hidden(NamedTuple):
+    """An object under a delete marker, and since when it is, by the store's clock."""
+
+    key: str
+    since: datetime
 
 
 class Capabilities(Protocol):
@@ -294,6 +301,17 @@ class ObjectStore(Protocol):
 
         Nothing where the store keeps nothing of what was overwritten. Raises as `get`, while iterating.
         """
+        ...
+
+    def hidden(self) -> "Iterator[Hidden]":
+        """The objects over which somebody put a delete marker, by key: they are read and listed here all the same.
+
+        None where the store keeps no versions, or does not tell of them. Raises as `list`.
+        """
+        ...
+
+    def uncover(self, key: str) -> None:
+        """Take the delete markers of an object away. Raises as `delete`."""
         ...
 
     def set_aside(self, key: str, aside: str) -> None:

@@ -48,6 +48,7 @@ from repository.upkeep.check_report import (
 )
 from repository.upkeep.gone_meanwhile import Standing
 from repository.upkeep.harmed import harmed_by
+from repository.upkeep.hidden_objects import hidden_findings
 from repository.upkeep.key_check import key_findings
 from repository.upkeep.lock_check import lock_findings
 from repository.upkeep.log_repair import FaultyLog
@@ -93,6 +94,7 @@ def check(
             found.extend(one.structure())
             found.extend(stream_findings(repository, tier, counts, read_percent, check_cancelled))
             found.extend(lock_findings(repository, tier, check_cancelled))
+            found.extend(hidden_findings(tier))
             found.extend(hold_findings(repository, tier, check_cancelled))
             found.extend(one.data(read_percent, on_progress))
             found = standing.judged(tier, found, one.anew, one.is_missed)

@@ -60,6 +60,8 @@ class Problem(StrEnum):
     """An object is not locked, or not as long as a snapshot that needs it says: somebody could delete it."""
     UNHELD = "unheld"
     """An object that a held snapshot needs is under no legal hold, on a tier that locks: somebody could delete it."""
+    HIDDEN = "hidden"
+    """Somebody put delete markers over objects that are needed: the bytes are beneath, as long as a lock keeps them."""
     HOLDS_UNKNOWN = "holds-unknown"
     """The tier does not tell on which of its objects legal holds are."""
     LOCKS_UNKNOWN = "locks-unknown"

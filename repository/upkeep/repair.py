@@ -31,6 +31,7 @@ from repository.upkeep.bad_packs import lost_packs
 from repository.upkeep.check import check
 from repository.upkeep.check_report import OF_PACKS, CheckReport, Finding, Problem
 from repository.upkeep.harmed import still_harmed
+from repository.upkeep.hidden_objects import needed_and_hidden
 from repository.upkeep.log_repair import FaultyLog, copies_of
 from repository.upkeep.repair_result import RepairAction, RepairResult
 
@@ -138,6 +139,8 @@ class _Repair:
         """Repair what these findings say, in the order in which one thing needs another."""
         repository, tier = self._repository, self._tier
         kinds = {finding.problem for finding in findings}
+        if Problem.HIDDEN in kinds:
+            self._uncover()
         self._beginnings(findings)
         self._second_copies(findings)
         if kinds & _OF_LOG:
@@ -237,6 +240,14 @@ class _Repair:
                 self._is_rebuilt = False
                 return
         self._broken[finding.object_key] = finding
+
+    def _uncover(self) -> None:
+        """Take delete markers away from what is needed. What may not be uncovered the next look tells again."""
+        for each in list(needed_and_hidden(self._tier)):
+            self._check_cancelled()
+            with suppress(AccessDenied):
+                self._tier.store.uncover(each.key)
+                self._done(each.key, f"a delete marker lay over it since {each.since.isoformat()}")
 
     def _beginnings(self, findings: list[Finding]) -> None:
         """Config and keys."""

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 
-from repository.tiers.port import OBJECT_LENGTH_MAX, Body, Capabilities, ObjectInfo, ObjectStore, PackProof
+from repository.tiers.port import OBJECT_LENGTH_MAX, Body, Capabilities, Hidden, ObjectInfo, ObjectStore, PackProof
 
 
 class WrappedStore:
@@ -103,6 +103,14 @@ class WrappedStore:
     def versions(self, key: str, *, length_max: int = OBJECT_LENGTH_MAX) -> Iterator[bytes]:
         """Pass on."""
         return self.inner.versions(key, length_max=length_max)
+
+    def hidden(self) -> Iterator[Hidden]:
+        """Pass on."""
+        return self.inner.hidden()
+
+    def uncover(self, key: str) -> None:
+        """Pass on."""
+        self.inner.uncover(key)
 
     def set_aside(self, key: str, aside: str) -> None:
         """Pass on."""

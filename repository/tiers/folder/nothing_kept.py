@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from datetime import datetime
 
-from repository.tiers.port import OBJECT_LENGTH_MAX, ObjectStore, PackProof, checked_key
+from repository.tiers.port import OBJECT_LENGTH_MAX, Hidden, ObjectStore, PackProof, checked_key
 
 
 class NothingKept:
@@ -30,6 +30,14 @@ class NothingKept:
         """Nothing is kept of what was overwritten."""
         checked_key(key)
         return iter(())
+
+    def hidden(self) -> Iterator[Hidden]:
+        """None: a directory knows no delete markers."""
+        return iter(())
+
+    def uncover(self, key: str) -> None:
+        """Nothing: no object is hidden."""
+        checked_key(key)
 
     def originals(self) -> ObjectStore | None:
         """None: nothing is kept of what was overwritten."""

@@ -51,6 +51,10 @@ class S3Originals(S3Reading):
         """Refuse."""
         raise self._is_read_only(key)
 
+    def uncover(self, key: str) -> None:
+        """Refuse."""
+        raise self._is_read_only(key)
+
     def extend_lock(self, key: str, until: datetime, *, sha256: bytes | None = None) -> None:  # noqa: ARG002
         """Refuse."""
         raise self._is_read_only(key)

@@ -12,6 +12,7 @@ from repository.format import pack_id_in
 from repository.tiers.port import (
     OBJECT_LENGTH_MAX,
     Capabilities,
+    Hidden,
     ObjectInfo,
     PackProof,
     checked_key,
@@ -161,6 +162,15 @@ class S3Reading:
             for version in reversed(self._versions.of(self._full(key))):
                 if not version.is_marker and version.size <= length_max:
                     yield self._read_version(key, version, None, None, length_max)
+
+    def hidden(self) -> Iterator[Hidden]:
+        """The objects whose newest version is a delete marker; see the port."""
+        prefix = self._options.prefix
+        for page in self._versions.pages(prefix) if self.keeps_versions() else ():
+            for version in page:
+                key = version.full_key.removeprefix(prefix)
+                if version.hides_since is not None and is_key(key) and self.head(key) is not None:
+                    yield Hidden(key, version.hides_since)
 
     # How it is read
 

@@ -118,6 +118,13 @@ class S3ObjectStore(S3Reading):
         if refused is not None:
             raise refused
 
+    def uncover(self, key: str) -> None:
+        """Delete the delete markers, which no lock keeps; see the port."""
+        full_key = self._full(key)
+        for version in self._versions.of(full_key) if self.keeps_versions() else ():
+            if version.is_marker:
+                self._delete_version(key, full_key, version)
+
     def extend_lock(self, key: str, until: datetime, *, sha256: bytes | None = None) -> None:
         """Lock the object for longer; see the port."""
         self._on_own(key, sha256, lambda full_key, found: self.locks.extend(key, full_key, found, until))

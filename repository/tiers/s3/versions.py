@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One version of one object, or a delete marker."""
+    """One version of one object, or a delete marker. `hides_since`: of a marker that nothing lies above."""
 
     full_key: str
     version_id: str
     size: int
     is_marker: bool
+    hides_since: datetime | None = None
 
 
 def expect_listing(answer: Mapping[str, Any], tier: str) -> None:
@@ -84,7 +85,13 @@ class Versions:
             expect_listing(answer, self._connection.options.bucket)
             # The client sorts versions and markers apart; only the markers' place among the versions is lost.
             yield [
-                Version(entry["Key"], entry["VersionId"], int(entry.get("Size", 0)), is_marker)
+                Version(
+                    entry["Key"],
+                    entry["VersionId"],
+                    int(entry.get("Size", 0)),
+                    is_marker,
+                    entry.get("LastModified") if is_marker and entry.get("IsLatest") else None,
+                )
                 for field, is_marker in (("Versions", False), ("DeleteMarkers", True))
                 for entry in answer.get(field, [])
             ]
