@@ -87,6 +87,7 @@ class SharedBroker(NatsBroker):
         client = self._shared.client
         self.config.connect(client)
         self._bound = BoundJetStream(client, timeout=_JETSTREAM_SECONDS)
+        self._shared.when_back(self._bound.ask_again)
         self.config.connection_state.connect(client, self._bound)
         return client
 

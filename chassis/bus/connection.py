@@ -10,6 +10,7 @@ import contextlib
 import logging
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import nats.errors
@@ -81,6 +82,7 @@ class Connection:
         self._denied: PlatformError | None = None
         self._troubles: dict[str, float] = {}
         self._stopping = False
+        self._when_back: list[Callable[[], None]] = []
 
     @classmethod
     def of(cls, settings: ServiceSettings, identity: str, telemetry: Telemetry, health: Health) -> "Connection":
@@ -105,6 +107,13 @@ class Connection:
         if self._js is None:
             raise PlatformError(errors.UNAVAILABLE, "the nats connection was not started")
         return self._js
+
+    def when_back(self, call: Callable[[], None]) -> None:
+        """Have something called each time that the connection is back: what the server was asked before is forgotten.
+
+        It must not raise or wait.
+        """
+        self._when_back.append(call)
 
     def certificate_expires(self) -> float | None:
         """When the server's certificate ends, in seconds since 1970; None without TLS or connection."""
@@ -280,6 +289,8 @@ class Connection:
         self._metrics.connected.set(1)
         self._metrics.reconnects.inc()
         _log.info("nats connection back")
+        for call in self._when_back:
+            call()
 
     async def _on_closed(self) -> None:
         self._metrics.connected.set(0)

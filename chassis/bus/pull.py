@@ -11,6 +11,7 @@ back at once what nobody handled.
 
 import asyncio
 import contextlib
+import json
 import logging
 import time
 
@@ -30,6 +31,9 @@ _LONGEST_PAUSE_SECONDS = 1.0
 _QUICK_SECONDS = 0.01
 _RECONNECT_POLL_SECONDS = 0.05
 _SILENT_SECONDS = 30.0
+_LATE_SECONDS = 1.0
+_OVER = (api.StatusCode.NO_MESSAGES, api.StatusCode.REQUEST_TIMEOUT, api.StatusCode.CONFLICT)
+"""What ends a request that nothing is wrong with: nothing came, or its consumer was changed."""
 
 _log = logging.getLogger(__name__)
 
@@ -63,6 +67,11 @@ class BoundJetStream(JetStreamContext):
         )
         pull = self.pulls[durable] = PacedPull(self._nc, subscription)
         return pull
+
+    def ask_again(self) -> None:
+        """Have every open request made anew: a server to which the connection was lost knows of none."""
+        for pull in self.pulls.values():
+            pull.ask_again()
 
 
 class PacedPull:
@@ -100,16 +109,14 @@ class PacedPull:
         seconds = timeout or _LONGEST_PAUSE_SECONDS
         is_free = await self._slot_is_free(batch, seconds)
         if self._is_closed:
-            await asyncio.sleep(seconds)
+            await asyncio.sleep(_LONGEST_PAUSE_SECONDS)
         if not is_free or self._is_closed:
             raise nats.errors.TimeoutError
         try:
             if not self._client.is_connected:
                 await self._until_connected(seconds)
                 raise nats.errors.TimeoutError
-            # One by one: asked for several, the library's fetch sometimes holds back the one that is there until
-            # the next comes (the server leaves its request open behind messages that the filter passes over).
-            messages = await self._subscription.fetch(1, seconds)
+            message = await self._asked(seconds)
         except (APIError, nats.errors.NoRespondersError) as error:
             self.trouble = f"the consumer does not answer: {type(error).__name__}"
             await asyncio.sleep(self._pause)
@@ -129,8 +136,36 @@ class PacedPull:
             await asyncio.sleep(_LONGEST_PAUSE_SECONDS)
             raise nats.errors.TimeoutError from error
         self._well()
-        self._taken |= {id(message): message for message in messages}
-        return messages
+        self._taken[id(message)] = message
+        return [message]
+
+    async def _asked(self, seconds: float) -> Msg:
+        """The answer to a request of one message: of several the server may hold one back until the next comes.
+
+        Not by the library's fetch, which goes on waiting when the server has ended the request: that its time is over
+        is the server's to say, so that there is never a second request while one is open there.
+        """
+        subscription = self._subscription._sub  # noqa: SLF001  # there is no public way to wait for an answer alone
+        while subscription.pending_msgs:
+            # What came between two requests; a server's word among it was of an earlier one.
+            message = await subscription.next_msg(seconds)
+            if JetStreamContext.is_status_msg(message) is None:
+                return message
+        request = {"batch": 1, "expires": int(seconds * 1e9)}
+        await self._client.publish(self._subscription._nms, json.dumps(request).encode(), self._subscription._deliver)  # noqa: SLF001  # as above
+        message = await subscription.next_msg(seconds + _LATE_SECONDS)
+        if (status := JetStreamContext.is_status_msg(message)) is None:
+            return message
+        if status in _OVER:
+            raise nats.errors.TimeoutError
+        raise APIError.from_msg(message)
+
+    def ask_again(self) -> None:
+        """Give up the open request, if there is one, and make another."""
+        # As if the server had said that the request's time is over; without an open one it is passed over.
+        over = Msg(self._client, headers={api.Header.STATUS: api.StatusCode.REQUEST_TIMEOUT})
+        with contextlib.suppress(asyncio.QueueFull):
+            self._subscription._sub._pending_queue.put_nowait(over)  # noqa: SLF001  # as in `unsubscribe`
 
     def done(self, message: Msg) -> None:
         """A message needs its slot no longer."""

@@ -52,7 +52,7 @@ __all__ = ["SLOTS", "Bus", "Handler", "Received"]
 _log = logging.getLogger(__name__)
 
 SLOTS = 16
-PULL_SECONDS = 2.0
+PULL_SECONDS = 10.0
 HANDLER_SECONDS = 300.0
 STOP_SECONDS = 4.0
 _FIRST_HOLD_SECONDS = 0.1

@@ -44,6 +44,7 @@ from chassis.outbox.tables import (
     write_published,
 )
 from chassis.postgres.database import channel_of, translated
+from chassis.postgres.listening import listening
 from chassis.telemetry.instruments import Telemetry
 from contracts.envelope import Envelope, decode, headers_of
 from contracts.errors import EVENT_TOO_LARGE, EVENT_UNREADABLE, UNAVAILABLE, PlatformError
@@ -188,7 +189,7 @@ class Relay:
     async def _listen(self) -> None:
         """Wake the relay at each append, as long as there is a connection; it polls besides."""
         with translated():
-            async with await connect(self._dsn, self._schema) as connection:
+            async with await listening(self._dsn, self._schema) as connection:
                 await connection.execute(SQL("LISTEN {}").format(Identifier(channel_of(self._schema))))
                 # What was appended before the LISTEN took effect was not announced to it.
                 self._wake.set()

@@ -15,7 +15,8 @@ import psycopg
 from psycopg.sql import SQL, Identifier
 
 from chassis.life.tasks import Supervised
-from chassis.postgres.database import connection_arguments, translated
+from chassis.postgres.database import translated
+from chassis.postgres.listening import listening
 from chassis.telemetry.instruments import Telemetry
 from gateway.monitoring import projection as facts
 from gateway.projections import state
@@ -84,8 +85,7 @@ class FactFeed:
             await self._follow()
 
     async def _follow(self) -> None:
-        arguments = connection_arguments(self._dsn, self._schema)
-        async with await psycopg.AsyncConnection.connect(self._dsn, **arguments) as database:
+        async with await listening(self._dsn, self._schema) as database:
             await database.execute(SQL("LISTEN {}").format(Identifier(state.channel_of(self._schema))))
             # A crash takes the latest facts: they come again under other numbers, by now perhaps under higher ones
             # than those that were lost. It ends this connection, so that it is enough to look once on each.

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from nats.js import JetStreamContext
 
+from chassis.bus import subscriptions
 from chassis.bus.subscriptions import Received
 from chassis.record.eventstore import AlreadyHandled
 from contracts.streams import CONSUMERS, ConsumerSpec, consumer_named
@@ -67,6 +68,26 @@ async def test_bus_goes_on_when_nats_was_stopped_and_started_in_the_middle(
             await _publish_some(own_nats, range(20 * round_ + 10, 20 * round_ + 20))
         await eventually(lambda: sorted(inbox.effects) == sorted(_ids(range(60))))
         assert len(set(inbox.effects)) == len(inbox.effects)
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=lambda how: how.name)
+async def test_what_was_asked_of_a_server_that_went_is_asked_again(
+    own_nats: NatsServer, how: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new server knows of no open request; however long that one would have waited, nobody waits for it."""
+    monkeypatch.setattr(subscriptions, "PULL_SECONDS", 3_600.0)
+    await own_nats.apply()
+    inbox = Inbox()
+    async with BusProcess(own_nats, "executor").running((ACCEPT, inbox)) as process:
+        await _publish_some(own_nats, range(1))
+        await eventually(lambda: inbox.effects)
+        for number in range(1, 3):
+            own_nats.stop(how)
+            assert await eventually(process.connection.check)
+            own_nats.start()
+            await eventually(lambda: process.connection.client.is_connected)
+            await _publish_some(own_nats, range(number, number + 1))
+            await eventually(lambda number=number: len(inbox.effects) > number)
 
 
 async def test_bus_stops_while_nats_is_away(own_nats: NatsServer) -> None:
