@@ -299,7 +299,19 @@ def _agreed_config(own: list[Probe], ring: KeyRing) -> ReadConfig:
             first = first or each.config
         except Damaged as damage:
             each.damage(damage)
-    return first or _config_made_again(own, ring)
+    return first or _older_config(own, ring) or _config_made_again(own, ring)
+
+
+def _older_config(own: list[Probe], ring: KeyRing) -> ReadConfig | None:
+    """One that a store keeps beneath what was written over it: it proves itself."""
+    for each in own:
+        with suppress(RepositoryError):
+            for body in each.store.versions(CONFIG_KEY, length_max=length_max_of(CONFIG_KEY)):
+                with suppress(Damaged, UnsupportedFormat):
+                    config = decode_config(body)
+                    verify_config(config, ring.first_root)
+                    return config
+    return None
 
 
 def _config_made_again(own: list[Probe], ring: KeyRing) -> ReadConfig:

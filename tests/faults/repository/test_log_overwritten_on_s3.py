@@ -76,3 +76,21 @@ def test_entry_that_was_hidden_and_written_over_is_found_beneath(
     repository = scene.reopen()
     assert sorted(_tokens(repository)) == ["run 0", "run 1", "run 2", "run 7"]
     assert check(repository, read_percent=100).damage == []
+
+
+def test_tier_of_which_every_object_was_overwritten_opens_and_is_repaired_by_itself(tiers: Tiers) -> None:
+    """In a bucket that keeps versions, and locks nothing: config, keys and log at once were a dead end."""
+    store = tiers.open("wiped", versions=True)
+    scene = Scene(stores=[store])
+    snapshot = scene.backup(photos(3), "run")
+    assert snapshot is not None
+    for key in [info.key for info in store.list("")]:
+        store._connection.call(  # as whoever has the credentials does; the store refuses what is no pack
+            lambda client, key=key: client.put_object(Bucket=store._options.bucket, Key=f"wiped/{key}", Body=b"ransom")
+        )
+    scene.stores = [tiers.open("wiped", versions=True)]
+    repository = scene.reopen()
+    assert repair(repository, repository.tiers[0], check(repository, read_percent=100)).is_complete
+    repository = scene.reopen()
+    assert read_back(repository, snapshot, repository.tiers[0]) == photos(3)
+    assert check(repository, read_percent=100).damage == []

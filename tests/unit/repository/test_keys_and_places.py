@@ -432,6 +432,22 @@ class _KeepsVersions(MemoryObjectStore):
 
 
 @pytest.mark.parametrize("body", [b"rubbish", b""])
+def test_lone_tier_of_which_all_was_overwritten_opens_from_older_versions_and_is_repaired(body: bytes) -> None:
+    """As long as the store keeps them nothing is lost, whichever objects somebody wrote over."""
+    store = _KeepsVersions("a")
+    scene = Scene(stores=[store])
+    snapshot = scene.backup(photos(2), "run")
+    assert snapshot is not None
+    for each in list(store.list("")):
+        store.overwrite(each.key, body)
+    repository = scene.reopen()
+    tier = repository.tier("a")
+    assert repair(repository, tier, check(repository, read_percent=100)).is_complete
+    assert read_back(scene.reopen(), snapshot, scene.tier("a")) == photos(2)
+    assert check(scene.reopen(), read_percent=100).damage == []
+
+
+@pytest.mark.parametrize("body", [b"rubbish", b""])
 def test_keys_that_were_overwritten_open_from_their_older_versions(body: bytes) -> None:
     """A lone tier that keeps versions is read, checked and repaired: a write over its keys takes nothing away."""
     store = _KeepsVersions("a")
