@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import count
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from cli.interruption import end_soon
 from cli.options import TIER_NAME, home_folder
@@ -245,16 +245,35 @@ def _open(tiers: list[ObjectStore], key: Provider, patience: Patience, arguments
     heads, places = _heads_of(arguments), _by_name(arguments.tiers)
     with in_words_of(arguments):
         try:
-            return Repository.open(
+            repository = Repository.open(
                 tiers,
                 key,
                 patience=patience,
                 known=lambda repository_id: heads.seen(repository_id, places),
                 cache=local_cache(tiers),
             )
-        except NotARepository:
+        except NotARepository as error:
             refuse_vanished(arguments)
+            if isinstance(states := error.context.get("tiers"), dict):
+                states.update({name: f"absent: {why}" for name, why in _absent(places).items() if name in states})
             raise
+    for name, why in _absent(places).items():
+        tier = repository.tier(name)
+        if tier.state is TierState.EMPTY:
+            tier.set_state(TierState.EMPTY, why)
+    return repository
+
+
+def _absent(places: Mapping[str, str]) -> dict[str, NotARepository]:
+    """The tiers whose folders are not there, which says more than that they are empty: a disk may not be mounted."""
+    hint = "Is the path as it was meant, and is its disk mounted? A tier that is meant to be new `repo catch-up` fills."
+    urls = {name: urlsplit(address) for name, address in places.items()}
+    folders = {name: unquote(url.path, errors="surrogateescape") for name, url in urls.items() if url.scheme == "file"}
+    return {
+        name: NotARepository("its folder is not there", hint=hint, tier=name, path=folder)
+        for name, folder in folders.items()
+        if not os.path.lexists(folder)
+    }
 
 
 def refuse_vanished(arguments: argparse.Namespace) -> None:

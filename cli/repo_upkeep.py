@@ -87,15 +87,19 @@ def repair(arguments: argparse.Namespace) -> int:
                         left_out[tier.name] = why_not(tier)
                     else:
                         failed[tier.name] = error
+        behind = {name: owing for name, owing in _behind(repository).items() if name in results}
         left = [each for each in report.damage if each.tier in failed and each.problem not in _NO_DAMAGE]
         if arguments.json:
             tiers = {name: _repair_document(result, report) for name, result in results.items()}
             reasons = {name: str(error) for name, error in failed.items()}
             documents = [_finding_document(each) for each in left]
-            say_json({"tiers": tiers, "failed": reasons, "damage_left": documents, "left_out": left_out})
+            say_json(
+                {"tiers": tiers, "failed": reasons, "damage_left": documents, "left_out": left_out, "behind": behind}
+            )
         else:
             _say_repairs(results, left_out, report)
             _say_not_repaired(failed, left, report)
+            _say_behind(behind)
     if left:
         return ExitCode.DAMAGED
     if not results and failed:
@@ -109,7 +113,7 @@ def repair(arguments: argparse.Namespace) -> int:
         return ExitCode.DAMAGED
     return (
         ExitCode.DEGRADED
-        if codes or left_out or is_unknown or any(result.given_up for result in results.values())
+        if codes or left_out or behind or is_unknown or any(result.given_up for result in results.values())
         else ExitCode.OK
     )
 
@@ -256,12 +260,7 @@ def _say_report(report: CheckReport, behind: dict[str, dict[str, int]], *, reads
     for name, harmed in report.harmed.items():
         for snapshot_id in harmed:
             say(f"{name} alone does not restore snapshot {snapshot_id} whole")
-    for name, owing in behind.items():
-        keys = f" and {owing['keys']:,} keys" if owing["keys"] else ""
-        streams = f" and {owing['pieces']:,} pieces of {owing['streams']:,} streams" if owing["streams"] else ""
-        orders = f" and {owing['orders']:,} orders (forgotten snapshots, holds)" if owing["orders"] else ""
-        owed = f"{owing['packs']:,} packs and {owing['snapshots']:,} snapshots{keys}{streams}{orders}"
-        say(f"{name} is behind by {owed} (`repo catch-up`)")
+    _say_behind(behind)
     if any(finding.is_damage and finding.repairable_from for finding in report.findings):
         say(f"`repo repair{' --read-data' if reads_data else ''}` makes whole what is whole elsewhere")
     if report.is_ok:
@@ -271,6 +270,15 @@ def _say_report(report: CheckReport, behind: dict[str, dict[str, int]], *, reads
         if reads_data:
             where = " in the structure and in the sample that was read" if is_sample else ""
         say(f"no damage found{where}")
+
+
+def _say_behind(behind: dict[str, dict[str, int]]) -> None:
+    for name, owing in behind.items():
+        keys = f" and {owing['keys']:,} keys" if owing["keys"] else ""
+        streams = f" and {owing['pieces']:,} pieces of {owing['streams']:,} streams" if owing["streams"] else ""
+        orders = f" and {owing['orders']:,} orders (forgotten snapshots, holds)" if owing["orders"] else ""
+        owed = f"{owing['packs']:,} packs and {owing['snapshots']:,} snapshots{keys}{streams}{orders}"
+        say(f"{name} is behind by {owed} (`repo catch-up`)")
 
 
 def _repair_document(result: RepairResult, report: CheckReport) -> dict[str, object]:

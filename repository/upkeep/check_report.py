@@ -188,6 +188,6 @@ def unknown_once(findings: Iterable[Finding]) -> list[Finding]:
 
 def why_not(tier: OpenTier) -> str:
     """Why nothing of the tier is looked at, in words."""
-    if tier.state is TierState.EMPTY:
+    if tier.state is TierState.EMPTY and tier.error is None:
         return f"{tier.state}: there is no repository here; `repo catch-up` fills a tier that is meant to be empty"
     return f"{tier.state}: {tier.error}{f'. {tier.error.hint}' if tier.error is not None and tier.error.hint else ''}"

@@ -748,3 +748,32 @@ def test_tier_that_cannot_be_repaired_is_told_with_its_damage(
     assert "a: NOT repaired" not in done.out
     document = repo.run("repair", "--read-data", "--json")
     assert [each["tier"] for each in document.document["damage_left"]] == ["b"]
+
+
+def test_repair_of_a_tier_that_is_behind_says_so(repo: RepoCommand, source: Path) -> None:
+    """It is whole by then, and lacks a snapshot: 4, as of a check."""
+    assert repo.run("repair").code == ExitCode.OK
+    (source / "more").write_text("more")
+    repo.json("backup", source, tiers=repo.tiers[:1])
+    (repo.tier("b") / "config").unlink()
+    done = repo.run("repair")
+    assert done.code == ExitCode.DEGRADED
+    assert "b: config made whole" in done.out
+    assert "b is behind by 2 packs and 1 snapshots (`repo catch-up`)" in done.out
+    assert list(repo.run("repair", "--json").document["behind"]) == ["b"]
+    assert repo.run("catch-up").code == ExitCode.OK
+    assert repo.json("repair")["behind"] == {}
+
+
+def test_folder_that_is_not_there_is_not_called_empty(repo: RepoCommand, tmp_path: Path) -> None:
+    """A path that was mistyped, or a disk that is not mounted; of one that is there and empty nothing changes."""
+    (tmp_path / "new").mkdir()
+    for name, words in (("nosuch", f"its folder is not there (tier nosuch, path {tmp_path}/nosuch)"), ("new", "")):
+        address = (tmp_path / name).as_uri()
+        done = repo.run("snapshots", tiers=[address])
+        assert done.code == ExitCode.NOT_FOUND
+        assert f"{name}: {'absent: ' if words else 'empty'}{words}" in done.err
+        done = repo.run("check", tiers=[repo.tiers[0], address])
+        assert done.code == ExitCode.DEGRADED
+        assert f"UNKNOWN on {name}: tier : empty: {words}" in done.out
+    assert "is its disk mounted?" in repo.run("check", tiers=[repo.tiers[0], (tmp_path / "nosuch").as_uri()]).out
