@@ -211,7 +211,7 @@ class SpanReaders:
     ) -> None:
         """Write a frame's chunks; those that are not what they should be are `missing`."""
         try:
-            raw = self._state.opener.open(pack, stored, offset).raw
+            raw = self._state.opener.open(pack, stored, offset, in_place=True).raw
         except RepositoryError:
             missing.extend(parts)
             return

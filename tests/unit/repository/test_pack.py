@@ -315,6 +315,20 @@ def test_reader_refuses_a_tail_without_the_footer() -> None:
         pack.footer(body[-TRAILER_LENGTH:], len(body))
 
 
+@pytest.mark.parametrize("raw", [b"vows " * 9999, SeededRandomness(3).token_bytes(1_000_003), b"x"])
+def test_frame_is_decrypted_where_it_lies(raw: bytes) -> None:
+    """Compressed or not, of any length, it comes out the same; what follows it is left alone. Forgery is noticed."""
+    ((pack_id, body),) = _packs([_frame([raw], ContentClass.PHOTO if len(raw) > 99_999 else ContentClass.TEXT)])
+    pack, frame = PackReader(body, RING, pack_id), read_footer(body, RING, pack_id)[1][0]
+    stored = bytearray(body[frame.offset :])
+    assert FrameOpener().open(pack, stored, frame.offset, in_place=True).raw == raw
+    assert stored[frame.length :] == body[frame.offset + frame.length :]
+    forged = bytearray(body[frame.offset :])
+    forged[frame.length - 1] ^= 1
+    with pytest.raises(Damaged, match="not authentic"):
+        FrameOpener().open(pack, forged, frame.offset, in_place=True)
+
+
 def test_reader_refuses_frames_in_another_place() -> None:
     """A frame that is authentic, but not the one that belongs there, is refused."""
     pack_id, body, frames = _one_pack()
