@@ -1,8 +1,8 @@
 """Objects of remote tiers that are named by their digest, kept on the local disk.
 
 Promise: what `get` returns has the digest that was asked for, whatever somebody did to the files; what is ours in the
-folder takes no more than `bytes_max`, of whichever process it is and but for what is just being written, the least
-recently used go first, and nothing else there is touched; whatever the
+folder takes no more than `bytes_max`, of whichever process it is (of 16 that write at once) and but for what is just
+being written, the least recently used go first, and nothing else there is touched; whatever the
 disk does (full, read-only, gone) costs the speed that the cache would have given, and nothing else. What lies there is
 what lies on the tier: ciphertext.
 """
@@ -22,6 +22,8 @@ from typing import Final
 BYTES_MAX: Final = 2 << 30
 _KEPT_SHARE: Final = 0.9
 """Of the bound, what is left after a clearing: so that not every object that comes clears."""
+_PROCESSES: Final = 16
+"""So many that write at once keep to the bound."""
 _OBJECT: Final = "wedsync-"
 """Before the digest: other stores call their files by a bare one, too."""
 _TEMPORARY: Final = "wedsync-new-"
@@ -36,6 +38,8 @@ class LocalCache:
         self._folder = Path(folder)
         self._bytes_max = bytes_max
         self._lock = threading.Lock()
+        self._unseen = 0
+        """Bytes that may still come from here before the folder is looked at again."""
         self.is_usable = self._prepare()
 
     def _prepare(self) -> bool:
@@ -82,7 +86,9 @@ class LocalCache:
             with open(descriptor, "wb") as file:
                 file.write(body)
             with self._lock:
-                self._make_room(temporary)
+                self._unseen -= len(body)
+                if self._unseen < 0:
+                    self._make_room(temporary)
             with suppress(FileNotFoundError):  # another process needed the room
                 os.replace(temporary, path)
         except OSError:
@@ -97,8 +103,8 @@ class LocalCache:
     def _make_room(self, newest: Path) -> None:
         """Clear what is ours beyond the bound, all but `newest`.
 
-        The folder is looked at each time, when the new object is in it: what several processes write at once, the last
-        of them sees.
+        Looked at is the folder, when the new object is in it: what several processes write, the last of them sees. Each
+        takes its part of the room that it finds before it looks again, so that `_PROCESSES` of them find it together.
         """
         found = []
         with os.scandir(self._folder) as entries:
@@ -109,9 +115,7 @@ class LocalCache:
                     status = entry.stat(follow_symlinks=False)
                     found.append((status.st_mtime_ns, status.st_size, entry.path))
         total = sum(size for _, size, _ in found)
-        if total <= self._bytes_max:
-            return
-        for _, size, path in sorted(found):
+        for _, size, path in sorted(found) if total > self._bytes_max else ():
             if total <= self._bytes_max * _KEPT_SHARE:
                 break
             if path == str(newest):
@@ -119,3 +123,4 @@ class LocalCache:
             with suppress(OSError):
                 os.unlink(path)
                 total -= size
+        self._unseen = (self._bytes_max - total) // _PROCESSES

@@ -215,8 +215,10 @@ def test_s3_tier_locks_the_version_of_a_packs_name(
     if kind == "key not known":
         store = open_bucket(bucket, prefix)
     reads: list[str] = []
-    read = S3Reading._read
-    monkeypatch.setattr(S3Reading, "_read", lambda self, key, *rest: reads.append(key) or read(self, key, *rest))
+    read = S3Reading._read_version
+    monkeypatch.setattr(
+        S3Reading, "_read_version", lambda self, key, *rest: reads.append(key) or read(self, key, *rest)
+    )
     found = store.head(key)
     assert found is not None
     assert found.is_own is (None if is_read else True)
@@ -296,6 +298,11 @@ def test_s3_tier_reads_no_version_that_is_too_long_to_be_a_pack(
     assert originals is not None
     assert originals.get(key) == BODY
     assert set(read) == {len(BODY)}
+    # A version never changes: whose bytes it has is looked at once, however often that is asked.
+    read.clear()
+    with pytest.raises(Damaged):
+        store.extend_lock(key, store.now() + timedelta(seconds=900))
+    assert read == []
 
 
 def test_s3_originals_show_what_was_written(s3_server: S3Server, open_bucket: Callable[..., ObjectStore]) -> None:

@@ -10,7 +10,7 @@ from repository.errors import AccessDenied
 from repository.tiers.port import OBJECT_LENGTH_MAX, Body
 from repository.tiers.s3.connection import S3Connection
 from repository.tiers.s3.options import S3Options
-from repository.tiers.s3.pack_digests import PackDigests, is_own, may_be_own
+from repository.tiers.s3.pack_digests import PackDigests, may_be_own
 from repository.tiers.s3.reading import S3Reading
 from repository.tiers.s3.versions import Version
 
@@ -120,7 +120,7 @@ class S3Originals(S3Reading):
     def _is_version_own(self, key: str, version: Version, named: bytes) -> bool:
         stated = self.digests.states(key, self._versions.head(self._full(key), version.version_id), named)
         if stated is None and may_be_own(key, version.size):
-            return is_own(key, self._read_version(key, version, None, None, version.size), named)
+            return self._is_version(key, version, named)
         return bool(stated)
 
     def _is_read_only(self, key: str) -> AccessDenied:

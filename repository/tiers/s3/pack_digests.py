@@ -7,6 +7,7 @@ there, with their checksum, but no proof of it. The name alone counts: without a
 
 import hashlib
 import hmac
+from collections.abc import Callable
 from typing import Any, Final
 
 from repository.format import PACK_LENGTH_MAX, Buffer, is_named, pack_id_in
@@ -15,6 +16,8 @@ from repository.tiers.s3.versions import checksum_of
 
 PROOF: Final = "wedsync-pack-proof"
 """The name of the proof among an object's metadata."""
+_JUDGED_MAX: Final = 16_384
+"""Versions of which it is remembered whether they are the object's own, at most."""
 
 
 class PackDigests:
@@ -22,6 +25,18 @@ class PackDigests:
 
     def __init__(self) -> None:
         self.prove: PackProof | None = None
+        self._judged: dict[tuple[str, str, bytes | None], bool] = {}
+
+    def judged(self, object_key: str, version_id: str | None, sha256: bytes | None, look: Callable[[], bool]) -> bool:
+        """What `look`, which reads the version, says of its bytes: asked once, since a version never changes."""
+        if not version_id or version_id == "null":  # written before the bucket kept versions: it may be replaced
+            return look()
+        version = object_key, version_id, sha256
+        if version not in self._judged:
+            if len(self._judged) >= _JUDGED_MAX:
+                del self._judged[next(iter(self._judged))]
+            self._judged[version] = look()
+        return self._judged[version]
 
     def metadata(self, object_key: str, sha256: bytes) -> dict[str, str]:
         """What to put beside an object of this checksum; nothing where it is no pack."""

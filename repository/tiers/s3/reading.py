@@ -22,7 +22,7 @@ from repository.tiers.port import (
 from repository.tiers.s3.connection import S3Connection
 from repository.tiers.s3.locks import Locks
 from repository.tiers.s3.options import S3Options
-from repository.tiers.s3.pack_digests import PackDigests
+from repository.tiers.s3.pack_digests import PackDigests, is_own
 from repository.tiers.s3.versions import Version, Versions, checksum_of, expect_listing, lock_of, next_page
 
 if TYPE_CHECKING:
@@ -209,6 +209,14 @@ class S3Reading:
         download = self._download(key, start, length, length_max)
         download.of_version(version.version_id)
         return self._connection.call(lambda client: download.attempt(client, self._connection.throttle.download), key)
+
+    def _is_version(self, key: str, version: Version, sha256: bytes | None) -> bool:
+        """Whether a version has the object's own bytes, by reading it: once."""
+
+        def look() -> bool:
+            return is_own(key, self._read_version(key, version, None, None, version.size), sha256)
+
+        return self.digests.judged(key, version.version_id, sha256, look)
 
     def _head(self, full_key: str) -> Any:
         """The answer to HEAD of the newest version that is no marker, or None."""

@@ -169,7 +169,12 @@ class S3ObjectStore(S3Reading):
             and sum(not each.is_marker for each in self._versions.of(self._full(key))) == 1
         ):
             return True
-        return may_be_own(key, int(found["ContentLength"])) and is_own(key, self.get(key), sha256)
+        length = int(found["ContentLength"])
+        if not may_be_own(key, length):
+            return False
+        if version_id := found.get("VersionId"):
+            return self._is_version(key, Version(self._full(key), version_id, length, False), sha256)
+        return is_own(key, self.get(key), sha256)
 
     def _version_of(self, key: str, sha256: bytes | None) -> Any:
         """The answer to HEAD of the newest version that has the object's own bytes, or None."""
@@ -180,7 +185,7 @@ class S3ObjectStore(S3Reading):
             found = self._versions.head(full_key, version.version_id)
             stated = self.digests.states(key, found, sha256)
             if stated is None and may_be_own(key, version.size):
-                stated = is_own(key, self._read_version(key, version, None, None, version.size), sha256)
+                stated = self._is_version(key, version, sha256)
             if stated:
                 return found
         return None

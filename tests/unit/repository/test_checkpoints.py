@@ -603,6 +603,21 @@ def test_cache_of_several_processes_is_bounded_as_one(tmp_path: Path) -> None:
             assert cache.get(crypto.sha256(body), 10_000) == body
 
 
+def test_cache_does_not_look_at_its_whole_folder_for_each_object(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There may be thousands in it. The nearer the bound is, the more often it looks."""
+    looks: list[object] = []
+    scandir = os.scandir
+    monkeypatch.setattr("repository.tiers.local_cache.os.scandir", lambda path: looks.append(path) or scandir(path))
+    cache = LocalCache(tmp_path / "cache", bytes_max=1_000_000)
+    bodies = [secrets.token_bytes(1_000) for _ in range(500)]
+    for body in bodies:
+        cache.put(crypto.sha256(body), body)
+    assert 1 < len(looks) < 20
+    assert all(cache.get(crypto.sha256(body), 1_000) == body for body in bodies)
+
+
 def test_cache_goes_on_when_another_process_takes_what_is_being_put(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
