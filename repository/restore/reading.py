@@ -25,6 +25,7 @@ from repository.opened.pack_access import ChunkReader, PackAccess
 from repository.restore.files import TargetFile, TargetFiles
 from repository.restore.options import Trouble, trouble_of
 from repository.restore.plan import SPAN_LOCAL, SPAN_REMOTE, Part, Span, spans_of
+from repository.stored.buffers import Memory, new_memory
 from repository.stored.pack_reader import FrameOpener, PackReader
 from repository.tiers.folder.disk import OUT_OF_DESCRIPTORS
 
@@ -38,7 +39,7 @@ class _State(threading.local):
 
     def __init__(self) -> None:
         self.opener = FrameOpener()
-        self.buffer = bytearray(0)
+        self.buffer: Memory | None = None
 
 
 class _Run:
@@ -189,7 +190,7 @@ class SpanReaders:
             body = self._room(span.length)
             tier.store.read_into(pack_object_key(span.pack_id), span.offset, body)
         except (RepositoryError, OSError) as error:
-            self._state.buffer = bytearray(0)  # a disk that hangs may still fill it
+            self._state.buffer = None  # a disk that hangs may still fill it
             if isinstance(error, TooFewDescriptors) or getattr(error, "errno", None) in OUT_OF_DESCRIPTORS:
                 raise  # no tier is to be blamed, and no file is damaged
             self._missed(turn, has_failed=isinstance(error, TierError | OSError))
@@ -202,9 +203,10 @@ class SpanReaders:
 
     def _room(self, length: int) -> memoryview:
         """Memory that the thread uses again."""
-        if len(self._state.buffer) < length:
-            self._state.buffer = bytearray(length)
-        return memoryview(self._state.buffer)[:length]
+        buffer = self._state.buffer
+        if buffer is None or len(buffer) < length:
+            buffer = self._state.buffer = new_memory(max(length, self._span_length))
+        return memoryview(buffer)[:length]
 
     def _write_frame(
         self, pack: PackReader, stored: memoryview, offset: int, parts: Sequence[Part], missing: list[Part]
