@@ -33,9 +33,10 @@ from cli.options import Parser
 from cli.streams import output_was_refused, secure_streams
 from cli.system_errors import refusal_of
 
-_COLLECT_AFTER = 20_000
-"""Objects that are made before the garbage collector looks for circles among them. A command's start makes more than
-that, and all stay: looked at every 700, as Python does, they take a tenth of the start.
+_COLLECT_AFTER = 100_000
+"""Objects that are made before the garbage collector looks for circles among them. A command's start makes half of
+that, and a restore's plan as many again; all stay. Looked at every 700, as Python does, they take a tenth of the start,
+and every 20,000 a hundredth of a restore.
 """
 _LEAST_PRIORITY = 19
 """How much is added to the niceness of a command that gives way (`gives_way`): backups and restores beside it keep the

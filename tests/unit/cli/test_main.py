@@ -285,7 +285,7 @@ def test_the_start_is_not_searched_for_circles(command: ModuleType, monkeypatch:
     monkeypatch.setattr(gc, "set_threshold", lambda *threshold: told.append(threshold))
     command.run = lambda _arguments: len(told) - 1  # type: ignore[attr-defined]
     assert cli_main.main(["probe"]) == ExitCode.OK
-    assert told == [(20_000, *gc.get_threshold()[1:])]
+    assert told == [(100_000, *gc.get_threshold()[1:])]
 
 
 def test_help_of_one_command_imports_no_other() -> None:
