@@ -218,5 +218,5 @@ def _lines_of(troubles: Sequence[RestoreTrouble]) -> list[tuple[str, int]]:
     lines = list[tuple[str, int]]()
     for (trouble, detail, _), those in paths.items():
         more = f" and {len(those) - 1:,} more" if len(those) > 1 else ""
-        lines.append((f"{shown(those[0])}{more}: {trouble} {detail}", len(those)))
+        lines.append((f"{shown(min(those))}{more}: {trouble} {detail}", len(those)))
     return lines

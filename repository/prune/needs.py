@@ -14,10 +14,10 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Final
 
-from repository.errors import Damaged, ObjectMissing, RepositoryError, Truncated, UnsupportedFormat
+from repository.errors import Damaged, ObjectMissing, RepositoryError, TierError, Truncated, UnsupportedFormat
 from repository.format import PACK_HEADER_LENGTH, decode_pack_header, pack_object_key
 from repository.index.index import Location
-from repository.index.pack_catalog import each_in_parallel
+from repository.index.pack_catalog import each_in_parallel, is_fault_of_object
 from repository.index.several_places import choose, in_several_rows
 from repository.log.state import holding, joint_holds
 from repository.opened.erased import Erased
@@ -81,7 +81,10 @@ class Trees:
             faults = list(self._visitor.faults)
             self._visitor.faults.clear()
             if faults:
-                reason = str(faults[0].error)
+                cause = faults[0].error
+                if isinstance(cause, TierError) and not is_fault_of_object(cause):
+                    raise cause  # whether it is damaged nobody knows
+                reason = str(cause)
                 message = "tree of a snapshot cannot be read: what it needs is not known"
                 raise Damaged(message, snapshot=snapshot.id, reason=reason)
         self.live |= new

@@ -176,7 +176,8 @@ class _TierCheck:
         yield from self._pack_list()
         yield from shared_packs(self._tier, self._others, [pack_object_key(pack.id) for pack in self._packs])
         yield from self._trees()
-        yield from self._strange_objects()
+        explained = {pack_object_key(pack.id) for pack in self._packs}.union(self._blocked)
+        yield from (self._finding(*each) for each in strange_objects(self._tier, explained))
 
     def anew(self) -> Iterator[Finding]:
         """The structure as it is by now, and what others know; counted was the first look."""
@@ -203,7 +204,11 @@ class _TierCheck:
         self._counts.snapshots = len(state.snapshots)
         log = FaultyLog(self._repository, self._tier)
         for object_key in self._tier.log.checkpoints.names():
-            error = log.refutes(object_key)
+            try:
+                error = log.refutes(object_key)
+            except AccessDenied as denied:
+                yield unknown(self._tier.name, object_key, denied)
+                continue
             if error is not None and log.is_of_given_up_history(object_key):
                 yield self._finding(Problem.ABANDONED, object_key, "it is of a history that was given up")
             elif error is not None:
@@ -328,11 +333,6 @@ class _TierCheck:
         return self._finding(
             Problem.PACK_DAMAGED, key, f"tree of snapshot {snapshot_id}: {reading.error}", self._tiers_with(key)
         )
-
-    def _strange_objects(self) -> Iterator[Finding]:
-        explained = {pack_object_key(pack.id) for pack in self._packs}.union(self._blocked)
-        for problem, object_key, detail in strange_objects(self._tier, explained):
-            yield self._finding(problem, object_key, detail)
 
     # Data
 

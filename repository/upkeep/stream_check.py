@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from repository.errors import Damaged, ObjectMissing, RepositoryError
+from repository.errors import AccessDenied, Damaged, ObjectMissing, RepositoryError
 from repository.index.pack_catalog import each_in_parallel, is_fault_of_object
 from repository.keys import crypto
 from repository.opened import locking
@@ -21,7 +21,7 @@ from repository.stored.stream_piece import STREAM_PREFIX, Piece, piece_of
 from repository.streams.errors import StreamForked
 from repository.streams.on_tier import JUNK_MAX, StreamHead, TierStream, name_in
 from repository.streams.survey import names_of, survey
-from repository.upkeep.check_report import Finding, Problem, TierCounts
+from repository.upkeep.check_report import Finding, Problem, TierCounts, unknown
 
 if TYPE_CHECKING:
     from repository.opened.repository import Repository
@@ -64,9 +64,12 @@ def stream_findings(
         yield Finding(tier.name, Problem.STRANGE, object_key, "it is no piece of a stream that there is")
     for stream in streams:
         one = _StreamCheck(repository, stream, counts, check_cancelled)
-        yield from one.pieces(read_percent)
-        yield from one.forks()
-        yield from one.locks()
+        try:
+            yield from one.pieces(read_percent)
+            yield from one.forks()
+            yield from one.locks()
+        except AccessDenied as error:  # to a piece of this one: it says nothing of the others
+            yield unknown(tier.name, str(error.context.get("key", STREAM_PREFIX)), error)
 
 
 class _Link(NamedTuple):

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from repository.errors import Damaged, UnsupportedFormat
+from repository.errors import AccessDenied, Damaged, UnsupportedFormat
 from repository.keys import crypto
 from repository.log.checkpoints import checkpoint_from, state_from
 from repository.log.commit_log import CHECKPOINT_EVERY, CommitLog, entries_between
@@ -38,6 +38,7 @@ from repository.stored.log_entry import (
     SweepBegun,
     entry_object_key,
 )
+from repository.streams.stream import open_stream
 from repository.tiers.local_cache import LocalCache
 from repository.tiers.memory import MemoryObjectStore
 from repository.upkeep.accepted_history import accept_history
@@ -676,3 +677,26 @@ def test_log_that_is_short_has_no_checkpoint() -> None:
     log: CommitLog = scene.tier("a").log
     assert not log.checkpoint()
     assert _below(scene.store("a"), "checkpoints/") == []
+
+
+class _Denying(MemoryObjectStore):
+    """Gives nothing below a prefix, as the system does of another user's files."""
+
+    denied = "?"
+
+    def get(self, key: str, **options: object) -> bytes:
+        if key.startswith(self.denied):
+            raise AccessDenied("permission denied", tier=self.name, key=key)
+        return super().get(key, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("prefix", ["checkpoints/0", "streams/", "snapshots/"])
+def test_what_may_not_be_read_is_unknown_by_its_name_and_the_rest_is_looked_at(prefix: str) -> None:
+    """A check of the whole tier ended there."""
+    scene = _scene()
+    open_stream(scene.repository, "wal").append(b"written ahead")
+    store = _Denying("a", objects=scene.store("a").contents())
+    store.denied = prefix
+    report = check(scene.reopen(stores=[store]), read_percent=100)
+    assert [(each.problem, each.object_key.startswith(prefix)) for each in report.findings] == [(Problem.TIER, True)]
+    assert report.tiers["a"].packs_read == report.tiers["a"].packs > 0
