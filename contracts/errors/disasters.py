@@ -122,3 +122,10 @@ DR_RECOVERY_CANCELLED = entered(
     "Somebody had the recovery of the step cancelled",
     "Execute the plan anew where its step is wanted all the same: what is in the target is gone on with.",
 )
+DR_RECEIPT_NOT_YET = entered(
+    "dr-receipt-not-yet",
+    409,
+    Retry.LATER,
+    "The audit log does not have all of the execution yet",
+    "Ask again a few seconds after the execution, and each recovery that it has asked for, has ended.",
+)

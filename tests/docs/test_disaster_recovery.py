@@ -1,6 +1,7 @@
 """The guide to disaster recovery is followed on a running platform: a plan, its test, and its execution."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from tests.support.stack import Platform
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
 
+ROOT = Path(__file__).parents[2]
 BACK_UP = """
 wedsync-backup location add dr-photos --role source --url "file://$FOLDER"
 CONFIGURATION=$(wedsync-backup call POST configurations --field id -d '{"name": "Photos of a disaster",
@@ -37,15 +39,17 @@ def test_plan_is_tested_and_executed_as_it_is_written(shared_platform: Platform,
     def block(name: str) -> str:
         places = {"file:///srv/restored": f"file://{target}", "file:///srv/rehearsals": f"file://{tests}"}
         text = shell.block("run", name)
+        places["python3 docs"] = f"{sys.executable} {ROOT}/docs"
         for written, own in places.items():
             text = text.replace(written, own)
         return text
 
-    names = ("dr-places", "dr-plan", "dr-runbook", "dr-test", "dr-approve", "dr-tested")
+    names = ("dr-places", "dr-plan", "dr-runbook", "dr-test", "dr-approve", "dr-tested", "dr-receipt")
     tested = "".join(map(block, names)) + f'ls -A "{target}" "{tests}/dr-tests"\n'
     done = shell.type(f"set -eo pipefail\n{BACK_UP}{tested}{block('dr-execute')}{SAY}")
     assert done.returncode == 0, done.stderr
     assert "completed" in done.stdout
+    assert "1 files, 102400 bytes read back" in done.stdout
     assert not list((tests / "dr-tests").iterdir())
     assert "photos" in (tmp_path / "runbook.md").read_text()
     assert not differences(seen(source), seen(target / "photos"))

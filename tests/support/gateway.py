@@ -126,17 +126,19 @@ class Facts:
         actor: str = "user:someone",
         time: datetime | None = None,
         correlation_id: str | None = None,
+        about: str | None = None,
     ) -> Envelope:
-        """An event as it is stored and published."""
+        """An event as it is stored and published. `about`: its subject, where that matters."""
         owner = event.NAME.partition(".")[0]
-        subject = next((found for name in _ABOUT if (found := getattr(event, name, None))), None) or new_id()
+        known = next((found for name in _ABOUT if (found := getattr(event, name, None))), None)
+        subject = about or known or new_id()
         self._sequences[subject] = self._sequences.get(subject, 0) + 1
         return Envelope(
             specversion="1.0",
             id=new_id(),
             source=f"/wedsync-backup/{owner}",
             type=event.NAME,
-            subject=f"test/{subject}",
+            subject=about or f"test/{subject}",
             time=time or datetime.now(UTC),  # noqa: TID251  # a fact's own time
             datacontenttype="application/json",
             organisation=organisation,

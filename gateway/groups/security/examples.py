@@ -15,6 +15,8 @@ from gateway.groups.security.resources import (
     AuditLog,
     AuditProof,
     Outcome,
+    ProvenEntry,
+    RecoveryReceipt,
 )
 from gateway.http.resources import ListPage
 from gateway.runs.examples import ACTOR, EXECUTION_ID, OPERATION_ID, REQUEST_ID, at
@@ -104,4 +106,14 @@ PROOF = AuditProof(
 
 CONSISTENCY = AuditConsistency(
     first=1, second=2, hashes=[_text(_HASHES[1])], first_checkpoint=_note(1), second_checkpoint=_note(2)
+)
+
+RECEIPT = RecoveryReceipt(
+    execution_id=EXECUTION_ID,
+    checkpoint=_note(2),
+    verifier_key=_KEY,
+    entries=[
+        ProvenEntry(index=index, leaf=_text(leaf), hashes=[_text(_HASHES[1 - index])])
+        for index, leaf in enumerate(_LEAVES)
+    ],
 )

@@ -2,7 +2,14 @@
 
 from contracts import errors
 from gateway.groups.security import examples
-from gateway.groups.security.resources import Access, AuditConsistency, AuditEntries, AuditLog, AuditProof
+from gateway.groups.security.resources import (
+    Access,
+    AuditConsistency,
+    AuditEntries,
+    AuditLog,
+    AuditProof,
+    RecoveryReceipt,
+)
 from gateway.http.resources import ListPage
 from gateway.openapi.operation import Answer, Operation
 
@@ -38,5 +45,12 @@ OPERATIONS = {
             ),
         ),
         errors=(errors.NOT_FOUND,),
+    ),
+    "show_recovery_receipt": Operation(
+        group="Security",
+        answers=(
+            Answer(status=200, description="The receipt", body=RecoveryReceipt, examples={"two": examples.RECEIPT}),
+        ),
+        errors=(errors.DR_EXECUTION_UNKNOWN, errors.DR_RECEIPT_NOT_YET),
     ),
 }

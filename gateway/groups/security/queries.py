@@ -1,7 +1,8 @@
 """Accesses and proofs, of the audit log in the compliance service's schema, of which the gateway's role may read it."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import partial
 from typing import Any, LiteralString
@@ -39,7 +40,7 @@ _ACCESSES: LiteralString = """
     SELECT e.place, e.event_id, e.happened_at, e.actor, e.type, e.access, e.body FROM {audit}.audit_entries e
     WHERE e.organisation = %s AND e.access IS NOT NULL
 """
-_LOG: LiteralString = """
+LOG: LiteralString = """
     SELECT l.size, c.root, coalesce(o.note, c.note), g.since, g.public_key FROM {audit}.audit_logs l
     JOIN {audit}.audit_checkpoints c USING (organisation, size)
     LEFT JOIN LATERAL (
@@ -106,7 +107,8 @@ class SecurityQueries:
         self._sealer = sealer
         self._schema = schema
 
-    def _of_log(self, statement: LiteralString) -> LiteralString:
+    def of_log(self, statement: LiteralString) -> LiteralString:
+        """A statement about the log's tables."""
         # A schema's name is lower-case letters, digits and underscores: it needs no quotes, and can say nothing else.
         return statement.replace("{audit}", self._schema)
 
@@ -117,7 +119,7 @@ class SecurityQueries:
         return await page_of(
             self._reading,
             organisation,
-            self._of_log(_ACCESSES),
+            self.of_log(_ACCESSES),
             [
                 (" AND e.actor = %s", wanted.actor),
                 (" AND e.access = %s", wanted.outcome),
@@ -178,9 +180,8 @@ class SecurityQueries:
 
     async def log(self, organisation: str) -> AuditLog:
         """How the log is now."""
-        async with self._reading(organisation) as database, database.transaction():
-            await database.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            row = await self._one(database, _LOG, organisation)
+        async with self.snapshot(organisation) as database:
+            row = await self.one(database, LOG, organisation)
             generations = await self._generations(database, organisation)
         size, root, note, since, public = row or (0, EMPTY_ROOT, None, "", None)
         origin = origin_of(organisation, since)
@@ -194,7 +195,7 @@ class SecurityQueries:
         )
 
     async def _generations(self, database: Database, organisation: str) -> list[AuditGeneration]:
-        found = await database.execute(self._of_log(_GENERATIONS), (organisation,))
+        found = await database.execute(self.of_log(_GENERATIONS), (organisation,))
         return [
             AuditGeneration(
                 origin=origin_of(organisation, since),
@@ -208,14 +209,13 @@ class SecurityQueries:
 
     async def entries(self, organisation: str, begin: int, limit: int) -> AuditEntries:
         """Entries from a place on, of at most `PAGE_BYTES_MAX`. Raises NOT_FOUND where it is behind the end."""
-        async with self._reading(organisation) as database, database.transaction():
-            await database.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            row = await self._one(database, _LOG, organisation)
+        async with self.snapshot(organisation) as database:
+            row = await self.one(database, LOG, organisation)
             size, _, note, since, public = row or (0, EMPTY_ROOT, None, "", None)
             generations = await self._generations(database, organisation)
             if begin > size:
                 raise _not_there(f"the log has {size} entries")
-            found = await database.execute(self._of_log(_ENTRIES), (organisation, begin, limit, PAGE_BYTES_MAX))
+            found = await database.execute(self.of_log(_ENTRIES), (organisation, begin, limit, PAGE_BYTES_MAX))
             items = [AuditEntry(index=place, leaf=_text(body)) for place, body in await found.fetchall()]
         following = begin + len(items)
         return AuditEntries(
@@ -232,18 +232,18 @@ class SecurityQueries:
         Raises NOT_FOUND where the log has no such entry, or no such checkpoint.
         """
         async with self._reading(organisation) as database:
-            entry = await self._one(database, _ENTRY, organisation, index)
+            entry = await self.one(database, _ENTRY, organisation, index)
             if entry is None:
                 raise _not_there("the log has no such entry")
             if size is None:
-                named = await self._one(database, _NEXT_CHECKPOINT, organisation, index + 1)
+                named = await self.one(database, _NEXT_CHECKPOINT, organisation, index + 1)
             else:
-                found = await self._one(database, _CHECKPOINT, organisation, size)
+                found = await self.one(database, _CHECKPOINT, organisation, size)
                 named = None if found is None or size <= index else (size, found[0])
             if named is None:
                 raise _not_there("there is no checkpoint of this size that has the entry")
             size, note = named
-            hashes = await self._roots(database, organisation, inclusion(index, size))
+            hashes = await self.roots(database, organisation, inclusion(index, size))
         event_id, leaf = entry
         return AuditProof(
             index=index, size=size, event_id=event_id, leaf_hash=_text(leaf), hashes=hashes, checkpoint=note
@@ -257,10 +257,10 @@ class SecurityQueries:
                 errors.INVALID_FIELD, "the second size is less than the first", field="second", hint=hint
             )
         async with self._reading(organisation) as database:
-            notes = [await self._one(database, _CHECKPOINT, organisation, size) for size in (first, second)]
+            notes = [await self.one(database, _CHECKPOINT, organisation, size) for size in (first, second)]
             if notes[0] is None or notes[1] is None:
                 raise _not_there("there is no checkpoint of this size")
-            hashes = await self._roots(database, organisation, consistency(first, second))
+            hashes = await self.roots(database, organisation, consistency(first, second))
         return AuditConsistency(
             first=first,
             second=second,
@@ -269,14 +269,23 @@ class SecurityQueries:
             second_checkpoint=notes[1][0],
         )
 
-    async def _one(self, database: Database, statement: LiteralString, *values: object) -> tuple[Any, ...] | None:
-        row: tuple[Any, ...] | None = await (await database.execute(self._of_log(statement), values)).fetchone()
+    @asynccontextmanager
+    async def snapshot(self, organisation: str) -> AsyncIterator[Database]:
+        """The log as it is at one moment, however many statements read it."""
+        async with self._reading(organisation) as database, database.transaction():
+            await database.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            yield database
+
+    async def one(self, database: Database, statement: LiteralString, *values: object) -> tuple[Any, ...] | None:
+        """The first row that a statement finds."""
+        row: tuple[Any, ...] | None = await (await database.execute(self.of_log(statement), values)).fetchone()
         return row
 
-    async def _roots(self, database: Database, organisation: str, ranges: list[Range]) -> list[str]:
+    async def roots(self, database: Database, organisation: str, ranges: list[Range]) -> list[str]:
+        """The hashes of ranges of the log."""
         wanted = sorted(tiles_for(ranges))
         found = await database.execute(
-            self._of_log(_TILES), ([tile.level for tile in wanted], [tile.number for tile in wanted], organisation)
+            self.of_log(_TILES), ([tile.level for tile in wanted], [tile.number for tile in wanted], organisation)
         )
         tiles = {TileId(level, number): bytes(hashes) for level, number, hashes in await found.fetchall()}
         return [_text(root) for root in roots(ranges, tiles)]

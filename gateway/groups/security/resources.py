@@ -124,3 +124,23 @@ class AuditConsistency(Resource, frozen=True, kw_only=True):
     hashes: list[Base64]
     first_checkpoint: str
     second_checkpoint: str
+
+
+class ProvenEntry(AuditEntry, frozen=True, kw_only=True):
+    """An entry of the audit log, and that it is in it: by these hashes (RFC 6962, 2.1.1) to the checkpoint's root."""
+
+    hashes: list[Base64]
+
+
+class RecoveryReceipt(Resource, frozen=True, kw_only=True):
+    """Of an execution or test of a disaster recovery plan all that is in the audit log, and that it is in it.
+
+    `entries`: the events of the execution and of each recovery that it has asked for, none left out. `checkpoint`: the
+    signed note that all of them are proven by. `verifierKey` proves nothing by itself: compare it with the one you
+    were given. `docs/examples/verify_recovery_receipt.py` says whether it is a proof that all was restored.
+    """
+
+    execution_id: str
+    checkpoint: str
+    verifier_key: str
+    entries: list[ProvenEntry]

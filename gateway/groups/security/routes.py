@@ -10,8 +10,17 @@ from contracts.errors import PlatformError
 from gateway.auth.guards import needs
 from gateway.auth.rights import Right
 from gateway.groups.security.queries import AccessFilter, SecurityQueries
-from gateway.groups.security.resources import Access, AuditConsistency, AuditEntries, AuditLog, AuditProof, Outcome
-from gateway.http.parameters import LIMIT_DEFAULT, Before, CursorText, From, Limit, checked_period
+from gateway.groups.security.receipts import Receipts
+from gateway.groups.security.resources import (
+    Access,
+    AuditConsistency,
+    AuditEntries,
+    AuditLog,
+    AuditProof,
+    Outcome,
+    RecoveryReceipt,
+)
+from gateway.http.parameters import LIMIT_DEFAULT, Before, CursorText, From, Id, Limit, checked_id, checked_period
 from gateway.http.resources import ListPage
 from gateway.parts import parts_of, principal_of
 
@@ -109,6 +118,18 @@ async def prove_audit_consistency(
     return await queries.consistency(organisation, _given(first, "first"), _given(second, "second"))
 
 
+@get(
+    "/recovery-receipts/{execution_id:str}",
+    **needs(Right.READ_ACCESS_LOGS),
+    summary="Show the receipt of an execution or test of a plan",
+)
+async def show_recovery_receipt(request: Request[Any, Any, Any], execution_id: Id) -> RecoveryReceipt:
+    """All that was said of an ended execution or test and of its recoveries, each with its proof, to be kept."""
+    queries, organisation = _queries(request)
+    checked_id(execution_id, code=errors.DR_EXECUTION_UNKNOWN)
+    return await Receipts(queries).of_execution(organisation, execution_id)
+
+
 def _given(size: int | None, field: str) -> int:
     if size is None:
         hint = "Give the sizes of two checkpoints that you have."
@@ -125,6 +146,7 @@ HANDLERS = [
             list_audit_entries,
             prove_audit_entry,
             prove_audit_consistency,
+            show_recovery_receipt,
         ],
     )
 ]

@@ -14,12 +14,17 @@ import pytest
 from chassis.auditlog import tree
 from chassis.ids import new_id
 from chassis.postgres.database import install_schema
+from contracts.config_events import ConfigurationCreated
+from contracts.event import Event
+from contracts.sample_values import EXECUTION
+from contracts.samples import sample_event
 from services.compliance.adapters.schema import READ_BY, STATEMENTS
 from tests.support.compliance import AuditBench, audit_bench
 from tests.support.eventually import eventually
 from tests.support.gateway import NEW_CONFIGURATION, RunningGateway, running_gateway
 from tests.support.nats_server import NatsServer
 from tests.support.postgres_server import PostgresServer
+from tests.support.recovery_receipts import ACCEPTED, ASKED, ENDED, STARTED, VERIFIED, WHOLE, subject_of, verify_receipt
 
 SCRIPT = Path(__file__).parents[3] / "docs/examples/verify_audit_log.py"
 SECURITY = "/api/backup/security"
@@ -29,6 +34,7 @@ PATHS = (
     "audit-log/entries",
     "audit-log/entries/0/proof",
     "audit-log/consistency?first=1&second=1",
+    f"recovery-receipts/{EXECUTION}",
 )
 LATER: LiteralString = """
     INSERT INTO audit_entries (
@@ -144,6 +150,37 @@ async def test_accesses_are_told_and_proven(audited: tuple[RunningGateway, Audit
         empty = await _get(http, "audit-log")
         assert (empty["size"], empty["checkpoint"], (await _get(http, "access-logs"))["items"]) == (0, None, [])
         assert (await _get(http, "audit-log/entries"))["items"] == []
+
+
+async def test_receipt_of_a_test_is_proven_offline(audited: tuple[RunningGateway, AuditBench], tmp_path: Path) -> None:
+    """Not before all of it has ended; then with each event of it and of its recovery, and verified by a script."""
+    gateway, audit = audited
+    _grant(gateway, audit)
+    facts = audit.facts
+    path = f"recovery-receipts/{EXECUTION}"
+
+    async def told(*events: Event) -> None:
+        for event in events:
+            await facts.publish(event, about=subject_of(event))
+        await audit.catch_up()
+
+    async with gateway.http("auditor") as http:
+        assert (await _get(http, path, 404))["code"] == "dr-execution-unknown"
+        await told(STARTED, sample_event(ConfigurationCreated), ASKED, ACCEPTED)
+        assert (await _get(http, path, 409))["code"] == "dr-receipt-not-yet"
+        await told(ENDED, VERIFIED)
+        assert (await _get(http, path, 409))["code"] == "dr-receipt-not-yet"
+        await told(WHOLE)
+        found = await _get(http, path)
+        log = await _get(http, "audit-log")
+    # Between the streams of two services there is no order: a recovery may be in the log before what asked for it.
+    assert {json.loads(base64.b64decode(each["leaf"]))["type"] for each in found["entries"]} == {
+        each.NAME for each in (STARTED, ASKED, ACCEPTED, ENDED, VERIFIED, WHOLE)
+    }
+    code, said = verify_receipt(tmp_path, found, log["verifierKey"])
+    assert (code, "snapshot 1234" in said) == (0, True), said
+    async with gateway.http("auditor", organisation="others") as http:
+        assert (await _get(http, path, 404))["code"] == "dr-execution-unknown"
 
 
 async def _is_proven(http: httpx.AsyncClient, tmp_path: Path) -> None:
