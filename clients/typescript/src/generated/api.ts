@@ -1709,6 +1709,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/backup/security/recovery-receipts/{execution_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show the receipt of an execution or test of a plan
+         * @description All that was said of an ended execution or test and of its recoveries, each with its proof, to be kept.
+         *
+         *     Roles: auditor.
+         */
+        get: operations["showRecoveryReceipt"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/backup/status": {
         parameters: {
             query?: never;
@@ -3920,6 +3942,16 @@ export interface components {
             failingConfigurations: number;
         };
         /**
+         * ProvenEntry
+         * @description An entry of the audit log, and that it is in it: by these hashes (RFC 6962, 2.1.1) to the checkpoint's root.
+         */
+        ProvenEntry: {
+            index: number;
+            /** @description Base64, with padding */
+            leaf: string;
+            hashes: string[];
+        };
+        /**
          * Queue
          * @description Runs that no worker has taken yet.
          */
@@ -4100,6 +4132,20 @@ export interface components {
             lastProven: components["schemas"]["TierProof"][];
             /** @default [] */
             lastDamaged: components["schemas"]["TierProof"][];
+        };
+        /**
+         * RecoveryReceipt
+         * @description Of an execution or test of a disaster recovery plan all that is in the audit log, and that it is in it.
+         *
+         *     `entries`: the events of the execution and of each recovery that it has asked for, none left out. `checkpoint`: the
+         *     signed note that all of them are proven by. `verifierKey` proves nothing by itself: compare it with the one you
+         *     were given. `docs/examples/verify_recovery_receipt.py` says whether it is a proof that all was restored.
+         */
+        RecoveryReceipt: {
+            executionId: string;
+            checkpoint: string;
+            verifierKey: string;
+            entries: components["schemas"]["ProvenEntry"][];
         };
         /**
          * RecoveryResult
@@ -8773,6 +8819,52 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["AuditProof"];
+                };
+            };
+            /** @description It is still what the `ETag` is of */
+            304: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What is wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    showRecoveryReceipt: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description An `ETag`; 304 where it is still the same */
+                "If-None-Match"?: string;
+            };
+            path: {
+                /** @description A UUID */
+                execution_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The receipt */
+            200: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecoveryReceipt"];
                 };
             };
             /** @description It is still what the `ETag` is of */

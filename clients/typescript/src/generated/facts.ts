@@ -344,6 +344,8 @@ export interface components {
             /** @constant */
             "dr-plan-unknown": true;
             /** @constant */
+            "dr-receipt-not-yet": true;
+            /** @constant */
             "dr-step-not-executable": true;
             /** @constant */
             "dr-step-not-waiting": true;
