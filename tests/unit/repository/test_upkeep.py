@@ -601,6 +601,7 @@ def test_checking_reports_problem_kinds_by_stable_names() -> None:
         "checkpoint",
         "config",
         "erased",
+        "hidden",
         "holds-unknown",
         "index-incomplete",
         "index-segment",
