@@ -14,6 +14,8 @@ WINDOW_PARTS: Final = 1 << 15
 SPAN_LOCAL: Final = 4 << 20
 SPAN_REMOTE: Final = 16 << 20
 """Bytes of a pack that are read at once, about."""
+SPAN_OF_FILE: Final = 8 << 20
+"""Bytes up to which a span goes on to the end of a file: two threads that write to one wait for each other."""
 GAP_MAX: Final = 256 << 10
 """Bytes between two wanted frames that are rather read than asked for apart."""
 
@@ -51,10 +53,14 @@ def spans_of(parts: list[Part], span_length: int) -> list[Span]:
     end = 0
     for number, part in enumerate(parts):
         start = parts[first]
+        length = part.frame_offset + part.frame_length - start.frame_offset
         if number > first and (
             part.pack_order != start.pack_order
             or part.frame_offset > end + GAP_MAX
-            or part.frame_offset + part.frame_length - start.frame_offset > max(span_length, start.frame_length)
+            or (
+                length > max(span_length, start.frame_length)
+                and (length > SPAN_OF_FILE or part.file is not parts[number - 1].file)
+            )
         ):
             spans.append(Span(start.pack_id, start.frame_offset, end - start.frame_offset, parts[first:number]))
             first = number

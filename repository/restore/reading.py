@@ -24,7 +24,7 @@ from repository.opened.open_tier import OpenTier
 from repository.opened.pack_access import ChunkReader, PackAccess
 from repository.restore.files import TargetFile, TargetFiles
 from repository.restore.options import Trouble, trouble_of
-from repository.restore.plan import SPAN_LOCAL, SPAN_REMOTE, Part, Span, spans_of
+from repository.restore.plan import SPAN_LOCAL, SPAN_OF_FILE, SPAN_REMOTE, Part, Span, spans_of
 from repository.stored.buffers import Memory, new_memory
 from repository.stored.pack_reader import FrameOpener, PackReader
 from repository.tiers.folder.disk import OUT_OF_DESCRIPTORS
@@ -205,7 +205,7 @@ class SpanReaders:
         """Memory that the thread uses again."""
         buffer = self._state.buffer
         if buffer is None or len(buffer) < length:
-            buffer = self._state.buffer = new_memory(max(length, self._span_length))
+            buffer = self._state.buffer = new_memory(max(length, self._span_length, SPAN_OF_FILE))
         return memoryview(buffer)[:length]
 
     def _write_frame(

@@ -5,13 +5,13 @@ from hypothesis import strategies as st
 
 from repository.restore.bytes import places_of
 from repository.restore.files import TargetFile
-from repository.restore.plan import GAP_MAX, Part, spans_of
+from repository.restore.plan import GAP_MAX, SPAN_OF_FILE, Part, spans_of
 
-FILE: TargetFile = object()  # type: ignore[assignment]
+FILES: list[TargetFile] = [object() for _ in range(60)]  # type: ignore[misc]
 
 
-def _part(number: int, pack: int, frame: int, length: int = 1000, chunk: int = 0) -> Part:
-    return Part(pack, frame, chunk, number, b"%032d" % pack, length, 100, b"c", FILE, 0, False)
+def _part(number: int, pack: int, frame: int, length: int = 1000, chunk: int = 0, file: int = 0) -> Part:
+    return Part(pack, frame, chunk, number, b"%032d" % pack, length, 100, b"c", FILES[file], 0, False)
 
 
 places = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 40), st.integers(0, 3)), max_size=60)
@@ -20,7 +20,10 @@ places = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 40), st.integers(0
 @given(places, st.integers(1, 3_000_000))
 def test_spans_hold_every_part_once_and_cover_its_frame(found: list[tuple[int, int, int]], length: int) -> None:
     """Whatever is wanted, in whatever order: each part is in one span, and its frame's bytes are in the span's."""
-    parts = [_part(number, pack, frame * 100_000, chunk=chunk) for number, (pack, frame, chunk) in enumerate(found)]
+    parts = [
+        _part(number, pack, frame * 100_000, chunk=chunk, file=number)
+        for number, (pack, frame, chunk) in enumerate(found)
+    ]
     spans = spans_of(list(parts), length)
     assert sorted(part.number for span in spans for part in span.parts) == list(range(len(parts)))
     for span in spans:
@@ -37,6 +40,15 @@ def test_neighbours_are_read_together_and_far_ones_apart() -> None:
     parts = [_part(0, 0, 0), _part(1, 0, 1000), _part(2, 0, 2000 + GAP_MAX), _part(3, 0, 3001 + 2 * GAP_MAX)]
     parts.append(_part(4, 1, 0))
     assert [len(span.parts) for span in spans_of(parts, 8 << 20)] == [3, 1, 1]
+
+
+def test_span_goes_on_to_the_end_of_a_file() -> None:
+    """As far as memory allows: else two threads write to one file, and one of them waits."""
+    frame = SPAN_OF_FILE // 8
+    parts = [_part(number, 0, number * frame, length=frame, file=number // 6) for number in range(12)]
+    parts += [_part(12 + number, 1, number * frame, length=frame, file=50) for number in range(20)]
+    assert [len(span.parts) for span in spans_of(parts, 4 * frame)] == [6, 6, 8, 8, 4]
+    assert [len(span.parts) for span in spans_of(parts, 16 * frame)] == [12, 16, 4]
 
 
 def test_chunks_of_one_frame_share_its_span() -> None:
