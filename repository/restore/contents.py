@@ -176,7 +176,7 @@ class RestoreContents:
             return None
         try:
             status = os.fstat(fd)
-            if not stat_bits.S_ISREG(status.st_mode) or not _has_holes(fd, status.st_size, file.extents):
+            if not stat_bits.S_ISREG(status.st_mode) or not has_holes(fd, status.st_size, file.extents):
                 return None
             return [part for part in parts if not self._holds(fd, part)]
         finally:
@@ -252,7 +252,7 @@ class RestoreContents:
                     self._trouble(file.path, Trouble.DAMAGED, "read back other bytes than were written")
 
 
-def _has_holes(fd: int, size: int, extents: Extents | None) -> bool:
+def has_holes(fd: int, size: int, extents: Extents | None) -> bool:
     """Whether a file has nothing but zeros between the extents, which no chunk proves."""
     at = 0
     for offset, length in () if extents is None else [*extents, (size, 0)]:

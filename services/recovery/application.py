@@ -26,6 +26,9 @@ class RecoveryDecisions:
 
     async def decide(self, request: RecoveryRequested, handling: Handling) -> None:
         """Accept or refuse a request. Raises RECOVERY_POINT_NOT_SEEN_YET to be asked again later."""
+        await self._decide(request, handling)
+
+    async def _decide(self, request: RecoveryRequested, handling: Handling, *, is_compared: bool = False) -> None:
         organisation = handling.context.organisation
         point = await self._points.find(request.recovery_point_id, organisation)
         objection = when_recovery_requested(request, point, deliveries=handling.deliveries)
@@ -41,6 +44,7 @@ class RecoveryDecisions:
             target_path=request.target_path,
             conflict_policy=request.conflict_policy,
             scope=request.scope,
+            is_compared=is_compared,
         )
         looked = await self._targets.examined(organisation, order)
         if isinstance(looked, Objection):
@@ -60,7 +64,7 @@ class RecoveryDecisions:
         """Accept or refuse what a step of a disaster recovery plan asks for, by the rules for what people ask for.
 
         It goes to a folder that is empty, or has what the step's attempt before has left. Who began a test needs no
-        second factor: nothing else uses the place where it writes.
+        second factor: nothing else uses the place where it writes. What a test restores is compared in the end.
         """
         request = RecoveryRequested(
             request_id=asked.request_id,
@@ -72,7 +76,7 @@ class RecoveryDecisions:
             conflict_policy=ConflictPolicy.REFUSE,
             evidence=Evidence(assurance="plan", second_factor=asked.second_factor or asked.is_test),
         )
-        await self.decide(request, handling)
+        await self._decide(request, handling, is_compared=asked.is_test)
 
     def withdrawing(self, cancel: UseCase) -> UseCase:
         """What takes back what a step has asked for. Raises to be asked again while that has not arrived here."""

@@ -29,7 +29,10 @@ class KeptPoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker is to do, as it was accepted: it goes with the claim."""
+    """What a worker is to do, as it was accepted: it goes with the claim.
+
+    `is_compared`: once all is written the whole target is compared with the snapshot, as a test of a plan has it.
+    """
 
     snapshot_id: str
     places: tuple[KeptPlace, ...]
@@ -37,6 +40,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     target_path: Sealed
     conflict_policy: ConflictPolicy
     scope: Sealed | None = None
+    is_compared: bool = False
 
 
 _ORDER = decoder_of(Order)

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,6 +17,7 @@ from contracts.recovery_events import SCOPE_FIELD, UNMATCHED, RecoveryTotals, Ti
 from repository.errors import TargetFailed
 from repository.opened.repository import Repository
 from repository.progress import Progress
+from repository.restore.compare import compare
 from repository.restore.options import Conflict, RestoreOptions, RestoreResult
 from repository.restore.restore import restore
 from repository.stored.snapshot import Snapshot
@@ -104,15 +106,33 @@ class RepositoryRestore:
                 result = restore(self._repository, self._snapshot, self._folder, options=options)
             except TargetFailed as error:
                 raise self._failed(error) from error
+            differences = self._differences(result, is_cancelled)
         missing = self._snapshot.manifest.totals.failed
         return Restored(
-            totals=_totals(result),
+            totals=_totals(result, differences),
             missing_in_point=missing,
-            is_whole=result.is_whole,
+            is_whole=result.is_whole and not differences,
             has_losses=result.has_losses,
             asked=len(set(self._scope)),
             unmatched=len(result.unmatched),
         )
+
+    def _differences(self, result: RestoreResult, is_cancelled: Callable[[], bool]) -> Counter[str]:
+        """What a second look at the target finds, beyond what the restore has told, where one is asked for."""
+        if not self._order.is_compared or not result.is_whole:
+            return Counter()
+        self._signs.at("comparing", f"the target at {self._order.target_location}", errors.TARGET_UNUSABLE)
+
+        def is_over() -> bool:
+            self._signs.moved()  # Asked for each chunk: what is read is progress.
+            return is_cancelled()
+
+        try:
+            compared = compare(self._repository, self._snapshot, self._folder, is_cancelled=is_over)
+        except OSError as error:
+            raise self._failed(TargetFailed("target cannot be read", reason=error.strerror or "?")) from error
+        told = Counter({reason.value: count for reason, count in result.trouble_counts.items()})
+        return Counter({kind.value: count for kind, count in compared.differences.items()}) - told
 
     def close(self) -> None:
         """Close the tiers."""
@@ -136,8 +156,8 @@ def _report(progress: Progress) -> ProgressReport:
     )
 
 
-def _totals(result: RestoreResult) -> RecoveryTotals:
-    counts = {reason.value: count for reason, count in result.trouble_counts.items()}
+def _totals(result: RestoreResult, differences: Counter[str]) -> RecoveryTotals:
+    counts = Counter({reason.value: count for reason, count in result.trouble_counts.items()}) + differences
     if result.unmatched:
         counts[UNMATCHED] = len(result.unmatched)  # How many, and not which: they are personal.
     return RecoveryTotals(

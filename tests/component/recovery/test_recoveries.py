@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import shutil
 import subprocess
 import threading
@@ -21,9 +22,11 @@ from chassis.life.signs import Signs
 from chassis.telemetry.instruments import Telemetry
 from contracts import errors
 from contracts.cleanup_events import GoingPoint, RecoveryPointsForgotten
+from contracts.dr_execution_events import DrRecoveryAsked
 from contracts.errors import PlatformError
 from contracts.gateway_events import Evidence
 from contracts.recovery_events import (
+    TARGET_PATH_FIELD,
     UNMATCHED,
     ConflictPolicy,
     RecoveryAccepted,
@@ -155,6 +158,55 @@ async def test_target_that_is_moved_away_in_the_middle_is_no_success(bench: Reco
     assert failed.code == errors.TARGET_UNUSABLE.code
     assert "moved" in failed.hint
     assert _is_marked(away)
+
+
+def _asked_by_test(bench: RecoveryBench, operation_id: str) -> DrRecoveryAsked:
+    return DrRecoveryAsked(
+        execution_id="execution-1",
+        step_id="photos",
+        attempt=1,
+        request_id=operation_id,
+        operation_id=operation_id,
+        recovery_point_id=POINT,
+        target_location="restored",
+        target_path=bench.sealer.seal(ORGANISATION, TARGET_PATH_FIELD, operation_id),
+        is_test=True,
+    )
+
+
+async def test_test_whose_restore_is_changed_behind_its_back_fails(bench: RecoveryBench) -> None:
+    """A test of a plan looks at all of its target once more: one file less, another byte, another mode."""
+
+    def change(operation_id: str, report: Callable[[Path], None]) -> Callable[[ProgressReport], None]:
+        target, is_done = bench.restored / operation_id, [False]
+
+        def hook(_report: ProgressReport) -> None:
+            if not is_done[0] and target.exists() and list(target.iterdir()) and not _is_marked(target):
+                is_done[0] = True
+                report(target / "contract.txt")
+
+        return hook
+
+    def flip(file: Path) -> None:
+        body, times = file.read_bytes(), file.stat()
+        file.write_bytes(bytes([body[0] ^ 1]) + body[1:])
+        os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+    await bench.hear(_asked_by_test(bench, "op-0"))
+    assert await _done(bench, "op-0") == WHOLE
+    changes: dict[str, Callable[[Path], None]] = {
+        "missing": Path.unlink,
+        "bytes": flip,
+        "mode": lambda file: file.chmod(0o600 if file.stat().st_mode & 0o077 else 0o644),
+    }
+    for reason, changed in changes.items():
+        await bench.hear(_asked_by_test(bench, f"op-{reason}"))
+        await _done(bench, f"op-{reason}", Hooked(bench, change(f"op-{reason}", changed)))
+        failed = (await bench.told(f"op-{reason}"))[-1]
+        assert isinstance(failed, RecoveryFailed), reason
+        assert (failed.code, failed.totals is not None) == (errors.RECOVERY_INCOMPLETE.code, True)
+        assert failed.totals is not None
+        assert reason in [each.reason for each in failed.totals.troubles]
 
 
 async def test_worker_that_dies_in_the_middle_is_followed_by_one_that_goes_on(bench: RecoveryBench) -> None:
