@@ -113,7 +113,7 @@ def repair(arguments: argparse.Namespace) -> int:
         return ExitCode.DAMAGED
     return (
         ExitCode.DEGRADED
-        if codes or left_out or behind or is_unknown or any(result.given_up for result in results.values())
+        if codes or left_out or is_unknown or any(result.given_up for result in results.values())
         else ExitCode.OK
     )
 
