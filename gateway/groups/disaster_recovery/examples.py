@@ -102,8 +102,35 @@ PLANS = ListPage[DisasterRecoveryPlan](items=[PLAN])
 
 RUNBOOK = Runbook(id=PLAN.id, version=PLAN.version, format="markdown", text=runbook_of(PLAN))
 
+COMPLETED = ExecutionView(
+    execution_id=DR_EXECUTION_ID,
+    organisation="",
+    request_id=REQUEST_ID,
+    plan_id=DR_PLAN_ID,
+    plan_version=1,
+    is_test=False,
+    started_by=ACTOR,
+    started_at=at(0),
+    objectives=NEW_PLAN.recovery_objectives,
+    state="completed",
+    finished_at=at(960),
+    rto_seconds=960.0,
+    steps=[
+        StepView(
+            id=step.id,
+            kind=step.kind.value,
+            configuration_id=step.configuration_id,
+            attempt=1,
+            begun_at=at(begun),
+            ended_at=at(ended),
+            outcome="completed",
+        )
+        for step, begun, ended in zip(NEW_PLAN.procedures, (0, 60, 960), (60, 960, 960), strict=True)
+    ],
+)
 _SEEN = Seen({CONFIGURATION_ID: "active"}, {CONFIGURATION_ID: at(120)}, (), (), ())
-STATUS = ListPage[PlanStatus](items=[status_of(PLAN, _SEEN, at(7200))])
+_PROVEN = _SEEN._replace(ended={DR_PLAN_ID: COMPLETED}, completed={DR_PLAN_ID: [COMPLETED]})
+STATUS = ListPage[PlanStatus](items=[status_of(PLAN, _PROVEN, at(7200))])
 
 NEW_EXECUTION = NewPlanExecution(plan_id=DR_PLAN_ID)
 NEW_STEP_APPROVAL = NewStepApproval(step_id="go")

@@ -1,16 +1,18 @@
 """How ready a plan is, by what the read models and the registry show: each finding with what to do. Pure."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import msgspec
 
 from contracts.disaster import DrExecutionState, SourcePreference, StepKind
+from gateway.groups.disaster_recovery.predicted import predicted_rto, predicted_steps
 from gateway.groups.disaster_recovery.projection import ExecutionView
 from gateway.groups.disaster_recovery.resources import (
     DisasterRecoveryPlan,
     PlanStatus,
+    PredictedTime,
     ReadinessCheck,
     ReadinessFinding,
     ReadinessVerdict,
@@ -22,8 +24,8 @@ NOT_LOOKED_AT = (
     "keys-usable",
     "target-space",
     "approvers-there",
-    "predicted-rto",
 )
+_PREDICTED_RTO = "predicted-rto"
 _NOT_NEWEST = (
     "A step takes a named point, one of a moment, or the newest that is proven: how old that is nobody has looked at. "
     "Compare it with the objective by hand (GET /api/backup/recovery-points)."
@@ -36,7 +38,7 @@ class Seen(NamedTuple):
     """What there is: the state of each configuration and when the run of its latest point that is not known to be
     damaged began to read, points and channels that are there, names of targets that are not open. `passed_over`: by
     configuration the newest point, where that is damaged; `harmed`: of `points`, those that are. By plan: the execution
-    or test that has ended last, the one that was completed last, and when the last test ended.
+    or test that has ended last, the last ones that were completed, the latest first, and when the last test ended.
     """
 
     states: Mapping[str, str]
@@ -45,7 +47,7 @@ class Seen(NamedTuple):
     channels: Collection[str]
     closed: Collection[str]
     ended: Mapping[str, ExecutionView] = {}
-    completed: Mapping[str, ExecutionView] = {}
+    completed: Mapping[str, Sequence[ExecutionView]] = {}
     tested_at: Mapping[str, datetime] = {}
     passed_over: Mapping[str, str] = {}
     harmed: Collection[str] = ()
@@ -54,11 +56,14 @@ class Seen(NamedTuple):
 def status_of(plan: DisasterRecoveryPlan, seen: Seen, now: datetime) -> PlanStatus:
     """How a plan stands."""
     not_newest = _not_newest(plan)
-    findings = list(_findings(plan, seen, now, not_newest))
+    runs = seen.completed.get(plan.id, ())
+    steps = predicted_steps(plan, runs)
+    predicted = predicted_rto(plan, steps)
+    findings = [*_findings(plan, seen, now, not_newest), *_in_time(predicted, plan.recovery_objectives.rto_minutes)]
     verdicts = {finding.verdict for finding in findings}
     made = [None if each in not_newest else seen.latest.get(each) for each in plan.scope.configuration_ids]
     known = [each for each in made if each is not None]
-    proven, last_test_at = seen.completed.get(plan.id), seen.tested_at.get(plan.id)
+    proven, last_test_at = next(iter(runs), None), seen.tested_at.get(plan.id)
     return PlanStatus(
         plan_id=plan.id,
         version=plan.version,
@@ -70,9 +75,11 @@ def status_of(plan: DisasterRecoveryPlan, seen: Seen, now: datetime) -> PlanStat
         last_test_at=last_test_at,
         next_test_at=_next_test(plan, last_test_at),
         lost_now_minutes=_minutes(min(known), now) if len(known) == len(made) and known else None,
+        predicted_rto=predicted,
+        predicted_steps=steps,
         verdict=next((each for each in (_FAIL, _UNKNOWN) if each in verdicts), _PASS),
         findings=findings,
-        unknown=list(NOT_LOOKED_AT),
+        unknown=[*NOT_LOOKED_AT, *([_PREDICTED_RTO] if predicted is None else [])],
         judged_at=now,
     )
 
@@ -110,7 +117,7 @@ def _findings(
 
 def _tested(plan: DisasterRecoveryPlan, seen: Seen, now: datetime) -> ReadinessFinding:
     """Whether the last execution or test has proven the plan as it stands."""
-    last, proven = seen.ended.get(plan.id), seen.completed.get(plan.id)
+    last, proven = seen.ended.get(plan.id), next(iter(seen.completed.get(plan.id, ())), None)
     goals, due = plan.recovery_objectives, _next_test(plan, seen.tested_at.get(plan.id))
     verdict, hint = _PASS, ""
     if last is None:
@@ -124,6 +131,24 @@ def _tested(plan: DisasterRecoveryPlan, seen: Seen, now: datetime) -> ReadinessF
     if verdict is not _FAIL and due is not None and due <= now:
         verdict, hint = _FAIL, f"A test is due since {due:%Y-%m-%d %H:%M} UTC: POST /api/backup/disaster-recovery/test."
     return ReadinessFinding(check=ReadinessCheck.TESTED, verdict=verdict, about=None, hint=hint)
+
+
+def _in_time(predicted: PredictedTime | None, rto_minutes: int) -> Iterator[ReadinessFinding]:
+    """Whether a plan whose steps were measured will take no longer than its RTO."""
+    if predicted is None:
+        return
+    verdict, hint, goal = _PASS, "", rto_minutes * 60
+    if predicted.seconds > goal:
+        verdict = _FAIL
+        hint = (
+            f"It will take about {predicted.seconds:.0f} s, and {goal} are allowed: shorten its steps, or allow more."
+        )
+    elif predicted.high_seconds is None:
+        verdict, hint = _UNKNOWN, "One run says little: test it again (POST /api/backup/disaster-recovery/test)."
+    elif predicted.high_seconds > goal:
+        verdict = _UNKNOWN
+        hint = f"It took up to {predicted.high_seconds:.0f} s, and {goal} are allowed: shorten the step that varies."
+    yield ReadinessFinding(check=ReadinessCheck.PREDICTED_RTO, verdict=verdict, about=None, hint=hint)
 
 
 def _next_test(plan: DisasterRecoveryPlan, last: datetime | None) -> datetime | None:

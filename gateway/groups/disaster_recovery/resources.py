@@ -157,7 +157,8 @@ class ReadinessCheck(StrEnum):
     `point-whole`, which is told only where it fails: a validation found the newest point, or the one that a step names,
     damaged, and no tier that has it whole; `target-open`: the target of a step is registered and open;
     `channel-active`: a channel that is told is there; `tested`: an execution or a test has proven the plan as it
-    stands, and none is overdue.
+    stands, and none is overdue; `predicted-rto`, which is told only where it was measured: by its last runs the plan
+    takes no longer than the RTO (`unknown` where that lies within the interval, or where there was one run alone).
     """
 
     POINT_FRESH = "point-fresh"
@@ -167,6 +168,7 @@ class ReadinessCheck(StrEnum):
     TARGET_OPEN = "target-open"
     CHANNEL_ACTIVE = "channel-active"
     TESTED = "tested"
+    PREDICTED_RTO = "predicted-rto"
 
 
 class ReadinessVerdict(StrEnum):
@@ -186,13 +188,33 @@ class ReadinessFinding(Resource, frozen=True, kw_only=True):
     hint: str
 
 
+class PredictedTime(Resource, frozen=True, kw_only=True):
+    """How long it will take, by so many measured `runs`: `seconds` in the middle, none of them below `lowSeconds` or
+    above `highSeconds`, which are null after one run alone.
+    """
+
+    seconds: float
+    low_seconds: float | None
+    high_seconds: float | None
+    runs: int
+
+
+class PredictedStep(Resource, frozen=True, kw_only=True):
+    """How long a step will take; null where none of the last runs has measured it."""
+
+    step_id: str
+    predicted: PredictedTime | None
+
+
 class PlanStatus(Resource, frozen=True, kw_only=True):
     """How a plan stands at `judgedAt`: what it says, what a test has proven, and what stands in its way.
 
     `provenRtoMinutes`, `provenRpoMinutes`: what the last execution or test that was completed took and would have lost,
     null where there is none. `nextTestAt`: by the plan's schedule, from its last test or its creation; null without.
     `lostNowMinutes`: how old the oldest of its configurations' latest points is, null where one has none. `verdict`:
-    `fail` where a finding is one, else `unknown` where one is. `unknown`: what is not looked at.
+    `fail` where a finding is one, else `unknown` where one is. `unknown`: what is not looked at. `predictedRto`: how
+    long the longest way through the steps will take, by the last ten executions and tests that were completed, null
+    where a step was never measured; it knows nothing of what has grown since. `predictedSteps`: the same by step.
     """
 
     plan_id: str
@@ -205,6 +227,8 @@ class PlanStatus(Resource, frozen=True, kw_only=True):
     last_test_at: Timestamp | None
     next_test_at: Timestamp | None
     lost_now_minutes: int | None
+    predicted_rto: PredictedTime | None
+    predicted_steps: list[PredictedStep]
     verdict: ReadinessVerdict
     findings: list[ReadinessFinding]
     unknown: list[str]

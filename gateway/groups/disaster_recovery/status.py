@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import Any, LiteralString
 
 from chassis.locations import Locations
-from gateway.groups.disaster_recovery.projection import execution_view
+from gateway.groups.disaster_recovery.predicted import RUNS_MAX
+from gateway.groups.disaster_recovery.projection import ExecutionView, execution_view
 from gateway.groups.disaster_recovery.readiness import Seen, status_of
 from gateway.groups.disaster_recovery.resources import DisasterRecoveryPlan, PlanStatus
 from gateway.reading.slices import Reading
@@ -36,6 +37,13 @@ _ENDED: LiteralString = """
     WHERE organisation = %s AND plan_id = ANY(%s) AND state = ANY(%s)
     ORDER BY plan_id, finished_at DESC, execution_id DESC
 """
+_MEASURED: LiteralString = """
+    SELECT plan_id, view::text FROM (
+        SELECT plan_id, view,
+            row_number() OVER (PARTITION BY plan_id ORDER BY finished_at DESC, execution_id DESC) AS place
+        FROM dr_executions WHERE organisation = %s AND plan_id = ANY(%s) AND state = ANY(%s)
+    ) x WHERE place <= %s ORDER BY plan_id, place
+"""
 _TESTED: LiteralString = """
     SELECT plan_id, max(finished_at) FROM dr_executions
     WHERE organisation = %s AND plan_id = ANY(%s) AND is_test AND state = ANY(%s) GROUP BY plan_id
@@ -57,15 +65,18 @@ async def statuses(
     of = [plan.id for plan in plans]
     async with reading(organisation) as database:
 
-        async def executions(query: LiteralString, *states: str) -> list[Any]:
-            return await (await database.execute(query, (organisation, of, list(states)))).fetchall()
+        async def executions(query: LiteralString, *states: str, more: tuple[int, ...] = ()) -> list[Any]:
+            return await (await database.execute(query, (organisation, of, list(states), *more))).fetchall()
 
         ended = await executions(_ENDED, _COMPLETED, _FAILED)
-        completed = await executions(_ENDED, _COMPLETED)
+        completed = await executions(_MEASURED, _COMPLETED, more=(RUNS_MAX,))
         tested = await executions(_TESTED, _COMPLETED, _FAILED)
         found = await (await database.execute(_CONFIGURATIONS, (organisation, configurations))).fetchall()
         there = await (await database.execute(_POINTS, (organisation, points))).fetchall()
         active = await (await database.execute(_CHANNELS, (organisation, channels))).fetchall()
+    runs: dict[str, list[ExecutionView]] = {}
+    for identity, view in completed:
+        runs.setdefault(identity, []).append(execution_view(view))
     seen = Seen(
         states={identity: state for identity, state, _, _ in found},
         latest={identity: made for identity, _, made, _ in found if made is not None},
@@ -75,7 +86,7 @@ async def statuses(
         channels={identity for (identity,) in active},
         closed=set(closed),
         ended={identity: execution_view(view) for identity, view in ended},
-        completed={identity: execution_view(view) for identity, view in completed},
+        completed=runs,
         tested_at=dict(tested),
     )
     return [status_of(plan, seen, now) for plan in plans]

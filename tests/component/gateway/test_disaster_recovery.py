@@ -298,6 +298,9 @@ async def test_execution_is_shown_step_by_step_and_proves_its_plan_or_says_what_
         (stands,) = (await http.get("/api/backup/disaster-recovery/status")).json()["items"]
         assert (stands["provenRtoMinutes"], stands["provenRpoMinutes"]) == (2, 2)
         assert stands["nextTestAt"] > stands["lastTestAt"]
+        steps = {each["stepId"]: each["predicted"] for each in stands["predictedSteps"]}
+        assert (steps["go"]["runs"], steps["photos"], stands["predictedRto"]) == (1, None, None)
+        assert "predicted-rto" in stands["unknown"]
         assert {each["check"]: each["verdict"] for each in stands["findings"]}["tested"] == "pass"
 
         failed = msgspec.structs.replace(
