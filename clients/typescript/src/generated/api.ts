@@ -3739,7 +3739,9 @@ export interface components {
          *     `provenRtoMinutes`, `provenRpoMinutes`: what the last execution or test that was completed took and would have lost,
          *     null where there is none. `nextTestAt`: by the plan's schedule, from its last test or its creation; null without.
          *     `lostNowMinutes`: how old the oldest of its configurations' latest points is, null where one has none. `verdict`:
-         *     `fail` where a finding is one, else `unknown` where one is. `unknown`: what is not looked at.
+         *     `fail` where a finding is one, else `unknown` where one is. `unknown`: what is not looked at. `predictedRto`: how
+         *     long the longest way through the steps will take, by the last ten executions and tests that were completed, null
+         *     where a step was never measured; it knows nothing of what has grown since. `predictedSteps`: the same by step.
          */
         PlanStatus: {
             planId: string;
@@ -3752,6 +3754,8 @@ export interface components {
             lastTestAt: string | null;
             nextTestAt: string | null;
             lostNowMinutes: number | null;
+            predictedRto: components["schemas"]["PredictedTime"] | null;
+            predictedSteps: components["schemas"]["PredictedStep"][];
             verdict: components["schemas"]["ReadinessVerdict"];
             findings: components["schemas"]["ReadinessFinding"][];
             unknown: string[];
@@ -3851,6 +3855,25 @@ export interface components {
             contentId: string | null;
             isChanged: boolean | null;
             code: string | null;
+        };
+        /**
+         * PredictedStep
+         * @description How long a step will take; null where none of the last runs has measured it.
+         */
+        PredictedStep: {
+            stepId: string;
+            predicted: components["schemas"]["PredictedTime"] | null;
+        };
+        /**
+         * PredictedTime
+         * @description How long it will take, by so many measured `runs`: `seconds` in the middle, none of them below `lowSeconds` or
+         *     above `highSeconds`, which are null after one run alone.
+         */
+        PredictedTime: {
+            seconds: number;
+            lowSeconds: number | null;
+            highSeconds: number | null;
+            runs: number;
         };
         /**
          * Problem
@@ -3981,10 +4004,11 @@ export interface components {
          *     `point-whole`, which is told only where it fails: a validation found the newest point, or the one that a step names,
          *     damaged, and no tier that has it whole; `target-open`: the target of a step is registered and open;
          *     `channel-active`: a channel that is told is there; `tested`: an execution or a test has proven the plan as it
-         *     stands, and none is overdue.
+         *     stands, and none is overdue; `predicted-rto`, which is told only where it was measured: by its last runs the plan
+         *     takes no longer than the RTO (`unknown` where that lies within the interval, or where there was one run alone).
          * @enum {unknown}
          */
-        ReadinessCheck: "channel-active" | "configuration-active" | "point-fresh" | "point-there" | "point-whole" | "target-open" | "tested";
+        ReadinessCheck: "channel-active" | "configuration-active" | "point-fresh" | "point-there" | "point-whole" | "predicted-rto" | "target-open" | "tested";
         /**
          * ReadinessFinding
          * @description What one check found. `about`: the configuration, step or channel; null for the plan. `hint`: what to do.
