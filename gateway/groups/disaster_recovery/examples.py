@@ -22,9 +22,11 @@ from gateway.groups.disaster_recovery.resources import (
     NewStepApproval,
     PlannedStep,
     PlanStatus,
+    PlanTemplate,
     Runbook,
 )
 from gateway.groups.disaster_recovery.runbook import runbook_of
+from gateway.groups.disaster_recovery.templates import TEMPLATES, Has, offered
 from gateway.http.resources import ListPage
 from gateway.runs.examples import (
     ACTOR,
@@ -99,6 +101,10 @@ PLAN = DisasterRecoveryPlan(
 )
 
 PLANS = ListPage[DisasterRecoveryPlan](items=[PLAN])
+
+PLAN_TEMPLATES = ListPage[PlanTemplate](
+    items=[offered(template, Has([CONFIGURATION_ID], 0, ["restored"], [])) for template in TEMPLATES]
+)
 
 RUNBOOK = Runbook(id=PLAN.id, version=PLAN.version, format="markdown", text=runbook_of(PLAN))
 

@@ -1,11 +1,20 @@
 """What each operation of the group takes and gives, by the name of its handler."""
 
 from contracts import errors
-from gateway.groups.disaster_recovery.examples import EXECUTION, EXECUTIONS, PLAN, PLANS, RUNBOOK, STATUS
+from gateway.groups.disaster_recovery.examples import (
+    EXECUTION,
+    EXECUTIONS,
+    PLAN,
+    PLAN_TEMPLATES,
+    PLANS,
+    RUNBOOK,
+    STATUS,
+)
 from gateway.groups.disaster_recovery.resources import (
     DisasterRecoveryExecution,
     DisasterRecoveryPlan,
     PlanStatus,
+    PlanTemplate,
     Runbook,
 )
 from gateway.http.resources import ListPage
@@ -21,6 +30,18 @@ OPERATIONS = {
             Answer(status=200, description="A page", body=ListPage[DisasterRecoveryPlan], examples={"one": PLANS}),
         ),
         errors=(errors.INVALID_CURSOR, *_KEYS),
+    ),
+    "list_disaster_recovery_templates": Operation(
+        group=_GROUP,
+        answers=(
+            Answer(
+                status=200,
+                description="The templates",
+                body=ListPage[PlanTemplate],
+                examples={"all": PLAN_TEMPLATES},
+            ),
+        ),
+        errors=(errors.LOCATIONS_UNREADABLE,),
     ),
     "show_disaster_recovery_plan": Operation(
         group=_GROUP,

@@ -6,12 +6,15 @@ from typing import Any, LiteralString
 
 import msgspec
 
+from chassis.locations import Locations
 from chassis.sealing import Sealer
 from contracts import errors
+from contracts.configuration import SourceType
 from contracts.disaster import INSTRUCTIONS_FIELD, PLAN_NAME_FIELD, STEP_PATH_FIELD, PlanRules, PlanStep, StepRules
 from contracts.errors import PlatformError
 from gateway.groups.disaster_recovery.projection import plan_body
 from gateway.groups.disaster_recovery.resources import DisasterRecoveryPlan, PlannedStep
+from gateway.groups.disaster_recovery.templates import Has
 from gateway.http.resources import ListPage
 from gateway.reading.cursor import Cursors, Place
 from gateway.reading.opened import OpenedFields
@@ -22,6 +25,27 @@ _SELECT: LiteralString = """
     FROM dr_plans p LEFT JOIN requests q ON q.request_id = p.request_id
     WHERE p.organisation = %s
 """
+
+
+_ACTIVE: LiteralString = """
+    SELECT c.configuration_id, c.body->>'sourceType' FROM configurations c
+    WHERE c.organisation = %s AND c.state = 'active'
+    ORDER BY c.is_wedding_critical DESC, c.created_at, c.configuration_id
+"""
+_CHANNELS: LiteralString = """
+    SELECT channel_id FROM notification_channels WHERE organisation = %s AND state = 'active'
+    ORDER BY created_at, channel_id LIMIT 5
+"""
+
+
+async def what_there_is(reading: Reading, locations: Locations, organisation: str) -> Has:
+    """What a template of a plan may name. Raises LOCATIONS_UNREADABLE."""
+    targets = [each.name for each in await locations.offered_to(organisation) if "target" in each.roles]
+    async with reading(organisation) as database:
+        found = await (await database.execute(_ACTIVE, (organisation,))).fetchall()
+        channels = await (await database.execute(_CHANNELS, (organisation,))).fetchall()
+    directories = [identity for identity, kind in found if kind == SourceType.DIRECTORY.value]
+    return Has(directories, len(found) - len(directories), targets, [channel for (channel,) in channels])
 
 
 class _All(msgspec.Struct, frozen=True):

@@ -98,6 +98,26 @@ class NewPlan(Body, frozen=True, kw_only=True):
     automated_execution: bool = False
 
 
+class TemplateNote(Resource, frozen=True, kw_only=True):
+    """What a template wants of a field, and the organisation has not, or a person has to decide."""
+
+    field: str
+    meaning: str
+
+
+class PlanTemplate(Resource, frozen=True, kw_only=True):
+    """A plan to begin from. `plan` can be sent as it is; null where nothing is there to bring back, or no target.
+
+    `id`: its `planType`. `unmet`: what it lacks, and what is to be decided before it is relied on.
+    """
+
+    id: str
+    title: str
+    description: str
+    plan: NewPlan | None
+    unmet: list[TemplateNote]
+
+
 class PlannedStep(Resource, frozen=True, kw_only=True):
     """One step, as it is in force."""
 

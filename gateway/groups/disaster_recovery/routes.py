@@ -10,15 +10,17 @@ from gateway.auth.guards import needs
 from gateway.auth.rights import Right
 from gateway.groups.disaster_recovery import executions
 from gateway.groups.disaster_recovery.executions import ExecutionsOf
-from gateway.groups.disaster_recovery.queries import PlanQueries
+from gateway.groups.disaster_recovery.queries import PlanQueries, what_there_is
 from gateway.groups.disaster_recovery.resources import (
     DisasterRecoveryExecution,
     DisasterRecoveryPlan,
     PlanStatus,
+    PlanTemplate,
     Runbook,
 )
 from gateway.groups.disaster_recovery.runbook import runbook_of
 from gateway.groups.disaster_recovery.status import statuses
+from gateway.groups.disaster_recovery.templates import TEMPLATES, offered
 from gateway.http.parameters import LIMIT_DEFAULT, CursorText, Id, Limit, checked_id
 from gateway.http.resources import ListPage
 from gateway.parts import parts_of, principal_of
@@ -36,6 +38,14 @@ async def list_disaster_recovery_plans(
     """Plans of the organisation, the latest first."""
     gateway, principal = parts_of(request), principal_of(request)
     return await PlanQueries(gateway.sealer).page(gateway.reading, principal.organisation, limit=limit, cursor=cursor)
+
+
+@get("/templates", **needs(Right.READ), summary="Templates of disaster recovery plans")
+async def list_disaster_recovery_templates(request: Request[Any, Any, Any]) -> ListPage[PlanTemplate]:
+    """Plans to begin from, one for each disaster, with the configurations, targets and channels that there are."""
+    gateway, organisation = parts_of(request), principal_of(request).organisation
+    has = await what_there_is(gateway.reading, gateway.locations, organisation)
+    return ListPage(items=[offered(template, has) for template in TEMPLATES])
 
 
 @get("/{plan_id:str}", **needs(Right.READ), summary="Show a disaster recovery plan")
@@ -106,6 +116,7 @@ HANDLERS = [
         "/disaster-recovery/plans",
         route_handlers=[
             list_disaster_recovery_plans,
+            list_disaster_recovery_templates,
             show_disaster_recovery_plan,
             show_disaster_recovery_runbook,
         ],

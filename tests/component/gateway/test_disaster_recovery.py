@@ -10,7 +10,7 @@ from chassis.clock import SystemClock
 from chassis.ids import new_id
 from contracts import errors
 from contracts.config_events import NotificationChannelCreated
-from contracts.disaster import SourceLoss, StepOutcome
+from contracts.disaster import PlanType, SourceLoss, StepOutcome
 from contracts.dr_execution_events import (
     DrExecutionBegun,
     DrExecutionCompleted,
@@ -317,3 +317,18 @@ async def test_execution_is_shown_step_by_step_and_proves_its_plan_or_says_what_
         assert stands["provenRtoMinutes"] == 2
         listed = (await http.get(EXECUTIONS, params={"planId": plan, "isTest": "true"})).json()["items"]
         assert {each["id"] for each in listed} == {test, another}
+
+
+async def test_templates_can_be_sent_as_they_are_and_name_the_organisation_s_own(gateway: RunningGateway) -> None:
+    """One for each disaster; whoever has nothing to bring back is told that, and is offered no plan."""
+    async with gateway.http("owner") as http, gateway.http("owner", organisation="another") as stranger:
+        configuration = (await gateway.create_configuration(http))["id"]
+        templates = (await http.get(f"{PLANS}/templates")).json()["items"]
+        assert {each["id"] for each in templates} == {each.value for each in PlanType} - {"other"}
+        for template in templates:
+            assert template["plan"]["scope"] == {"configurationIds": [configuration]}
+            made = await _send(http, "POST", PLANS, template["plan"])
+            assert made.status_code == 201, made.text
+        for template in (await stranger.get(f"{PLANS}/templates")).json()["items"]:
+            assert template["plan"] is None
+            assert "scope.configurationIds" in {each["field"] for each in template["unmet"]}
