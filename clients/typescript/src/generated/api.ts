@@ -624,6 +624,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/backup/disaster-recovery/plans/templates": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Templates of disaster recovery plans
+         * @description Plans to begin from, one for each disaster, with the configurations, targets and channels that there are.
+         *
+         *     Roles: auditor, operator, owner, viewer.
+         */
+        get: operations["listDisasterRecoveryTemplates"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/backup/disaster-recovery/plans/{plan_id}": {
         parameters: {
             query?: never;
@@ -3103,6 +3125,15 @@ export interface components {
             nextCursor: string | null;
         };
         /**
+         * ListPage[PlanTemplate]
+         * @description One page of a list. `nextCursor` continues it; null on the last page.
+         */
+        ListPage_PlanTemplate_: {
+            items: components["schemas"]["PlanTemplate"][];
+            /** @default null */
+            nextCursor: string | null;
+        };
+        /**
          * ListPage[PointVersion]
          * @description One page of a list. `nextCursor` continues it; null on the last page.
          */
@@ -3761,6 +3792,19 @@ export interface components {
             unknown: string[];
             /** Format: date-time */
             judgedAt: string;
+        };
+        /**
+         * PlanTemplate
+         * @description A plan to begin from. `plan` can be sent as it is; null where nothing is there to bring back, or no target.
+         *
+         *     `id`: its `planType`. `unmet`: what it lacks, and what is to be decided before it is relied on.
+         */
+        PlanTemplate: {
+            id: string;
+            title: string;
+            description: string;
+            plan: components["schemas"]["NewPlan"] | null;
+            unmet: components["schemas"]["TemplateNote"][];
         };
         /**
          * PlanType
@@ -4706,6 +4750,14 @@ export interface components {
             configuration: components["schemas"]["NewConfiguration"] | null;
             unmet: components["schemas"]["FieldHelp"][];
             fields: components["schemas"]["FieldHelp"][];
+        };
+        /**
+         * TemplateNote
+         * @description What a template wants of a field, and the organisation has not, or a person has to decide.
+         */
+        TemplateNote: {
+            field: string;
+            meaning: string;
         };
         /**
          * TestEstimate
@@ -6387,6 +6439,49 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["WriteRequest"];
                 };
+            };
+            /** @description What is wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listDisasterRecoveryTemplates: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description An `ETag`; 304 where it is still the same */
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The templates */
+            200: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListPage_PlanTemplate_"];
+                };
+            };
+            /** @description It is still what the `ETag` is of */
+            304: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description What is wrong */
             default: {
