@@ -1,10 +1,16 @@
 """What each operation of the group takes and gives, by the name of its handler."""
 
+from typing import Any
+
 from contracts import errors
 from gateway.groups.compliance import examples
+from gateway.groups.compliance.evidence import evidence_of
+from gateway.groups.compliance.oscal import oscal_of
 from gateway.groups.compliance.resources import ComplianceReport, ComplianceReportSummary, ComplianceStatus
 from gateway.http.resources import ListPage
 from gateway.openapi.operation import Answer, Operation
+
+_SAVED = {"Content-Disposition": "Under which name a browser saves it"}
 
 OPERATIONS = {
     "show_compliance_status": Operation(
@@ -41,6 +47,33 @@ OPERATIONS = {
                 body=str,
                 examples={"begin": "<!doctype html>"},
                 media_type="text/html",
+            ),
+        ),
+        errors=(errors.NOT_FOUND,),
+    ),
+    "get_compliance_evidence": Operation(
+        group="Compliance",
+        answers=(
+            Answer(
+                status=200,
+                description="The evidence, a row for each event",
+                body=str,
+                examples={"two": evidence_of(examples.REPORT)},
+                headers=_SAVED,
+                media_type="text/csv",
+            ),
+        ),
+        errors=(errors.NOT_FOUND,),
+    ),
+    "get_compliance_oscal": Operation(
+        group="Compliance",
+        answers=(
+            Answer(
+                status=200,
+                description="OSCAL assessment results",
+                body=dict[str, Any],
+                examples={"two": oscal_of(examples.REPORT)},
+                headers=_SAVED,
             ),
         ),
         errors=(errors.NOT_FOUND,),

@@ -47,8 +47,10 @@ def _row(result: ControlResult) -> str:
     severity = "" if result.severity is None else f" ({escape(result.severity.value)})"
     evidence = ""
     if result.evidence:
+        # Open: what is closed is not printed.
         shown = ", ".join(f"<code>{escape(each)}</code>" for each in result.evidence)
-        evidence = f"<details><summary>Evidence: {len(result.evidence)} of {result.examined}</summary>{shown}</details>"
+        count = f"Evidence: {len(result.evidence)} of {result.examined}"
+        evidence = f"<details open><summary>{count}</summary>{shown}</details>"
     decided = f"Evaluator version {result.evaluator}." if result.evaluator else "Nothing evaluates this control yet."
     return (
         f"<tr><th scope='row'>{escape(result.control)}<br>{escape(result.citation or '')}</th>"

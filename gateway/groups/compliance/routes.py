@@ -2,13 +2,16 @@
 
 from typing import Annotated, Any
 
-from litestar import Request, Response, Router, get
+import msgspec
+from litestar import MediaType, Request, Response, Router, get
 from litestar.params import QueryParameter
 
 from contracts.controls import Framework
 from gateway.auth.guards import needs
 from gateway.auth.rights import Right
 from gateway.groups.compliance import queries
+from gateway.groups.compliance.evidence import evidence_of
+from gateway.groups.compliance.oscal import oscal_of
 from gateway.groups.compliance.page import PAGE_POLICY, page_of
 from gateway.groups.compliance.resources import ComplianceReport, ComplianceReportSummary, ComplianceStatus
 from gateway.http.parameters import LIMIT_DEFAULT, CursorText, Id, Limit, checked_id
@@ -65,6 +68,33 @@ async def show_compliance_page(request: Request[Any, Any, Any], audit_id: Id) ->
     return Response(page, media_type="text/html", headers={"Content-Security-Policy": PAGE_POLICY})
 
 
+@get(
+    "/reports/{audit_id:str}/evidence",
+    **needs(Right.READ),
+    summary="Get the evidence of a compliance report as a table",
+    media_type="text/csv",
+)
+async def get_compliance_evidence(request: Request[Any, Any, Any], audit_id: Id) -> Response[str]:
+    """The evidence as CSV: a row for each event that decides a control, and one for each control that none decides.
+
+    An apostrophe stands before what a spreadsheet would take for a formula.
+    """
+    report = await _report(request, audit_id)
+    return Response(evidence_of(report), media_type="text/csv", headers=_saved_as(report, "csv"))
+
+
+@get("/reports/{audit_id:str}/oscal", **needs(Right.READ), summary="Get a compliance report as OSCAL")
+async def get_compliance_oscal(request: Request[Any, Any, Any], audit_id: Id) -> Response[bytes]:
+    """The same report as OSCAL assessment results. No evidence is `not-satisfied`, with the reason `other`."""
+    report = await _report(request, audit_id)
+    document = msgspec.json.encode(oscal_of(report))
+    return Response(document, media_type=MediaType.JSON, headers=_saved_as(report, "oscal.json"))
+
+
+def _saved_as(report: ComplianceReport, ending: str) -> dict[str, str]:
+    return {"Content-Disposition": f'attachment; filename="compliance-{report.id}.{ending}"'}
+
+
 HANDLERS = [
     Router(
         "/compliance",
@@ -73,6 +103,8 @@ HANDLERS = [
             list_compliance_reports,
             show_compliance_report,
             show_compliance_page,
+            get_compliance_evidence,
+            get_compliance_oscal,
         ],
     )
 ]

@@ -1,5 +1,7 @@
 """Reports of audits over the API: what was found, who may read it, and that nothing in it is believed blindly."""
 
+import csv
+import io
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -13,6 +15,7 @@ from contracts.samples import sample_event
 from tests.support.gateway import RunningGateway, problem_code
 
 COMPLIANCE = "/api/backup/compliance"
+FORMS = ("page", "evidence", "oscal")
 HOSTILE = "<script>alert(1)</script>"
 
 
@@ -48,6 +51,14 @@ async def test_audit_is_asked_for_and_its_report_is_read(gateway: RunningGateway
         assert "script" not in page.headers["content-security-policy"]
         assert (HOSTILE in page.text, "&lt;script&gt;" in page.text) == (False, True)
         assert "2 pass, 1 fail, 1 have no evidence" in page.text
+        table = await http.get(f"{path}/evidence")
+        assert table.headers["content-type"].startswith("text/csv")
+        rows = csv.DictReader(io.StringIO(table.text, newline=""))
+        assert [each["verdict"] for each in rows] == [each["verdict"] for each in report["results"]]
+        results = await http.get(f"{path}/oscal")
+        assert there.audit_id in results.headers["content-disposition"]
+        (result,) = results.json()["assessment-results"]["results"]
+        assert len(result["findings"]) == len(report["results"])
         status = {each["framework"]: each for each in (await http.get(f"{COMPLIANCE}/status")).json()["frameworks"]}
         assert (status["gdpr"]["reportId"], status["gdpr"]["failing"]) == (there.audit_id, ["GDPR-30"])
         assert status["gdpr"]["counts"] == {"passed": 1, "failed": 1, "noEvidence": 1, "score": 33}
@@ -57,7 +68,9 @@ async def test_audit_is_asked_for_and_its_report_is_read(gateway: RunningGateway
         asked = await http.post(f"{COMPLIANCE}/audit", json={}, headers={"Idempotency-Key": new_id()})
         assert problem_code(asked) == "forbidden"
     async with gateway.http("auditor", organisation="others") as http:
-        assert problem_code(await http.get(path)) == problem_code(await http.get(f"{path}/page")) == "not-found"
+        assert problem_code(await http.get(path)) == "not-found"
+        for form in FORMS:
+            assert problem_code(await http.get(f"{path}/{form}")) == "not-found", form
         assert (await http.get(f"{COMPLIANCE}/reports")).json()["items"] == []
     gateway.owners.asked.clear()
     async with gateway.http("auditor") as http:
