@@ -27,6 +27,7 @@ from chassis.timers.table import TimerTable
 from contracts import errors
 from contracts.config_events import NotificationDelivered, NotificationGivenUp
 from contracts.disaster import STEP_PATH_FIELD, PlanBody, PlanStep, StepKind, StepPoint
+from contracts.dr_events import DrPlanUpdated
 from contracts.dr_execution_events import (
     DrExecutionAborted,
     DrExecutionCompleted,
@@ -51,6 +52,7 @@ from contracts.gateway_events import (
     DrExecutionPauseRequested,
     DrExecutionRequested,
     DrExecutionResumptionRequested,
+    DrPlanChangeSubmitted,
     DrPlanSubmitted,
     DrStepApprovalRequested,
     DrTestRequested,
@@ -280,6 +282,25 @@ async def test_one_execution_of_a_plan_goes_on_at_a_time_and_a_test_beside_it(de
     await desk.hear(msgspec.structs.replace(sample_event(RecoveryCancelled), operation_id=asked.operation_id))
     assert await desk.of(first, DrExecutionAborted)
     assert await desk.of(await desk.begin(plan, "photos"), DrExecutionStarted)
+
+
+async def test_plan_that_is_changed_meanwhile_changes_nothing_of_its_execution(desk: Desk) -> None:
+    """It goes on by the steps that it began with, its end too; the next one is of the plan as it stands."""
+    plan = await desk.plan(PlanStep(id="go", kind=StepKind.MANUAL, owner="owner"), _restore(desk.sealer, after=("go",)))
+    execution = await desk.begin(plan, "photos")
+    body: PlanBody = msgspec.structs.replace(
+        PLAN_BODY, procedures=(PlanStep(id="else", kind=StepKind.MANUAL, owner="owner"), _restore(desk.sealer, "films"))
+    )
+    change = DrPlanChangeSubmitted(request_id=new_id(), plan_id=plan, body=body, expected_version=1, evidence=PROVEN)
+    await desk.hear(change)
+    assert isinstance((await desk.told(plan))[-1], DrPlanUpdated)
+    approval = DrStepApprovalRequested(request_id=new_id(), execution_id=execution, step_id="go", evidence=PROVEN)
+    await desk.hear(approval)
+    await desk.completes(execution, "photos")
+    assert {each.step_id for each in await desk.of(execution, DrStepEnded)} == {"go", "photos"}
+    assert await desk.of(execution, DrExecutionCompleted)
+    (refused,) = await desk.of(await desk.begin(plan, "photos"), DrExecutionRefused)
+    assert refused.code == errors.VERSION_CONFLICT.code
 
 
 async def test_paused_execution_goes_on_where_it_is_resumed_and_another_organisation_s_is_none(desk: Desk) -> None:

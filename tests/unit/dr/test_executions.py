@@ -187,6 +187,18 @@ def test_second_person_with_a_second_factor_approves_and_whoever_began_it_does_n
     assert _of(execution, DrStepEnded)[0].by == OTHER
 
 
+def test_execution_whose_approver_is_gone_fails_and_says_at_which_step_and_nothing_is_written() -> None:
+    """It neither waits for ever nor goes on without the word; who comes too late is told so."""
+    execution = _begun(_step("go", StepKind.APPROVE), _restore("photos", after=("go",)))
+    execution.due("go", 1, _later(60))
+    (failed,) = _of(execution, DrExecutionFailed)
+    assert (failed.step_id, failed.code) == ("go", errors.DR_STEP_TIMED_OUT.code)
+    assert not _of(execution, DrRecoveryAsked)
+    with pytest.raises(PlatformError) as why:
+        _approved(execution, "go")
+    assert why.value.code is errors.DR_EXECUTION_OVER
+
+
 def test_nothing_begins_while_it_is_paused_and_a_retry_is_made_up_for_afterwards() -> None:
     execution = _begun(_restore("photos", retries=2), _restore("contracts"), _restore("last", after=("contracts",)))
     pause = DrExecutionPauseRequested(request_id="request-3", execution_id=execution.id, evidence=PROVEN)
