@@ -12,13 +12,13 @@ import pytest
 
 from repository.backup.backup import BackupOptions, backup
 from repository.backup.fanout import Delivery
-from repository.errors import RepositoryError
 from repository.opened.open_tier import TierState
 from repository.opened.repository import Repository
 from repository.restore.restore import RestoreOptions, restore
 from repository.tiers.folder.store import DirectoryObjectStore
 from repository.tiers.port import ObjectStore
 from repository.upkeep.check import check
+from repository.upkeep.check_report import Problem
 from repository.upkeep.repair import repair
 from tests.faults.repository.conftest import Tiers
 from tests.support.crash_scenes import ChangingSource, History, fast_folder, small_packs
@@ -239,19 +239,24 @@ def test_all_that_a_snapshot_needs_is_locked(vault: Vault) -> None:
 
 
 def test_a_ravaged_bucket_is_restored_through_its_delete_markers(vault: Vault) -> None:
-    """Somebody deletes every object with the tier's own credentials: everything is read as if nothing had happened."""
+    """Somebody deletes every object with the tier's own credentials: everything restores, it is told, and repaired."""
     vault.delete_everything()
-    vault.history.open([vault.tiers.open(vault.prefix, locks=True)], seed=8)
-    vault.history.expect_sound()
+    repository = vault.history.open([vault.tiers.open(vault.prefix, locks=True)], seed=8)
     assert vault.history.expect_restores() == 2
+    report = check(repository, read_percent=100)
+    assert {finding.problem for finding in report.findings} == {Problem.HIDDEN}
+    (tier,) = repository.tiers
+    assert repair(repository, tier, report).is_complete
+    vault.history.open(seed=9)
+    vault.history.expect_sound()
 
 
 def test_an_overwritten_bucket_is_restored_from_its_original_versions(vault: Vault) -> None:
-    """Somebody overwrites every object: the tier is not readable any more, its original versions are."""
+    """Somebody overwrites every object: the tier is damaged, its original versions are not."""
     vault.overwrite_everything()
     store = vault.tiers.open(vault.prefix, locks=True)
-    with pytest.raises(RepositoryError):
-        vault.history.open([store], seed=8)
+    (tier,) = vault.history.open([store], seed=8).tiers
+    assert tier.state is TierState.DAMAGED
     originals = store.originals()
     assert originals is not None
     vault.history.open([originals], seed=9)
