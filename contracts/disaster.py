@@ -90,7 +90,7 @@ class BackupSource(Value, frozen=True, kw_only=True):
 
 
 class PlanNotifications(Value, frozen=True, kw_only=True):
-    """The notification channels that are told of what becomes of a plan."""
+    """The notification channels that are told where an execution or a test of a plan fails."""
 
     channel_ids: Annotated[tuple[str, ...], Meta(max_length=20)] = ()
 

@@ -148,11 +148,15 @@ class DrRecoveryOver(DrStepFact, frozen=True, kw_only=True):
 
 @pinned("dr.dr-notice-asked.v1", taken_by=("config--tell-of-plan",))
 class DrNoticeAsked(DrStepFact, frozen=True, kw_only=True):
-    """A step of an execution tells notification channels that it has come so far."""
+    """A step of an execution tells notification channels that it has come so far.
+
+    With a `code` it is the plan that tells its own: the execution, or the test, has failed at that step, and why.
+    """
 
     plan_id: str
     notices: tuple[StepNotice, ...]
     is_wedding_critical: bool = False
+    code: str | None = None
 
 
 @pinned("dr.dr-notice-given.v1")

@@ -67,7 +67,7 @@ class Telling:
         )
 
     async def tell_of_plan(self, asked: DrNoticeAsked, handling: Handling) -> None:
-        """Plan what a step of a disaster recovery plan tells: to each channel that it names, whatever that is for.
+        """Plan what a step of a disaster recovery plan, or its failure, tells: to each channel named, of any kind.
 
         One that is not there, or retired, is given up at once, so that who asked hears of it.
         """
@@ -86,6 +86,7 @@ class Telling:
                     next_attempt_at=moment_of(event_id),
                     execution_id=asked.execution_id,
                     is_wedding_critical=asked.is_wedding_critical,
+                    code=asked.code,
                 )
             )
             channel = await self._channels.find(notice.channel_id, handling.context.organisation)

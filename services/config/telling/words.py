@@ -20,6 +20,7 @@ TITLES = {
     NotificationEvent.TEST: "Test of a notification channel",
     NotificationEvent.DISASTER_RECOVERY: "A disaster recovery plan is being executed",
 }
+_PLAN_FAILED = "A disaster recovery plan, or a test of one, has failed"
 
 
 class _Payload(msgspec.Struct, rename="camel", kw_only=True):
@@ -65,7 +66,8 @@ def message_of(notification_id: str, planned: NotificationPlanned, organisation:
             is_wedding_critical=planned.is_wedding_critical,
         ),
     )
-    title = TITLES.get(planned.event, str(planned.event))
+    has_failed = planned.event is NotificationEvent.DISASTER_RECOVERY and planned.code is not None
+    title = _PLAN_FAILED if has_failed else TITLES.get(planned.event, str(planned.event))
     lines = [
         f"{title}." + (" A critical wedding is concerned." if planned.is_wedding_critical else ""),
         *([f"Configuration {planned.configuration_id}"] if planned.configuration_id else ()),

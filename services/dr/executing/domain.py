@@ -5,7 +5,7 @@ follows from it at once: what ends, and what begins because of it. So whatever i
 are under way, and what they wait for comes again: a fact of the recovery service, a timer, or a person's request.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -222,19 +222,12 @@ class Execution(ExecutionSoFar):
                 self._begin(undoing, now)
             return
         if self.not_undone is not None:
-            why, step = errors.DR_COMPENSATION_FAILED, self.not_undone.step_id
-            self.record(DrExecutionFailed(**self._ending(now), step_id=step, code=why.code, hint=why.hint))
+            why = errors.DR_COMPENSATION_FAILED
+            self._fail(self.not_undone, why.code, why.hint, now)
         elif self.aborted_by is not None:
             self.record(DrExecutionAborted(**self._ending(now)))
         elif self.failed is not None:
-            self.record(
-                DrExecutionFailed(
-                    **self._ending(now),
-                    step_id=self.failed.step_id,
-                    code=self.failed.code or errors.INTERNAL.code,
-                    hint=self.failed.hint,
-                )
-            )
+            self._fail(self.failed, self.failed.code or errors.INTERNAL.code, self.failed.hint, now)
         elif all(run.is_completed for run in self.steps.values() if run.step.compensates is None):
             ended = self.last_at or now
             self.record(
@@ -244,6 +237,13 @@ class Execution(ExecutionSoFar):
                     losses=losses_of(self.plan),
                 )
             )
+
+    def _fail(self, ended: DrStepEnded, code: str, hint: str, now: datetime) -> None:
+        """End as failed at a step. The plan's channels are told, of a test as well: a plan that fails is no drill."""
+        told = dict.fromkeys(self.plan.body.notifications.channel_ids)
+        if told:
+            self._ask_to_tell(ended.step_id, ended.attempt, told, code)
+        self.record(DrExecutionFailed(**self._ending(now), step_id=ended.step_id, code=code, hint=hint))
 
     def _ready(self) -> list[StepRun]:
         if self.failed is not None:
@@ -299,18 +299,19 @@ class Execution(ExecutionSoFar):
         if self.is_test:
             self._end(run, StepOutcome.COMPLETED, now, code=errors.DR_NOTICE_NOT_SENT.code)
             return
-        notices = tuple(
-            StepNotice(channel_id=each, notification_id=self._id_of(run.step.id, run.attempt, each))
-            for each in dict.fromkeys(run.step.channel_ids)
-        )
+        self._ask_to_tell(run.step.id, run.attempt, dict.fromkeys(run.step.channel_ids))
+
+    def _ask_to_tell(self, step: str, attempt: int, channels: Iterable[str], code: str | None = None) -> None:
+        of = (step, attempt) if code is None else (step, attempt, code)
         self.record(
             DrNoticeAsked(
                 execution_id=self.id,
-                step_id=run.step.id,
-                attempt=run.attempt,
+                step_id=step,
+                attempt=attempt,
                 plan_id=self.plan.plan_id,
-                notices=notices,
+                notices=tuple(StepNotice(channel_id=each, notification_id=self._id_of(*of, each)) for each in channels),
                 is_wedding_critical=self.plan.body.is_wedding_critical,
+                code=code,
             )
         )
 

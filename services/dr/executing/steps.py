@@ -49,7 +49,7 @@ class StepRun(msgspec.Struct):
                 self.attempt, self.operation_id, self.outcome = event.attempt, event.operation_id, None
             case DrStepEnded():
                 self.outcome, self.code, self.is_over = event.outcome, event.code, event.next_attempt_at is None
-            case DrNoticeAsked(notices=notices):
+            case DrNoticeAsked(notices=notices, code=None):
                 self.waits_for = tuple(each.notification_id for each in notices)
             case DrNoticeGiven(notification_id=given):
                 self.waits_for = tuple(each for each in self.waits_for if each != given)

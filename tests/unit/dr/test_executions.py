@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from contracts import errors
-from contracts.disaster import PlanBody, PlanStep, StepKind, StepOutcome, StepPoint, StepTarget
+from contracts.disaster import PlanBody, PlanNotifications, PlanStep, StepKind, StepOutcome, StepPoint, StepTarget
 from contracts.disaster_rules import execution_objections
 from contracts.dr_execution_events import (
     DrExecutionAborted,
@@ -55,10 +55,13 @@ def _body(*steps: PlanStep) -> PlanBody:
 
 
 def _begun(
-    *steps: PlanStep, place: str = "restored", kind: type[DrBeginningRequest] = DrExecutionRequested
+    *steps: PlanStep,
+    place: str = "restored",
+    kind: type[DrBeginningRequest] = DrExecutionRequested,
+    body: PlanBody | None = None,
 ) -> Execution:
-    execution, body = Execution("execution-1"), _body(*steps)
-    restores = [step.id for step in steps if step.kind is StepKind.RESTORE]
+    execution, body = Execution("execution-1"), _body(*steps) if body is None else body
+    restores = [step.id for step in body.procedures if step.kind is StepKind.RESTORE]
     read_at = NOW - timedelta(minutes=21)
     request = kind(
         request_id="request-1",
@@ -335,6 +338,26 @@ def test_step_tells_its_channels_and_waits_for_none_that_nobody_hears_by() -> No
         _whole(execution, "photos", 5)
         (completed,) = _of(execution, DrExecutionCompleted)
         assert completed.rto_seconds == 5 * 60
+
+
+@pytest.mark.parametrize("kind", [DrExecutionRequested, DrTestRequested])
+def test_channels_of_a_plan_are_told_where_it_fails_and_in_a_test_as_well(kind: type[DrBeginningRequest]) -> None:
+    """Once each, before the end, with the step and why. The end waits for none; one that is whole is silent."""
+    body = msgspec.structs.replace(
+        _body(_restore("photos")), notifications=PlanNotifications(channel_ids=("one", "other", "one"))
+    )
+    failing, whole = (_begun(body=body, place="rehearsals", kind=kind) for _ in range(2))
+    _lost(failing, "photos", 1)
+    asked, failed = failing.pending[-2:]
+    assert isinstance(asked, DrNoticeAsked)
+    assert isinstance(failed, DrExecutionFailed)
+    assert (asked.step_id, asked.code) == (failed.step_id, failed.code)
+    assert [each.channel_id for each in asked.notices] == ["one", "other"]
+    before = len(failing.pending)
+    failing.notice_ended(asked.notices[0].notification_id, code="receiver-gone", hint="", now=_later(2))
+    assert len(failing.pending) == before
+    _whole(whole, "photos", 1)
+    assert not _of(whole, DrNoticeAsked)
 
 
 def test_time_of_a_notice_that_comes_last_counts_for_nothing_and_a_test_tells_nobody() -> None:
