@@ -3797,7 +3797,7 @@ export interface components {
         };
         /**
          * PlanNotifications
-         * @description The notification channels that are told of what becomes of a plan.
+         * @description The notification channels that are told where an execution or a test of a plan fails.
          */
         PlanNotifications: {
             channelIds?: string[];

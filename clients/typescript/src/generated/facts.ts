@@ -973,6 +973,8 @@ export interface components {
         /**
          * DrNoticeAsked
          * @description A step of an execution tells notification channels that it has come so far.
+         *
+         *     With a `code` it is the plan that tells its own: the execution, or the test, has failed at that step, and why.
          */
         DrNoticeAsked: {
             executionId: string;
@@ -981,6 +983,7 @@ export interface components {
             planId: string;
             notices: components["schemas"]["StepNotice"][];
             isWeddingCritical?: boolean;
+            code?: string | null;
         };
         /**
          * DrNoticeGiven
@@ -1602,7 +1605,7 @@ export interface components {
         };
         /**
          * PlanNotifications
-         * @description The notification channels that are told of what becomes of a plan.
+         * @description The notification channels that are told where an execution or a test of a plan fails.
          */
         PlanNotifications: {
             channelIds?: string[];
