@@ -70,6 +70,9 @@ def test_what_is_half_told_is_told(tmp_path: Path, capsys: pytest.CaptureFixture
     (tmp_path / "album" / "one.jpg").write_bytes(b"one")
     repo.json("init")
     nowhere = repo.run("snapshots", tiers=[(tmp_path / "nowhere").as_uri()])
+    assert "its folder is not there (tier nowhere" in nowhere.err, nowhere
+    (tmp_path / "nowhere").mkdir()
+    nowhere = repo.run("snapshots", tiers=[(tmp_path / "nowhere").as_uri()])
     assert nowhere.err.endswith("nowhere: empty\n"), nowhere
     too_little = repo.run("backup", tmp_path / "album", "--memory", "1")
     assert re.search(r"at least \d+ MiB of memory", too_little.err), too_little
