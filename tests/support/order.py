@@ -14,6 +14,7 @@ _TESTS = Path(__file__).resolve().parents[1]
 _LONG = ("system", "faults", "docs")
 _OF_ONE_PLATFORM = {
     "tests/docs/test_adding_a_tenant.py",
+    "tests/docs/test_disaster_recovery.py",
     "tests/docs/test_readme_first_backup.py",
     "tests/docs/test_tokens_are_on_no_command_line.py",
     "tests/system/test_demo.py",
