@@ -72,6 +72,7 @@ AUDITOR = {
     "list_audit_entries",
     "prove_audit_entry",
     "prove_audit_consistency",
+    "show_recovery_receipt",
     "audit_compliance",
 }
 NOT_READ_BY_ALL = AUDITOR | {"get_content"}
