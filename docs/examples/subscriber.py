@@ -7,8 +7,6 @@ It shows what every subscriber needs: its own identity and inbox, its durable co
 after the effect is safe, repeats recognised by the event's id, and a clean stop on SIGTERM.
 """
 
-# ruff: noqa: T201  # an example speaks to its reader
-
 import argparse
 import asyncio
 import json

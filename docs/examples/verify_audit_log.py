@@ -184,14 +184,14 @@ def main():
         kept = [Path(each).read_text(encoding="utf-8") for each in arguments.checkpoint]
         tree, findings, lost, begun = verify(arguments.export, [read_key(each) for each in arguments.key], kept)
     except (Wrong, OSError) as error:
-        print(f"NOT VERIFIED: {error}", file=sys.stderr)  # noqa: T201
+        print(f"NOT VERIFIED: {error}", file=sys.stderr)
         return 1
     for said in [f"NOT VERIFIED: {each}" for each in findings] + [f"LOST: {each}" for each in lost]:
-        print(said, file=sys.stderr)  # noqa: T201
+        print(said, file=sys.stderr)
     if not findings:
-        print(f"verified: {tree.size} entries, root {base64.b64encode(tree.root()).decode()}")  # noqa: T201
+        print(f"verified: {tree.size} entries, root {base64.b64encode(tree.root()).decode()}")
     for when, start in sorted(begun.items()):
-        print(f"put back, or another key: since {when} it goes on behind {start} entries")  # noqa: T201
+        print(f"put back, or another key: since {when} it goes on behind {start} entries")
     return 1 if findings else 3 if lost else 0
 
 

@@ -9,7 +9,7 @@ where the caller says so. The order: config, keys, log, packs, index, orphans, s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -261,7 +261,7 @@ class _Repair:
                 known = key_change.named_or_proven(repository)
                 named = {digest for key, digest in known if key == finding.object_key}
                 digests = {recorded.get(finding.object_key)} & named or named
-                self._copy(finding, lambda body, digests=digests: crypto.sha256(body).hex() in digests)  # type: ignore[misc]
+                self._copy(finding, partial(_has_digest, digests))
 
     def _log(self) -> None:
         """Put whole copies in the place of faulty entries; what has none is bridged, where that was asked for.
@@ -389,3 +389,7 @@ class _Repair:
         known = {finding.object_key for finding in report.damage}
         known |= {f"snapshot {identity}" for identity in self._tier.snapshots()}
         return [*report.damage, *(finding for key, finding in self._broken.items() if key not in known)]
+
+
+def _has_digest(digests: Collection[str | None], body: bytes) -> bool:
+    return crypto.sha256(body).hex() in digests

@@ -1,5 +1,7 @@
 """Examples of the group's requests and answers: typed, so that they cannot drift from what the API takes and gives."""
 
+from msgspec.structs import replace
+
 from contracts.disaster import (
     BackupSource,
     PlanNotifications,
@@ -108,7 +110,7 @@ PLAN_TEMPLATES = ListPage[PlanTemplate](
 
 RUNBOOK = Runbook(id=PLAN.id, version=PLAN.version, format="markdown", text=runbook_of(PLAN))
 
-COMPLETED = ExecutionView(
+_BEGUN = ExecutionView(
     execution_id=DR_EXECUTION_ID,
     organisation="",
     request_id=REQUEST_ID,
@@ -118,6 +120,10 @@ COMPLETED = ExecutionView(
     started_by=ACTOR,
     started_at=at(0),
     objectives=NEW_PLAN.recovery_objectives,
+    steps=[],
+)
+COMPLETED = replace(
+    _BEGUN,
     state="completed",
     finished_at=at(960),
     rto_seconds=960.0,
@@ -141,16 +147,8 @@ STATUS = ListPage[PlanStatus](items=[status_of(PLAN, _PROVEN, at(7200))])
 NEW_EXECUTION = NewPlanExecution(plan_id=DR_PLAN_ID)
 NEW_STEP_APPROVAL = NewStepApproval(step_id="go")
 EXECUTION = told(
-    ExecutionView(
-        execution_id=DR_EXECUTION_ID,
-        organisation="",
-        request_id=REQUEST_ID,
-        plan_id=DR_PLAN_ID,
-        plan_version=1,
-        is_test=False,
-        started_by=ACTOR,
-        started_at=at(0),
-        objectives=NEW_PLAN.recovery_objectives,
+    replace(
+        _BEGUN,
         version=4,
         state="recovering",
         steps=[

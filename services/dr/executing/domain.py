@@ -240,8 +240,7 @@ class Execution(ExecutionSoFar):
 
     def _fail(self, ended: DrStepEnded, code: str, hint: str, now: datetime) -> None:
         """End as failed at a step. The plan's channels are told, of a test as well: a plan that fails is no drill."""
-        told = dict.fromkeys(self.plan.body.notifications.channel_ids)
-        if told:
+        if told := self.plan.body.notifications.channel_ids:
             self._ask_to_tell(ended.step_id, ended.attempt, told, code)
         self.record(DrExecutionFailed(**self._ending(now), step_id=ended.step_id, code=code, hint=hint))
 
@@ -299,7 +298,7 @@ class Execution(ExecutionSoFar):
         if self.is_test:
             self._end(run, StepOutcome.COMPLETED, now, code=errors.DR_NOTICE_NOT_SENT.code)
             return
-        self._ask_to_tell(run.step.id, run.attempt, dict.fromkeys(run.step.channel_ids))
+        self._ask_to_tell(run.step.id, run.attempt, run.step.channel_ids)
 
     def _ask_to_tell(self, step: str, attempt: int, channels: Iterable[str], code: str | None = None) -> None:
         of = (step, attempt) if code is None else (step, attempt, code)
@@ -309,7 +308,10 @@ class Execution(ExecutionSoFar):
                 step_id=step,
                 attempt=attempt,
                 plan_id=self.plan.plan_id,
-                notices=tuple(StepNotice(channel_id=each, notification_id=self._id_of(*of, each)) for each in channels),
+                notices=tuple(
+                    StepNotice(channel_id=each, notification_id=self._id_of(*of, each))
+                    for each in dict.fromkeys(channels)
+                ),
                 is_wedding_critical=self.plan.body.is_wedding_critical,
                 code=code,
             )
