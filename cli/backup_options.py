@@ -86,7 +86,7 @@ def add_backup_options(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         nargs="*",
         help="a folder or file; of several, each is kept at its own path. Or a bucket: s3://BUCKET/PREFIX; or a "
-        "database: postgres://USER@HOST/NAME",
+        "database: postgres://USER@HOST/NAME; or a whole cluster: postgres-cluster://USER@HOST",
         type=given,
     )
     what.add_argument(

@@ -18,6 +18,7 @@ from repository.tiers.s3.options import S3Options
 from sources.directory import DirectorySource
 from sources.patterns import Patterns, lines_of
 from sources.postgres.database import Database, is_database, password_from
+from sources.postgres.physical.cluster import Cluster, is_cluster
 from sources.several import SeveralSources
 from sources.standard_input import StandardInput
 
@@ -34,6 +35,13 @@ class Asked:
     label: str
     named: str
     patterns: list[Patterns] = field(default_factory=list)
+
+    def remarks(self) -> list[str]:
+        """What has to be known of a source that was read whole: that its damage, if there is any, cannot be seen."""
+        base = getattr(self.source, "base", None)
+        if base is None or base.has_checksums:
+            return []
+        return ["the cluster has no data checksums: whether its pages are damaged was not seen (pg_checksums --enable)"]
 
     def left_out(self) -> dict[str, object]:
         """By pattern how many entries it decided; which matched nothing; how many caches were emptied."""
@@ -101,6 +109,11 @@ def asked_for(arguments: argparse.Namespace) -> Asked:
     if any(map(is_bucket, arguments.paths)):
         address = _named_bucket(arguments.paths[0])
         return Asked(_bucket_of(arguments), label(address), address)
+    if any(map(is_cluster, arguments.paths)):
+        from sources.postgres.physical.source import ClusterSource
+
+        cluster = _cluster_of(arguments)
+        return Asked(ClusterSource(cluster), label(cluster.label), cluster.label)
     if any(map(is_database, arguments.paths)):
         from sources.postgres.source import PostgresSource
 
@@ -185,6 +198,14 @@ def _database_of(arguments: argparse.Namespace) -> Database:
     if arguments.dry_run:
         raise UsageInvalid("--dry-run cannot tell of a database", "Look at its size with psql: pg_database_size.")
     return Database(address, password_from(arguments.source_credentials))
+
+
+def _cluster_of(arguments: argparse.Namespace) -> Cluster:
+    """Raises `LocationInvalid`, `AccessDenied`."""
+    address = _only_path(arguments, "a cluster", "Leave the excludes out.")
+    if arguments.dry_run:
+        raise UsageInvalid("--dry-run cannot tell of a cluster", "Look at its size with psql: pg_database_size.")
+    return Cluster(address, password_from(arguments.source_credentials))
 
 
 def _refuse_contradictions(arguments: argparse.Namespace) -> None:

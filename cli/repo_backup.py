@@ -76,6 +76,7 @@ def _backup(arguments: argparse.Namespace, asked: Asked) -> int:
             "required_missing": lacking,
             "source_emptied": was_emptied,
             "all_left_out": all_left_out,
+            "remarks": asked.remarks(),
             **asked.left_out(),
         }
         say_json({**_document(result, on_tiers, away), **told})
@@ -84,6 +85,8 @@ def _backup(arguments: argparse.Namespace, asked: Asked) -> int:
         for name, error in foreign.items():
             say(f"another repository lies at {name}. {error.hint if error is not None else ''}")
         asked.say_left_out()
+        for words in asked.remarks():
+            print(words, file=sys.stderr)
         if all_left_out:
             print(ALL_LEFT_OUT, file=sys.stderr)
         elif was_emptied:

@@ -16,17 +16,19 @@ from cli.repo_pins import say_unpinned
 from cli.repo_session import interruptible, opened, split_name
 from cli.repo_snapshots import certainty_of
 from cli.snapshot_tree import SnapshotTree
-from repository.errors import RestoreRefused, TargetFailed, about
+from repository.errors import RepositoryError, RestoreRefused, TargetFailed, about
 from repository.opened.pack_access import ChunkReader
 from repository.opened.repository import LATEST, Repository
 from repository.progress import Progress
 from repository.restore.options import Conflict, RestoreOptions, RestoreResult, RestoreTrouble, Trouble
 from repository.restore.restore import restore as restore_snapshot
+from repository.restore.snapshot_walk import root_entry
 from repository.stored.snapshot import Snapshot
 from repository.tiers.location import s3_options
 from repository.tiers.places import refuse_target_within
 from repository.tiers.s3.options import S3Options
 from sources.postgres.database import Database, is_database, password_from
+from sources.postgres.physical.cluster import KIND as CLUSTER
 
 LISTED_MAX = 50
 """Troubles that are shown to a person; a machine gets all that were kept."""
@@ -69,7 +71,11 @@ def restore(arguments: argparse.Namespace) -> int:
             is_cancelled=is_cancelled,
         )
         with about(RestoreRefused, target=arguments.target), about(TargetFailed, target=arguments.target):
-            if target is None:
+            if target is None and _is_of_cluster(repository, snapshot):
+                from sources.postgres.physical.restore import restore_to_cluster
+
+                result = restore_to_cluster(repository, snapshot, os.path.abspath(arguments.target), options=options)
+            elif target is None:
                 result = restore_snapshot(repository, snapshot, os.path.abspath(arguments.target), options=options)
             elif isinstance(target, Database):
                 from sources.postgres.restore import Until, restore_to_database
@@ -126,6 +132,15 @@ def _database_of(arguments: argparse.Namespace) -> Database | None:
     if not is_database(arguments.target):
         return None
     return Database(arguments.target, password_from(arguments.target_credentials))
+
+
+def _is_of_cluster(repository: Repository, snapshot: Snapshot) -> bool:
+    """Whether it is a cluster of Postgres, which becomes a data folder. What cannot be read is told by the restore."""
+    try:
+        root = root_entry(snapshot, ChunkReader(repository.readable_tiers(), repository.keys).chunk)
+    except RepositoryError:
+        return False
+    return root.extra.attributes.get("source") == CLUSTER["source"]
 
 
 def _newest_before(repository: Repository, newest: Snapshot, at_us: int | None) -> Snapshot:
@@ -185,7 +200,12 @@ def _say_result(snapshot_id: str, result: RestoreResult, *, filtered: bool) -> N
     what = "what matches of snapshot" if filtered else "snapshot"
     amount = f"{result.files:,} files, {size(result.bytes)} in {duration(result.seconds)}{rate}"
     say(f"{what} {snapshot_id} restored: {amount}")
-    if result.reached:
+    if "lsn" in result.reached:
+        say(
+            f"a server of Postgres {result.reached['server_version']} that is started on the folder reaches "
+            f"{result.reached['lsn']}, and goes on from there as a cluster of its own, with archive_mode off"
+        )
+    elif result.reached:
         last = result.reached["last_commit_time"] or "none"
         say(f"{result.reached['transactions']:,} transactions played behind it; the last was committed: {last}")
     if result.resumed_files:

@@ -91,6 +91,9 @@ def _kind_of(url: str) -> Kind:
     except ValueError:
         raise invalid("url", "the address cannot be read", f"Write {_FORMS}.") from None
     kind = _KINDS.get(parts.scheme)
+    if parts.scheme == "postgres-cluster":
+        hint = "Save it by the command alone (repo backup, repo follow), or register its databases, postgres://…"
+        raise invalid("url", "a cluster as a whole is not saved by the platform yet", hint)
     if kind is None:
         hint = f"Write file://{quote(url)}." if url.startswith("/") else f"Write {_FORMS}."
         raise invalid("url", "the address begins with no scheme that is known", hint)

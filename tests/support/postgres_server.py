@@ -61,10 +61,11 @@ class SchemaAccess:
 
 @dataclass
 class PostgresServer:
-    """A running server. `settings` are given as `name=value`."""
+    """A running server. `settings` are given as `name=value`, `made_with` to `initdb`."""
 
     folder: Path
     settings: Sequence[str] = FAST
+    made_with: Sequence[str] = ()
     port: int = field(default_factory=free_port)
     password: str = field(default_factory=lambda: secrets.token_hex(8))
     _process: subprocess.Popen[bytes] | None = None
@@ -95,7 +96,7 @@ class PostgresServer:
             "--no-sync",
             "--encoding=UTF8",
         ]
-        self._run([*command, "--locale=C.UTF-8", "--auth=scram-sha-256", f"--pwfile={secret}"])
+        self._run([*command, "--locale=C.UTF-8", "--auth=scram-sha-256", f"--pwfile={secret}", *self.made_with])
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
@@ -186,11 +187,11 @@ def _as_nobody() -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def running_postgres(*, settings: Sequence[str] = FAST) -> Iterator[PostgresServer]:
+def running_postgres(*, settings: Sequence[str] = FAST, made_with: Sequence[str] = ()) -> Iterator[PostgresServer]:
     """A server of one's own, gone with its data afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="wedsync-pg-"))
     folder.chmod(0o755)
-    server = PostgresServer(folder / "server", settings)
+    server = PostgresServer(folder / "server", settings, made_with)
     try:
         server.create()
         server.start()

@@ -146,6 +146,7 @@ def test_source_is_registered_for_the_home_s_own_organisation(location: Command,
         (("db", "source", f"postgres://me:{SECRET}@host/db"), "invalid-field", "url", ExitCode.USAGE),
         (("db", "source", f"postgres://host/db?password={SECRET}"), "invalid-field", "url", ExitCode.USAGE),
         (("db", "source", "postgres://host"), "invalid-field", "url", ExitCode.USAGE),
+        (("db", "source", "postgres-cluster://me@host"), "invalid-field", "url", ExitCode.USAGE),
         (("db", "tier", "postgres://host/db"), "invalid-field", "role", ExitCode.USAGE),
     ],
 )
