@@ -228,7 +228,8 @@ def _behind(repository: Repository) -> dict[str, dict[str, int]]:
 def _finding_document(finding: Finding) -> dict[str, object]:
     return {
         "tier": finding.tier,
-        "problem": str(finding.problem),
+        "problem": str(finding.kind),
+        "is_unknown": finding.is_unknown,
         "object": finding.object_key,
         "detail": finding.detail,
         "is_damage": finding.is_damage,
@@ -250,13 +251,13 @@ def _say_report(report: CheckReport, behind: dict[str, dict[str, int]], *, reads
             say(f"{name}: {counts.streams:,} streams ({pieces})")
     for finding in report.findings:
         # Of a tier that could not be looked at nobody knows whether it is damaged.
-        mark = "UNKNOWN" if finding.problem is Problem.TIER else "DAMAGE" if finding.is_damage else "note"
+        mark = "UNKNOWN" if finding.is_unknown else "DAMAGE" if finding.is_damage else "note"
         whole = [name for name in finding.repairable_from if name not in finding.not_read_on]
         others = [name for name in whole if name != finding.tier]
         where = f"; whole on: {', '.join(others)}" if others else ""
         where += f"; to be looked for in other copies on {finding.tier} itself" if finding.tier in whole else ""
         where += f"; there, not read, on: {', '.join(finding.not_read_on)}" if finding.not_read_on else ""
-        say(f"{mark} on {finding.tier}: {finding.problem} {finding.object_key}: {finding.detail}{where}")
+        say(f"{mark} on {finding.tier}: {finding.kind} {finding.object_key}: {finding.detail}{where}")
     for name, harmed in report.harmed.items():
         for snapshot_id in harmed:
             say(f"{name} alone does not restore snapshot {snapshot_id} whole")
@@ -308,7 +309,7 @@ def _say_repairs(results: dict[str, RepairResult], left_out: dict[str, str], rep
         for object_key in result.bad_orphans:
             say(f"{name}: {object_key} cannot be read as the pack of its name; it stays there, and nobody counts on it")
         for finding in result.unrepaired:
-            say(f"{name}: NOT repaired: {finding.problem} {finding.object_key}: {finding.detail}")
+            say(f"{name}: NOT repaired: {finding.kind} {finding.object_key}: {finding.detail}")
         for snapshot_id in result.harmed:
             say(f"{name} alone does not restore snapshot {snapshot_id} whole; `repo restore` names the files")
         if any(finding.problem in (Problem.LOG_ENTRY, Problem.LOG_LOST) for finding in result.unrepaired):

@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from repository.errors import (
+    AccessDenied,
     AlreadyExists,
     Damaged,
     InvalidKey,
@@ -271,6 +272,8 @@ class CommitLog:
                 heads.add(self.state.head.number)
                 if self.state.faults:
                     fault = self.state.faults[0]
+                    if isinstance(fault.error, AccessDenied):
+                        raise fault.error
                     raise Damaged(
                         "commit log is damaged and takes no entries", tier=self._store.name, number=fault.number
                     ) from fault.error
@@ -361,7 +364,11 @@ class CommitLog:
         return entry
 
     def _read_on(self) -> None:
-        self.state = self._read_behind(self.state, self._behind)
+        state = self._read_behind(self.state, self._behind)
+        for fault in state.faults[len(self.state.faults) :]:
+            if isinstance(fault.error, AccessDenied):
+                raise fault.error  # it may be given the next time: the log goes on from where it was known
+        self.state = state
 
     def _read_behind(
         self, state: LogState, bodies: dict[int, bytes] | None = None, tail: Mapping[int, bytes] = NO_ENTRIES

@@ -1,7 +1,8 @@
 """The entries of one tier's log as they lie there, up to the last one that may be true.
 
 Promise: each entry that is returned was signed by a root of this repository for its number; that it continues the
-history, and that its root was in force, is for the state to judge. What cannot be used is a fault, and raises nothing.
+history, and that its root was in force, is for the state to judge. What cannot be used, or may not be read, is a fault,
+and raises nothing.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from repository.errors import Damaged, ObjectMissing, Truncated, UnknownKey, about
+from repository.errors import AccessDenied, Damaged, ObjectMissing, Truncated, UnknownKey, about
 from repository.keys.key_ring import KeyRing
 from repository.log.state import LogFault
 from repository.stored.log_entry import LOG_PREFIX, Entry, decode_entry, entry_number, entry_object_key
@@ -111,5 +112,5 @@ class LogReader:
                 if bodies is not None:
                     bodies[number] = body
                 return entry
-        except (Damaged, ObjectMissing, Truncated, UnknownKey) as error:
+        except (AccessDenied, Damaged, ObjectMissing, Truncated, UnknownKey) as error:
             return LogFault(number, error)

@@ -16,6 +16,7 @@ from typing import Final, TypeAlias
 from msgspec import Raw
 
 from repository.errors import (
+    AccessDenied,
     Damaged,
     LogContended,
     ObjectMissing,
@@ -34,7 +35,7 @@ from repository.keys import crypto
 from repository.log.commit_log import CommitLog, LogState
 from repository.opened import legal_holds, locking, present_objects
 from repository.opened.own_folders import why_blocked
-from repository.opened.tier_state import READABLE, TierState
+from repository.opened.tier_state import READABLE, TierState, by_what_is_wrong
 from repository.ports import Clock
 from repository.stored.config import CONFIG_KEY
 from repository.stored.index_segment import Segment
@@ -141,11 +142,10 @@ class OpenTier:
     def _judge(self, state: LogState) -> None:
         if self.state is TierState.REPLAYED:
             return
-        faults = [fault.error for fault in state.faults[:1]]
-        wrong = [why_blocked(self.store), self.config_error, *faults, *self.damaged_segments.values()]
-        error = next((each for each in wrong if each is not None), None)
+        wrong = [self.config_error, *(fault.error for fault in state.faults), *self.damaged_segments.values()]
+        found, error = by_what_is_wrong([why_blocked(self.store), *wrong])
         if error is not None:
-            self.set_state(TierState.DAMAGED, error)
+            self.set_state(found, error)
         elif not state.head.number and next(iter(self.store.list(PACK_PREFIX)), None) is not None:
             self._judge_without_log()
         else:
@@ -185,7 +185,7 @@ class OpenTier:
                 if there is not None:
                     present_objects.expect_stored(self.name, name, segment, there)
                 loaded[name] = segment
-            except (Damaged, ObjectMissing, Truncated, UnknownKey) as error:
+            except (AccessDenied, Damaged, ObjectMissing, Truncated, UnknownKey) as error:
                 damaged[name] = error
 
         missing = [name for name in names if not self._cache.holds(name)]

@@ -8,12 +8,13 @@ import math
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from repository.errors import (
+    AccessDenied,
     Damaged,
     NotARepository,
     NoUsableTier,
@@ -59,7 +60,18 @@ class Probe:
     older_keys: list[KeyRecord] = field(default_factory=list)
     """What the store keeps of key objects that were overwritten; it is looked for where no other key opens."""
     error: RepositoryError | None = None
+    withheld_key: AccessDenied | None = None
+    """Why the tier does not give one of its key objects."""
     is_given_up: bool = False
+
+    @property
+    def is_faulty(self) -> bool:
+        """Whether it is read with another tier's config or keys, or with what is left of its own."""
+        return self.state in (TierState.DAMAGED, TierState.PARTLY_UNREADABLE)
+
+    def may_hold(self, claims: Collection[bytes]) -> bool:
+        """Whether it may be of any repository, whatever it speaks of (`claims`)."""
+        return self.state is TierState.DAMAGED or (self.state is TierState.PARTLY_UNREADABLE and not claims)
 
     def repository_ids(self) -> list[bytes]:
         """The repositories that config and key objects speak of; one of them may be damaged."""
@@ -112,11 +124,13 @@ def probe(store: ObjectStore) -> Probe:
     found = Probe(store, TierState.READY)
     try:
         with about(tier=store.name):
-            found.keys = _keys(store)
+            found.keys = _keys(found)
             found.body = read_object(store, CONFIG_KEY)
             found.config = decode_config(found.body)
             # Keys are written before the config: where it is seen and they are not, they were looked for too early.
-            found.keys = found.keys or _keys(store)
+            found.keys = found.keys or _keys(found)
+        if found.withheld_key is not None:
+            found.state, found.error = TierState.PARTLY_UNREADABLE, found.withheld_key
     except ObjectMissing as error:
         return _without_config(found, error)
     except (Damaged, Truncated) as error:
@@ -125,6 +139,9 @@ def probe(store: ObjectStore) -> Probe:
         found.state, found.error = TierState.UNSUPPORTED, error
     except TooFewDescriptors:
         raise  # it says nothing of the tier
+    except AccessDenied as error:
+        # Where it gives keys it is the config alone that may not be read.
+        found.state, found.error = TierState.PARTLY_UNREADABLE if found.keys else TierState.UNREACHABLE, error
     except RepositoryError as error:
         found.state, found.error = TierState.UNREACHABLE, error
     return found
@@ -145,15 +162,17 @@ def _without_config(found: Probe, error: RepositoryError) -> Probe:
     return found
 
 
-def _keys(store: ObjectStore) -> list[KeyRecord]:
-    return [KeyRecord(info.key, _read(store, info.key)) for info in store.list(KEY_PREFIX)]
-
-
-def _read(store: ObjectStore, key: str) -> bytes:
-    try:
-        return read_object(store, key)
-    except (ObjectMissing, Truncated, Damaged):
-        return b""  # a damaged key object like any other: another tier's may be whole
+def _keys(found: Probe) -> list[KeyRecord]:
+    """The key objects that the tier gives; why it does not give another one is noted."""
+    records = list[KeyRecord]()
+    for info in found.store.list(KEY_PREFIX):
+        try:
+            records.append(KeyRecord(info.key, read_object(found.store, info.key)))
+        except (ObjectMissing, Truncated, Damaged):
+            records.append(KeyRecord(info.key, b""))  # a damaged one like any other: another tier's may be whole
+        except AccessDenied as error:
+            found.withheld_key = error
+    return records
 
 
 def _holds(store: ObjectStore, prefix: str) -> bool:
@@ -246,16 +265,16 @@ def _agree(probes: list[Probe], provider: KeyProvider) -> Opened:
     claims = {id(each): each.repository_ids() for each in probes}
     for candidate in dict.fromkeys(claim for each in probes for claim in claims[id(each)]):
         # A tier whose config is lost may still hold the only whole key object.
-        own = [each for each in probes if candidate in claims[id(each)] or each.state is TierState.DAMAGED]
+        own = [each for each in probes if candidate in claims[id(each)] or each.may_hold(claims[id(each)])]
         try:
             records = [record for each in own for record in (*each.keys, *each.older_keys)]
             ring = open_ring(list(dict.fromkeys(records)), candidate, provider)
             config = _agreed_config(own, ring)
-        except (WrongKey, Damaged, UnknownKey, UnsupportedFormat) as error:
+        except (AccessDenied, WrongKey, Damaged, UnknownKey, UnsupportedFormat) as error:
             errors.append(error)
             continue
         for each in probes:
-            if each.config is not None and each not in own:
+            if (each.config is not None or each.state is TierState.PARTLY_UNREADABLE) and each not in own:
                 each.state = TierState.FOREIGN
                 name = each.store.name
                 hint = (
@@ -264,14 +283,14 @@ def _agree(probes: list[Probe], provider: KeyProvider) -> Opened:
                 )
                 each.error = NotARepository("tier holds another repository", hint=hint, tier=name)
         return Opened(ring, config, probes)
-    raise _hidden_key(probes) or _why_not(probes, errors)
+    raise _hidden_key(probes) or _withheld_key(probes) or _why_not(probes, errors)
 
 
 def _hidden_key(probes: list[Probe]) -> PlaceBlocked | None:
     """What lies in the place of a key object: no listing shows it, and the key that it hides may be the right one."""
     folder = KEY_PREFIX.rstrip("/")
     for each in probes:
-        if each.state in (TierState.READY, TierState.DAMAGED):
+        if each.state is TierState.READY or each.is_faulty:
             with suppress(RepositoryError):
                 for key in (*each.store.no_objects(folder), f"{folder}/_"):
                     if (what := each.store.blocked_by(key)) is not None:
@@ -281,6 +300,12 @@ def _hidden_key(probes: list[Probe]) -> PlaceBlocked | None:
                         message = f"{what} lies where the tier's keys belong, and no other key object opens it"
                         return PlaceBlocked(message, hint=hint, tier=each.store.name, object_key=key)
     return None
+
+
+def _withheld_key(probes: list[Probe]) -> NoUsableTier | None:
+    """That a key object may not be read, where no other one opens: it may be the right one."""
+    withheld = [each.withheld_key for each in probes if each.withheld_key is not None]
+    return NoUsableTier.because("no key object that may be read opens the repository", withheld) if withheld else None
 
 
 def _agreed_config(own: list[Probe], ring: KeyRing) -> ReadConfig:

@@ -15,6 +15,7 @@ from repository.index.index import Index, Location
 from repository.index.pack_catalog import is_fault_of_object
 from repository.keys.key_ring import KeyRing
 from repository.opened.open_tier import OpenTier
+from repository.opened.tier_state import explained, withheld_by
 from repository.stored.object_reading import read_object
 from repository.stored.pack_reader import FrameOpener, PackReader
 from repository.tiers.port import ObjectStore
@@ -98,13 +99,18 @@ class ChunkReader:
                     return self._read(access, location, chunk_id)
                 except TooFewDescriptors:
                     raise  # it says nothing of the chunk
-                except RepositoryError as error:
+                except RepositoryError as caught:
+                    error = explained(access.tier, caught)
                     # Whether one that was not given is whole nobody knows: that says more than that others are bad.
                     if failure is None or (is_fault_of_object(failure) and not is_fault_of_object(error)):
                         failure = error
         if failure is not None:
             raise failure
-        raise NotInIndex("no tier that can be read has the chunk", chunk=chunk_id.hex())
+        # It may be in what an index does not show since that may not be read.
+        whys = (withheld_by(each.tier) for each in self._accesses if not self._index)
+        raise next((why for why in whys if why is not None), None) or NotInIndex(
+            "no tier that can be read has the chunk", chunk=chunk_id.hex()
+        )
 
     def kind_of(self, pack_id: bytes) -> PackKind:
         """What lies in a pack. Raises as `chunk`."""

@@ -67,7 +67,7 @@ class Repository(OpenTiers):
         for probe in probes:
             kept = None if probe.store.capabilities.local else disk
             log = CommitLog(probe.store, ring, genesis, clock, randomness, kept)
-            damage = probe.error if probe.state is TierState.DAMAGED else None
+            damage = probe.error if probe.is_faulty else None
             tier = OpenTier(probe.store, log, cache, clock, damage)
             tier.set_state(probe.state, probe.error)
             with suppress(UnknownKey):  # without it what a bucket states of packs is not believed, and they are read
@@ -172,7 +172,7 @@ class Repository(OpenTiers):
 
     def load(self) -> None:
         """Read logs and indexes anew, all tiers at once."""
-        own = [tier for tier in self.tiers if tier.state in (TierState.READY, TierState.DAMAGED)]
+        own = [tier for tier in self.tiers if tier.is_readable and tier.state is not TierState.REPLAYED]
         if own:
             with ThreadPoolExecutor(len(own), thread_name_prefix="tier-load") as pool:
                 list(pool.map(OpenTier.load, own))

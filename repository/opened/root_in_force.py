@@ -10,7 +10,7 @@ from repository.errors import Replayed
 from repository.keys.key_ring import Rank
 from repository.log.state import Head
 from repository.opened.open_tiers import OpenTiers
-from repository.opened.tier_state import TierState
+from repository.opened.tier_state import TierState, withheld_by
 
 
 def judge(repository: OpenTiers, remembered: Rank) -> None:
@@ -34,7 +34,7 @@ def judge(repository: OpenTiers, remembered: Rank) -> None:
             known = max((head for head in seen if head is not None), default=Head(0, tier.log.state.genesis))
             tier.log.expect_root(newest, known)
             tier.load()
-            if tier.is_readable and tier.log.state.faults:
+            if tier.is_readable and tier.log.state.faults and withheld_by(tier) is None:
                 hint = (
                     f"It was away when the root was changed; what lies behind entry {known.number} may be anybody's who"
                     f" has the old root. Is it your own: `repo repair --accept-history {tier.name}`."

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from enum import Enum, auto
 
-from repository.errors import RepositoryError
+from repository.errors import AccessDenied, RepositoryError
 from repository.index.pack_catalog import is_fault_of_object
 from repository.log.commit_log import LogFault, LogState, SecondCopy
 from repository.log.state import FORGOTTEN_MAX
@@ -95,6 +95,8 @@ def _whole_copy(tier: OpenTier, identity: str) -> SecondCopy | None:
     found = None
     try:
         return tier.log.second_copy(identity)
+    except AccessDenied:
+        return None
     except RepositoryError as error:
         if not is_fault_of_object(error):
             raise

@@ -1,7 +1,15 @@
 """What a tier is good for."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from repository.errors import AccessDenied, RepositoryError, UnknownKey
+
+if TYPE_CHECKING:
+    from repository.opened.open_tier import OpenTier
 
 
 class TierState(StrEnum):
@@ -19,10 +27,33 @@ class TierState(StrEnum):
     """Holds another repository."""
     DAMAGED = "damaged"
     """Config, keys, log or index have faults: read with care, repair before writing."""
+    PARTLY_UNREADABLE = "partly-unreadable"
+    """Gives all but some object of config, keys, log or index, which may be whole: read with care, never written."""
     REPLAYED = "replayed"
     """Shows an older or another history than was seen: read with care, never write."""
     UNSUPPORTED = "unsupported"
     """Was written by a later version."""
 
 
-READABLE: Final = frozenset((TierState.READY, TierState.DAMAGED, TierState.REPLAYED))
+READABLE: Final = frozenset((TierState.READY, TierState.DAMAGED, TierState.PARTLY_UNREADABLE, TierState.REPLAYED))
+
+
+def by_what_is_wrong(errors: Iterable[RepositoryError | None]) -> tuple[TierState, RepositoryError | None]:
+    """What a tier with these errors (None: no error) is, and why. Damage says more than what may not be read."""
+    wrong = [each for each in errors if each is not None]
+    damage = next((each for each in wrong if not isinstance(each, AccessDenied)), None)
+    if damage is not None:
+        return TierState.DAMAGED, damage
+    return (TierState.PARTLY_UNREADABLE, wrong[0]) if wrong else (TierState.READY, None)
+
+
+def withheld_by(tier: OpenTier) -> AccessDenied | None:
+    """Why log or index are not known as a whole, where an object of them may not be read."""
+    wrong = [*(fault.error for fault in tier.log.state.faults), *tier.damaged_segments.values()]
+    return next((each for each in wrong if isinstance(each, AccessDenied)), None)
+
+
+def explained(tier: OpenTier, error: RepositoryError) -> RepositoryError:
+    """The error, or that a key object of the tier may not be read where that is why a key is not known."""
+    why = tier.config_error
+    return why if isinstance(error, UnknownKey) and isinstance(why, AccessDenied) else error

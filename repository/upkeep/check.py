@@ -31,8 +31,9 @@ from repository.opened.erased import ERASED_DETAIL, Erased
 from repository.opened.open_tier import OpenTier, TierState
 from repository.opened.own_folders import blocked_folders
 from repository.opened.pack_access import ChunkReader
+from repository.opened.tier_state import explained, withheld_by
 from repository.stored.config import CONFIG_KEY, encode_config
-from repository.stored.log_entry import LOG_PREFIX, entry_object_key
+from repository.stored.log_entry import LOG_PREFIX
 from repository.stored.object_reading import read_object
 from repository.stored.snapshot import torn_of
 from repository.stored.tree_visit import TreeVisitor, Wholeness
@@ -51,8 +52,8 @@ from repository.upkeep.harmed import harmed_by
 from repository.upkeep.hidden_objects import hidden_findings
 from repository.upkeep.key_check import key_findings
 from repository.upkeep.lock_check import lock_findings
-from repository.upkeep.log_repair import FaultyLog
-from repository.upkeep.manifests import manifest_findings, unclaimed_findings
+from repository.upkeep.log_check import log_findings
+from repository.upkeep.manifests import manifest_findings
 from repository.upkeep.pack_reading import PackReading, read_pack
 from repository.upkeep.segment_check import verify_rows
 from repository.upkeep.store_holds import hold_findings
@@ -98,7 +99,8 @@ def check(
             found.extend(hold_findings(repository, tier, check_cancelled))
             found.extend(one.data(read_percent, on_progress))
             found = standing.judged(tier, found, one.anew, one.is_missed)
-            harmed = one.harmed_by(found)
+            # Of chunks that an index lacks which is not known as a whole nobody knows whether they are lost.
+            harmed = one.harmed_by(found) if withheld_by(tier) is None else []
             if harmed or not any(each.problem is Problem.TIER for each in found):
                 report.harmed[tier.name] = harmed  # else unknown: not all was given
         except BackupCancelled:
@@ -170,7 +172,7 @@ class _TierCheck:
         # Of a log that something hides only that is known: what it says, and lacks, is not this tier's.
         self._hides_log = any(f"{folder}/".startswith(LOG_PREFIX) for folder in self._blocked)
         if not self._hides_log:
-            yield from self._log()
+            yield from log_findings(self._repository, self._tier, self._counts, has_packs=bool(self._packs))
             yield from manifest_findings(self._tier)
         yield from self._index()
         yield from self._pack_list()
@@ -192,50 +194,13 @@ class _TierCheck:
         try:
             if read_object(self._tier.store, CONFIG_KEY) != expected:
                 raise Damaged("config is not the repository's", tier=self._tier.name, object_key=CONFIG_KEY)
+        except AccessDenied as error:
+            yield unknown(self._tier.name, CONFIG_KEY, error)
         except RepositoryError as error:
             if not is_fault_of_object(error):
                 raise
             # All that it says follows from the key, which is open: it can be made again.
             yield self._finding(Problem.CONFIG, CONFIG_KEY, error, [self._tier.name])
-
-    def _log(self) -> Iterator[Finding]:
-        state = self._tier.log.state
-        self._counts.log_entries = state.head.number
-        self._counts.snapshots = len(state.snapshots)
-        log = FaultyLog(self._repository, self._tier)
-        for object_key in self._tier.log.checkpoints.names():
-            try:
-                error = log.refutes(object_key)
-            except AccessDenied as denied:
-                yield unknown(self._tier.name, object_key, denied)
-                continue
-            if error is not None and log.is_of_given_up_history(object_key):
-                yield self._finding(Problem.ABANDONED, object_key, "it is of a history that was given up")
-            elif error is not None:
-                yield self._finding(Problem.CHECKPOINT, object_key, error, [self._tier.name])
-        if self._packs and not state.head.number:
-            detail = "tier has packs and no log: all snapshots of this tier are lost, but for those of other tiers"
-            sources = [other.name for other in self._others if other.snapshots()]
-            yield self._finding(Problem.LOG_LOST, LOG_PREFIX, detail, sources)
-        yield from unclaimed_findings(self._tier, log.state)
-        for identity in log.only_in_checkpoint():
-            detail = "a checkpoint alone has it: its log entry is lost"
-            yield self._finding(Problem.UNCOMMITTED, f"snapshot {identity}", detail, [self._tier.name])
-        if log.only_said_by_checkpoint(0):
-            detail = (
-                "a checkpoint alone says what lost entries said of holds, packs, keys, streams or forgotten snapshots"
-            )
-            yield self._finding(Problem.UNCOMMITTED, LOG_PREFIX, detail, [self._tier.name])
-        for entry in log.entries():
-            key, error = entry_object_key(entry.number), entry.error
-            if entry.copy is not None:
-                yield self._finding(Problem.LOG_ENTRY, key, error, [entry.copy.tier])
-            elif entry.holds_nothing_lost:
-                yield self._finding(Problem.LOG_ENTRY, key, error, [self._tier.name])
-            else:
-                lost = f"no whole copy of it was found, and {entry.may_have_held} may have been in it"
-                detail = f"{error.code}: {error}; {lost}"
-                yield self._finding(Problem.LOG_ENTRY, key, detail)
 
     def _index(self) -> Iterator[Finding]:
         for name in self._tier.log.state.segments:
@@ -245,6 +210,8 @@ class _TierCheck:
             try:
                 # From the tier, not from memory: the object may have been damaged since it was loaded.
                 verify_rows(open_segment(name, read_object(self._tier.store, key), self._repository.keys))
+            except AccessDenied as error:
+                yield unknown(self._tier.name, key, error)
             except RepositoryError as error:
                 if not is_fault_of_object(error):
                     raise
@@ -270,7 +237,7 @@ class _TierCheck:
             self._orphans = dict.fromkeys(sorted(sizes.keys() - needed.keys()), _UNREAD)
 
     def _trees(self) -> Iterator[Finding]:
-        index = self._tier.index
+        index, is_index_known = self._tier.index, withheld_by(self._tier) is None
         visitor = TreeVisitor(self._reader.chunk)
         lacking: set[str] = set()
         erased = Erased(self._repository, self._reader.chunk)
@@ -286,8 +253,8 @@ class _TierCheck:
             for chunk_id in visitor.chunks(snapshot.manifest.root):
                 self._check_cancelled()
                 self._counts.tree_chunks += 1
-                missing += index.lookup_any(chunk_id) is None
-            if self._tier.log.state.lacking_streams(snapshot.manifest):
+                missing += is_index_known and index.lookup_any(chunk_id) is None
+            if is_index_known and self._tier.log.state.lacking_streams(snapshot.manifest):
                 yield self._lacking(snapshot.id, "the log does not name as much of a stream as it leans on")
             if missing:
                 lacking.add(snapshot.id)
@@ -295,7 +262,7 @@ class _TierCheck:
             for fault in visitor.faults:
                 if erased.explains(fault.error):
                     yield self._finding(Problem.ERASED, f"snapshot {snapshot.id}", f"in parts: {ERASED_DETAIL}")
-                elif not isinstance(fault.error, NotInIndex):
+                elif not isinstance(fault.error, NotInIndex) and fault.error is not withheld_by(self._tier):
                     yield self._tree_fault(snapshot.id, fault.chunk_id, fault.error)
             visitor.faults.clear()
         if lacking:
@@ -350,9 +317,10 @@ class _TierCheck:
         def read(pack: StoredPack) -> PackReading:
             self._check_cancelled()
             try:
-                return read_pack(self._repository, self._tier, pack)
+                reading = read_pack(self._repository, self._tier, pack)
             except AccessDenied as error:  # to this one: it says nothing of the others
                 return PackReading(pack, 0, 0, 0, error)
+            return reading if reading.error is None else reading._replace(error=explained(self._tier, reading.error))
 
         for reading in each_in_parallel(read, chosen, PACKS_AT_A_TIME):
             if isinstance(reading.error, AccessDenied):

@@ -80,6 +80,17 @@ NOTES = frozenset(
     )
 )
 """What is worth knowing and no damage."""
+_KINDS = {
+    "config": "config",
+    "keys": "key",
+    "log": "log-entry",
+    "snapshots": "manifest",
+    "checkpoints": "checkpoint",
+    "streams": "stream-piece",
+    "index": "index-segment",
+    "packs": "pack",
+}
+"""By the first part of its key, what an object is called."""
 OF_PACKS = frozenset((Problem.PACK_MISSING, Problem.PACK_DAMAGED))
 
 
@@ -100,6 +111,16 @@ class Finding(NamedTuple):
     def is_damage(self) -> bool:
         """Whether something has to be done."""
         return self.problem not in NOTES
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether the tier, or this object of it, could not be looked at: nobody knows whether it is damaged."""
+        return self.problem is Problem.TIER
+
+    @property
+    def kind(self) -> str:
+        """The problem, or what kind of object could not be looked at."""
+        return _KINDS.get(self.object_key.partition("/")[0], self.problem.value) if self.is_unknown else self.problem
 
 
 class CheckProgress(NamedTuple):

@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING
 
-from repository.errors import Damaged, PlaceBlocked, RepositoryError
+from repository.errors import AccessDenied, Damaged, PlaceBlocked, RepositoryError
 from repository.index.pack_catalog import is_fault_of_object
 from repository.keys import crypto
 from repository.keys.key_ring import KEY_PREFIX, KeyRecord, decode_wrapped_key, kek_id_of, key_id_of
 from repository.opened.key_change import destroyed_keys, gone_objects, named_or_proven
 from repository.opened.open_tier import OpenTier
 from repository.stored.object_reading import read_object
-from repository.upkeep.check_report import Finding, Problem
+from repository.upkeep.check_report import Finding, Problem, unknown
 
 if TYPE_CHECKING:
     from repository.opened.repository import Repository
@@ -42,7 +42,9 @@ def key_findings(
     for object_key in dict.fromkeys([*recorded, *listed, *sorted(blocked)]):
         named = {recorded[object_key]} if object_key in recorded else elsewhere.get(object_key, set())
         error = _fault(tier, object_key, named)
-        if error is not None and named:
+        if isinstance(error, AccessDenied):
+            yield unknown(tier.name, object_key, error)
+        elif error is not None and named:
             text = f"{error.code}: {error}"
             yield Finding(tier.name, Problem.KEY, object_key, text, tuple(sources(object_key, named)))
         elif not named:
@@ -63,7 +65,7 @@ def _fault(tier: OpenTier, object_key: str, named: Collection[str]) -> Repositor
             message = "key object is not the one that the log names"
             return Damaged(message, tier=tier.name, object_key=object_key)
         decode_wrapped_key(KeyRecord(object_key, body))
-    except PlaceBlocked as error:
+    except (AccessDenied, PlaceBlocked) as error:
         return error
     except RepositoryError as error:
         if not is_fault_of_object(error):

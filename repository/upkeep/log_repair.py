@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from repository.errors import Damaged, RepositoryError
+from repository.errors import AccessDenied, Damaged, RepositoryError
 from repository.index.pack_catalog import is_fault_of_object
 from repository.log.state import LogFault, LogState, named_by_the_next
 from repository.opened.open_tier import OpenTier
@@ -106,6 +106,8 @@ class FaultyLog:
         self._tier = tier
         self._state = tier.log.state if not tier.log.state.base else tier.log.whole()
         self._faulty = frozenset(fault.number for fault in self._state.faults)
+        self.withheld = frozenset(each.number for each in self._state.faults if isinstance(each.error, AccessDenied))
+        """Entries that may not be read: they may be whole, and nothing is said again or given up in their place."""
         self._read: dict[int, Entry | LogFault] = {}
         self.digests = list(self._state.digests)
 
@@ -144,12 +146,17 @@ class FaultyLog:
         """Snapshots (ids) that the checkpoint has and the log has not: with the checkpoint they would be gone."""
         now = self._tier.log.state
         head = self._state.head.number
-        return [each for each in now.snapshots if each not in self._state.snapshots and now.entry_of[each] <= head]
+        lost = [each for each in now.snapshots if each not in self._state.snapshots and now.entry_of[each] <= head]
+        return [each for each in lost if now.entry_of[each] not in self.withheld]
 
     def only_said_by_checkpoint(self, time_ns: int) -> list[Body]:
         """Entries that let the log alone say what it says with its checkpoint: those that did are lost."""
         now, whole = self._tier.log.state, self._state
-        return list(restated(now, whole, time_ns)) if now.head == whole.head else []
+        return list(restated(now, whole, time_ns)) if now.head == whole.head and not self.withheld else []
+
+    def may_be_bridged(self, entry: FaultyEntry, *, is_asked: bool = False) -> bool:
+        """Whether a bridge may take the entry's place. `is_asked`: whatever is given up with it."""
+        return (is_asked or entry.holds_nothing_lost) and not self.withheld
 
     def entries(self) -> Iterator[FaultyEntry]:
         """Each faulty entry, in order, with its copy where there is one."""

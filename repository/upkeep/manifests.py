@@ -22,6 +22,7 @@ from repository.opened.pending import PENDING_PREFIX
 from repository.opened.second_copies import Fate, fate_of, unclaimed, unreadable
 from repository.stored.log_entry import Entry, entry_object_key
 from repository.stored.manifest_object import manifest_object_key
+from repository.stored.object_reading import read_object
 from repository.stored.snapshot import Snapshot
 from repository.stored.tree_visit import TreeVisitor
 from repository.upkeep.catch_up import packs_of
@@ -82,6 +83,14 @@ def unclaimed_findings(tier: OpenTier, state: LogState) -> Iterator[Finding]:
                 detail += "another entry is there, so the writer died, unless the log was cut off there"
         yield Finding(tier.name, problem, manifest_object_key(copy.snapshot.id), detail, (tier.name,))
     for key in unreadable(tier):
+        try:
+            read_object(tier.store, key)
+        except AccessDenied as error:
+            yield unknown(tier.name, key, error)
+            continue
+        except RepositoryError as error:
+            if not is_fault_of_object(error):
+                raise
         detail = "it is no log entry, and no log has the snapshot: junk, or the damaged copy of one that was cut off"
         yield Finding(tier.name, Problem.STRANGE, key, detail)
 

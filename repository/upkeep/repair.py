@@ -21,6 +21,7 @@ from repository.keys import crypto
 from repository.opened import key_change, pending
 from repository.opened.open_tier import OpenTier, TierState
 from repository.opened.own_folders import blocked_folders
+from repository.opened.tier_state import withheld_by
 from repository.retention import held_objects
 from repository.stored.config import CONFIG_KEY, encode_config
 from repository.stored.log_entry import LOG_PREFIX, Bridged, SnapshotCommitted, entry_object_key
@@ -204,6 +205,8 @@ class _Repair:
     def _commit_again(self) -> None:
         """Snapshots whose entries are lost and whose manifests are here, and what else a checkpoint alone says."""
         log = FaultyLog(self._repository, self._tier)
+        if log.withheld:
+            return  # what seems to be lost may be there
         bodies = log.only_said_by_checkpoint(self._repository.clock.now_ns())
         done, incomplete = manifests.commit_again(self._repository, self._tier, log.state)
         for body in bodies:
@@ -275,9 +278,11 @@ class _Repair:
         for entry in log.entries():
             self._check_cancelled()
             key = entry_object_key(entry.number)
+            if entry.number in log.withheld:
+                continue
             if entry.copy is not None:
                 self._replace(key, entry.copy.body, entry.copy.source)
-            elif self._bridges or entry.holds_nothing_lost:
+            elif log.may_be_bridged(entry, is_asked=self._bridges):
                 self._set_aside(key)
                 body = Bridged(time_ns=self._repository.clock.now_ns(), stands_for=entry.follower.hex())
                 digest = self._tier.log.replace_fault(body, entry.place)
@@ -355,7 +360,7 @@ class _Repair:
             wrong = [each for each in findings if each.problem in (Problem.INDEX_INCOMPLETE, Problem.TREE)]
             is_cause = not any(each.problem in (Problem.LOG_ENTRY, Problem.PACK_MISSING) for each in findings)
             lost = [each.object_key for each in wrong] if is_cause else []
-        if lost and not self._tier.log.state.faults:
+        if lost and not self._tier.log.state.faults and withheld_by(self._tier) is None:
             for key in lost:
                 self._broken.pop(key, None)
             self._rebuild()
@@ -365,8 +370,8 @@ class _Repair:
 
     def _rebuild(self) -> None:
         """Make the index anew, and copy what was found damaged by that. Once, as long as nothing was put here since."""
-        if self._is_rebuilt:
-            return
+        if self._is_rebuilt or withheld_by(self._tier) is not None:
+            return  # what a segment lists that may not be read would be left to chance
         self._is_rebuilt = True
         lost = lost_packs(self._tier.store, self._broken.values())
         rebuilt = rebuild.rebuild_index(

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from repository.errors import RepositoryError
+from repository.errors import AccessDenied, RepositoryError
 from repository.index.pack_catalog import is_fault_of_object
 from repository.index.segments import INDEX_PREFIX
 from repository.keys.key_ring import KEY_PREFIX
@@ -27,7 +27,7 @@ from repository.stored.manifest_object import manifest_id
 from repository.stored.object_reading import read_object
 from repository.stored.pin import pin_of
 from repository.stored.stream_piece import piece_of
-from repository.upkeep.check_report import Finding, Problem
+from repository.upkeep.check_report import Finding, Problem, unknown
 from repository.upkeep.quarantine import QUARANTINE_PREFIX
 
 READ_MAX: Final = 64
@@ -96,6 +96,8 @@ def _below_log(tier: OpenTier, key: str, last: int) -> Strange:
     junk = Strange(Problem.STRANGE, key, "it is no entry of this log: anybody may have put it there")
     try:
         entry = tier.log.decoded(read_object(tier.store, key), None)
+    except AccessDenied as error:
+        return Strange(Problem.TIER, key, unknown(tier.name, key, error).detail)
     except RepositoryError as error:
         if not is_fault_of_object(error):
             raise

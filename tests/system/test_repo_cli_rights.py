@@ -91,4 +91,4 @@ def test_check_and_repair_name_what_may_not_be_read_and_look_at_the_rest(
     done = repo.run("check", "--read-data")
     assert done.code == ExitCode.DAMAGED
     assert f"DAMAGE on a: manifest snapshots/{manifest.name}" in done.out
-    assert "UNKNOWN on a: tier packs/" in done.out
+    assert "UNKNOWN on a: pack packs/" in done.out
