@@ -1,8 +1,8 @@
 """Where whole copies of a log's faulty entries are.
 
 Promise: what is found is signed, for this place, and fits the entries beside it: it is what was written there. It
-comes from the versions that the store keeps of the entry, the oldest first, or from another tier whose log is a
-copy of this one (each tier's log is its own, unless it was made by copying).
+comes from the versions that the store keeps of the entry, the oldest first, from another tier whose log is a copy of
+this one (each tier's log is its own, unless it was made by copying), or from another name on this tier.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from repository.stored.log_entry import (
     entry_object_key,
 )
 from repository.stored.object_reading import length_max_of, read_object
+from repository.upkeep.misplaced import misplaced
 
 if TYPE_CHECKING:
     from repository.opened.repository import Repository
@@ -206,10 +207,7 @@ class FaultyLog:
 
     def _copies(self, errors: Mapping[int, RepositoryError]) -> dict[int, tuple[Copy, Entry]]:
         """Copies by number. One proves where the next one is: what it names, or what names it."""
-        second: dict[int, list[tuple[Copy, Entry]]] = {}
-        for each in unclaimed(self._tier, self._state):
-            copy = Copy(self._tier.name, f"second copy on {self._tier.name}", each.body)
-            second.setdefault(each.entry.number, []).append((copy, each.entry))
+        second = self._elsewhere_on_the_tier(errors)
         found: dict[int, tuple[Copy, Entry]] = {}
         has_moved = True
         while has_moved:
@@ -244,6 +242,19 @@ class FaultyLog:
                         found[number], has_moved = alone[0], True
                         break
         return found
+
+    def _elsewhere_on_the_tier(self, errors: Mapping[int, RepositoryError]) -> dict[int, list[tuple[Copy, Entry]]]:
+        """Entries of these numbers, each once, that lie on the tier under other names than their own."""
+        name = self._tier.name
+        lying = [(each.entry, f"second copy on {name}", each.body) for each in unclaimed(self._tier, self._state)]
+        lying += [
+            (each.entry, f"{name} had it as {each.object_key}", each.body) for each in misplaced(self._tier, errors)
+        ]
+        found: dict[int, dict[bytes, tuple[Copy, Entry]]] = {}
+        for entry, source, body in lying:
+            if entry.number in errors:
+                found.setdefault(entry.number, {}).setdefault(entry.digest, (Copy(name, source, body), entry))
+        return {number: list(copies.values()) for number, copies in found.items()}
 
     def _whole(self, number: int, found: Mapping[int, tuple[Copy, Entry]]) -> Entry | None:
         if number in found:

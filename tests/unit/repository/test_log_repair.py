@@ -514,3 +514,58 @@ def test_store_that_fails_while_copies_are_judged_is_no_damage_of_its_objects() 
     report = check(repository)
     assert [each.problem for each in report.damage] == [Problem.TIER]
     assert identity in repository.tier("a").snapshots()
+
+
+def _with_holds(count: int = 3) -> tuple[Scene, int]:
+    """A log that ends with entries of which there is no second copy; and its last number."""
+    scene = Scene()
+    for number in range(3):
+        scene.backup(photos(1, number), f"run {number}")
+    for number in range(count):
+        hold = HoldPlaced(time_ns=1, name=f"hold {number}", snapshots=(), reason="")
+        scene.tier("a").log.append(lambda _, hold=hold: hold)  # type: ignore[misc]
+    return scene, scene.tier("a").log.state.head.number
+
+
+@pytest.mark.parametrize("way", ["exchanged", "stranger", "far away", "set aside", "set aside twice"])
+def test_entry_that_lies_under_another_name_of_the_tier_is_put_at_its_place(way: str) -> None:
+    """It proves itself, and was bridged, or called lost, while its whole signed bytes lay there."""
+    scene, last = _with_holds()
+    store, first = scene.store("a"), last - 2
+    whole = _log_of(store)
+    names = {
+        "exchanged": [entry_object_key(last)],
+        "stranger": ["log/moved"],
+        "far away": [entry_object_key(last + 5000)],
+        "set aside": [f"quarantine/{entry_object_key(first)}.01234567"],
+        "set aside twice": [f"quarantine/{entry_object_key(first)}.{place}" for place in ("01234567", "89abcdef")],
+    }[way]
+    store.put(entry_object_key(first), whole[entry_object_key(last)] if way == "exchanged" else b"?")
+    for name in names:
+        store.put(name, whole[entry_object_key(first)])
+    damage = [each for each in check(scene.reopen()).damage if each.object_key in whole]
+    assert damage
+    assert all(each.repairable_from == ("a",) for each in damage)
+    result = repair(scene.reopen(), scene.tier("a"))
+    assert {entry_object_key(first): names[0]}.items() <= {
+        each.object_key: each.source.removeprefix("a had it as ") for each in result.actions
+    }.items()
+    assert {key: body for key, body in _log_of(store).items() if key in whole} == whole
+    assert (result.given_up, check(scene.reopen(), read_percent=100).damage) == ([], [])
+
+
+def test_entry_of_another_history_that_was_set_aside_is_not_taken_for_the_lost_one() -> None:
+    """Of two that follow the same entry nobody can say which was the last: neither is put there."""
+    scene, last = _with_holds()
+    store = scene.store("a")
+    whole = store.contents()
+    key = entry_object_key(last)
+    store.delete(key)
+    forked = HoldPlaced(time_ns=2, name="another", snapshots=(), reason="")
+    scene.reopen().tier("a").log.append(lambda _: forked)
+    store.put(f"quarantine/{key}.01234567", store.get(key))
+    store.put(f"quarantine/{key}.89abcdef", whole[key])
+    store.put(key, b"?")
+    assert [each.repairable_from for each in check(scene.reopen()).damage] == [()]
+    assert [each.object_key for each in repair(scene.reopen(), scene.tier("a")).unrepaired] == [key]
+    assert store.contents()[key] == b"?"
