@@ -15,7 +15,7 @@ from repository.index.index import Index, Location
 from repository.index.pack_catalog import is_fault_of_object
 from repository.keys.key_ring import KeyRing
 from repository.opened.open_tier import OpenTier
-from repository.opened.tier_state import explained, withheld_by
+from repository.opened.withheld import explained, withheld_by
 from repository.stored.object_reading import read_object
 from repository.stored.pack_reader import FrameOpener, PackReader
 from repository.tiers.port import ObjectStore

@@ -10,7 +10,8 @@ from repository.errors import Replayed
 from repository.keys.key_ring import Rank
 from repository.log.state import Head
 from repository.opened.open_tiers import OpenTiers
-from repository.opened.tier_state import TierState, withheld_by
+from repository.opened.tier_state import TierState
+from repository.opened.withheld import withheld_by
 
 
 def judge(repository: OpenTiers, remembered: Rank) -> None:

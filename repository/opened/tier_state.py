@@ -1,15 +1,10 @@
 """What a tier is good for."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from repository.errors import AccessDenied, RepositoryError, UnknownKey
-
-if TYPE_CHECKING:
-    from repository.opened.open_tier import OpenTier
+from repository.errors import AccessDenied, RepositoryError
 
 
 class TierState(StrEnum):
@@ -45,15 +40,3 @@ def by_what_is_wrong(errors: Iterable[RepositoryError | None]) -> tuple[TierStat
     if damage is not None:
         return TierState.DAMAGED, damage
     return (TierState.PARTLY_UNREADABLE, wrong[0]) if wrong else (TierState.READY, None)
-
-
-def withheld_by(tier: OpenTier) -> AccessDenied | None:
-    """Why log or index are not known as a whole, where an object of them may not be read."""
-    wrong = [*(fault.error for fault in tier.log.state.faults), *tier.damaged_segments.values()]
-    return next((each for each in wrong if isinstance(each, AccessDenied)), None)
-
-
-def explained(tier: OpenTier, error: RepositoryError) -> RepositoryError:
-    """The error, or that a key object of the tier may not be read where that is why a key is not known."""
-    why = tier.config_error
-    return why if isinstance(error, UnknownKey) and isinstance(why, AccessDenied) else error

@@ -31,7 +31,7 @@ from repository.opened.erased import ERASED_DETAIL, Erased
 from repository.opened.open_tier import OpenTier, TierState
 from repository.opened.own_folders import blocked_folders
 from repository.opened.pack_access import ChunkReader
-from repository.opened.tier_state import explained, withheld_by
+from repository.opened.withheld import explained, withheld_by
 from repository.stored.config import CONFIG_KEY, encode_config
 from repository.stored.log_entry import LOG_PREFIX
 from repository.stored.object_reading import read_object

@@ -21,7 +21,7 @@ from repository.keys import crypto
 from repository.opened import key_change, pending
 from repository.opened.open_tier import OpenTier, TierState
 from repository.opened.own_folders import blocked_folders
-from repository.opened.tier_state import withheld_by
+from repository.opened.withheld import withheld_by
 from repository.retention import held_objects
 from repository.stored.config import CONFIG_KEY, encode_config
 from repository.stored.log_entry import LOG_PREFIX, Bridged, SnapshotCommitted, entry_object_key
