@@ -151,12 +151,12 @@ class Work:
 
     def closed(self, claim: Claim) -> Statement:
         """Lets nobody take the work again, since it has ended. Refused where the claim is another's."""
-        return Statement(self.sql(_CLOSE), (claim.work_id, claim.fence), rows=1, name=CLAIM)
+        return self._change(_CLOSE, (claim.work_id, claim.fence), rows=1)
 
     def released(self, claim: Claim, *, is_left: bool, in_trouble: bool) -> Statement:
         """Gives the work back, see `Claims.release`. Refused where the claim is another's."""
         parameters = {"id": claim.work_id, "fence": claim.fence, "is_left": is_left, "in_trouble": in_trouble}
-        return Statement(self.sql(_RELEASE), parameters, rows=1, name=CLAIM)
+        return self._change(_RELEASE, parameters, rows=1)
 
     def told(self, unclaimed: Unclaimed, code: str | None) -> Statement:
         """Notes what is told of work that no worker can take. Refused where one has, or where it was told already."""
@@ -168,12 +168,18 @@ class Work:
             "before": unclaimed.code,
             "heard": HEARD_SECONDS,
         }
-        return Statement(self.sql(_TELL), parameters, rows=1, name=CLAIM)
+        return self._change(_TELL, parameters, rows=1)
 
     def ended(self, unclaimed: Unclaimed) -> Statement:
         """Lets nobody take such work any more. Refused where a worker has."""
-        return Statement(self.sql(_END), (unclaimed.claim.work_id, unclaimed.claim.fence), rows=1, name=CLAIM)
+        return self._change(_END, (unclaimed.claim.work_id, unclaimed.claim.fence), rows=1)
 
     def cancelled(self, work_id: str) -> Statement:
         """Takes work away from whoever performs it, who is told by his heartbeat; changes nothing where it is over."""
-        return Statement(self.sql(_CANCEL), (work_id,), name=CLAIM)
+        return self._change(_CANCEL, (work_id,), rows=None)
+
+    def _change(
+        self, template: LiteralString, parameters: Sequence[object] | dict[str, object], *, rows: int | None
+    ) -> Statement:
+        # A heartbeat locks the claims of all that its worker holds.
+        return Statement(self.sql(template), parameters, rows=rows, name=CLAIM, is_contended=True)

@@ -27,7 +27,7 @@ from chassis.life.health import Health
 from chassis.postgres.circuit import OVERTIME_SECONDS, WAITING_MAX, patience
 from chassis.postgres.database import Unable, blocking_pool, without_rights
 from chassis.postgres.trust import check_trust
-from chassis.record.grouping import GroupedAppends
+from chassis.record.grouping import Content, GroupedAppends
 from chassis.record.mapper import (
     EnvelopeMapper,
     RecordedEvent,
@@ -100,7 +100,7 @@ class EventStore:
         self._recorder = PostgresRecorder(self._pool, schema)
         self._mapper = EnvelopeMapper(upcasters)
         self._events = LibraryStore[str](self._mapper, self._recorder)
-        self._appends = GroupedAppends(lambda events, until: self._events.put(events, until=until))
+        self._appends = GroupedAppends(self._put)
         self._snapshots = SnapshotRecorder(self._recorder)
         self._repositories: dict[type[Aggregate], Repository[str]] = {}
         self._waiting = 0
@@ -249,16 +249,7 @@ class EventStore:
         snapshots = [snapshot for aggregate in aggregates for snapshot in self._take(aggregate, context)]
         if events or handled is not None or also:
             try:
-                if handled is None and not also and not snapshots:
-                    await self._append(events, until)
-                else:
-                    await self._run(
-                        self._writer,
-                        lambda: self._events.put(
-                            events, handled=handled, statements=also, snapshots=snapshots, until=until
-                        ),
-                        until,
-                    )
+                await self._append(Content(events, () if handled is None else (handled,), also, snapshots), until)
             except CommitInDoubt:
                 for aggregate, each in composed:
                     aggregate.keep_drafts(tuple(each))
@@ -273,9 +264,18 @@ class EventStore:
             aggregate.settle(context.organisation)
         return [event.envelope for event in (*known, *events)]
 
-    async def _append(self, events: Sequence[RecordedEvent], until: float) -> None:
-        """Append events alone, together with those of others that wait at the same time."""
-        append = self._appends.add(events, until)
+    def _put(self, content: Content, until: float) -> None:
+        self._events.put(
+            content.events,
+            handled=content.handled,
+            statements=content.statements,
+            snapshots=content.snapshots,
+            until=until,
+        )
+
+    async def _append(self, content: Content, until: float) -> None:
+        """Write a content, together with those of others that wait at the same time."""
+        append = self._appends.add(content, until)
         try:
             await self._run(self._writer, lambda: self._appends.write(append), until)
         except BaseException as error:

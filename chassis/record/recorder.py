@@ -31,7 +31,9 @@ LEAST_CHECKOUT_SECONDS = 0.05
 
 T = TypeVar("T")
 
-_INSERT_INBOX = "INSERT INTO inbox (consumer, event_id) VALUES (%s, %s) ON CONFLICT DO NOTHING"
+_INSERT_INBOX = (
+    "INSERT INTO inbox (consumer, event_id) SELECT * FROM unnest(%s::text[], %s::text[]) ON CONFLICT DO NOTHING"
+)
 _LOCK = "SELECT pg_advisory_xact_lock(%s)"
 _INSERT_EVENTS = (
     # The lock is the last that a transaction takes, and is held for the insert and the commit: ids are given to rows
@@ -81,7 +83,7 @@ class PostgresRecorder(ApplicationRecorder):
         self,
         stored_events: Sequence[StoredEvent],
         *,
-        handled: Handled | None = None,
+        handled: Sequence[Handled] = (),
         statements: Sequence[Statement] = (),
         snapshots: Sequence[StoredEvent] = (),
         until: float | None = None,
@@ -150,13 +152,13 @@ class PostgresRecorder(ApplicationRecorder):
         self,
         attempt: _Attempt,
         stored_events: Sequence[StoredEvent],
-        handled: Handled | None,
+        handled: Sequence[Handled],
         statements: Sequence[Statement],
         snapshots: Sequence[StoredEvent],
         give_up: float,
     ) -> Sequence[int]:
         with self._connection(give_up) as connection:
-            if handled is None and not statements and not snapshots:
+            if not handled and not statements and not snapshots:
                 attempt.committing = True
                 return self._append_events(connection, stored_events, ())
             return self._append_whole(connection, attempt, stored_events, handled, statements, snapshots)
@@ -166,15 +168,15 @@ class PostgresRecorder(ApplicationRecorder):
         connection: Connection[Any],
         attempt: _Attempt,
         stored_events: Sequence[StoredEvent],
-        handled: Handled | None,
+        handled: Sequence[Handled],
         statements: Sequence[Statement],
         snapshots: Sequence[StoredEvent],
     ) -> Sequence[int]:
         with connection.transaction():
-            if handled is not None:
-                inserted = connection.execute(_INSERT_INBOX, (handled.consumer, handled.event_id))
-                if inserted.rowcount == 0:
-                    raise AlreadyHandled(handled)
+            if handled:
+                rows = [each.consumer for each in handled], [each.event_id for each in handled]
+                if connection.execute(_INSERT_INBOX, rows).rowcount != len(handled):
+                    raise AlreadyHandled(*handled)
             for statement in statements:
                 execute(connection, statement)
             ids = self._append_events(connection, stored_events, snapshots) if stored_events else []

@@ -26,12 +26,15 @@ class Statement:
 
     `parameters` as psycopg takes them. `rows`: how many rows it must touch; where it touches another number, or
     breaks a unique or exclusion constraint, nothing is saved and `StatementRefused` is raised with `name`.
+    `is_contended`: it locks a row that another transaction locks together with more, in an order of its own: of such
+    statements a transaction of several saves has one, since two could wait for what waits for them.
     """
 
     query: LiteralString
     parameters: Sequence[object] | dict[str, object] = ()
     rows: int | None = None
     name: str = ""
+    is_contended: bool = False
 
 
 class StatementRefused(PlatformError):

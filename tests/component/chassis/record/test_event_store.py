@@ -1,7 +1,10 @@
 """The record over a real Postgres: what is saved, loaded and read in order."""
 
 import asyncio
+import threading
+from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import psycopg
 import pytest
@@ -16,6 +19,7 @@ from contracts.envelope import Envelope, decode_data, encode
 from contracts.errors import ErrorCode, PlatformError
 from contracts.event import Event
 from tests.component.chassis.record_fixtures import open_store, store
+from tests.support.eventually import eventually
 from tests.support.postgres_server import PostgresServer, SchemaAccess
 from tests.support.sample_runs import CONTEXT, LongRun, OtherRun, SampleRun, tier_failed
 
@@ -278,6 +282,42 @@ class TestStatements:
             await store.save(context=CONTEXT, also=[Statement(update, ("a", 7), rows=1)])
         assert await store.events() == []
         await store.save(SampleRun("a").fail(), context=CONTEXT, also=[Statement(update, ("a", 8), rows=1)])
+
+    async def test_saves_that_wait_together_share_a_commit_and_a_refused_one_costs_the_others_nothing(
+        self, store: EventStore
+    ) -> None:
+        """Requests that come at one instant wait for one disk once, each with its own statements and its own answer."""
+
+        def saved(number: int, name: str) -> Coroutine[Any, Any, list[Envelope]]:
+            take = Statement("INSERT INTO names VALUES (%s, %s)", (name, f"run-{number}"), name="name")
+            handled = Handled("consumer", f"event-{number}")
+            return store.save(SampleRun(f"run-{number}").fail(), context=CONTEXT, handled=handled, also=[take])
+
+        async def together(*names: str) -> list[list[Envelope] | BaseException]:
+            before = threading.Event()
+            store._writer.submit(before.wait, 60)  # the only thread that writes hesitates, as for a slow disk
+            first = len(await store.events())
+            tasks = [asyncio.create_task(saved(first + number, name)) for number, name in enumerate(names)]
+            await eventually(lambda: len(store._appends._waiting) == len(names))
+            before.set()
+            return await asyncio.gather(*tasks, return_exceptions=True)
+
+        outcomes = await together("a", "b", "c")
+        assert all(isinstance(outcome, list) for outcome in outcomes)
+        transactions = await asyncio.to_thread(
+            store._recorder.read,
+            lambda connection: connection.execute(
+                "SELECT xmin FROM stored_events UNION SELECT xmin FROM names UNION SELECT xmin FROM inbox"
+            ).fetchall(),
+        )
+        assert len(transactions) == 1
+        taken, refused, other = await together("d", "b", "e")
+        assert isinstance(refused, StatementRefused)
+        assert isinstance(taken, list)
+        assert isinstance(other, list)
+        assert [envelope.subject for _, envelope in await store.events()] == [
+            f"sample-run/run-{number}" for number in (0, 1, 2, 3, 5)
+        ]
 
     async def test_mistake_in_a_statement_is_not_taken_for_a_refusal(self, store: EventStore) -> None:
         """What is wrong in the code comes out as it is."""
