@@ -8,6 +8,7 @@ import os
 import re
 import select
 import time
+from enum import Enum
 
 from psycopg import pq
 from psycopg.pq.abc import PGconn
@@ -15,12 +16,20 @@ from psycopg.pq.abc import PGconn
 _ERROR = re.compile(rb'\tErrorResponse\t[^\n]*? C "([0-9A-Z]{5})"')
 _ACCESS = re.compile("28...|3D000|42501")
 """Invalid authorization (the password, pg_hba.conf), no such database, no right to connect to it."""
+_TOO_MANY = "53300"
 
 
-def is_access_denied(dsn: str, *, seconds: float) -> bool:
-    """Whether a server that does not let us in answers, and refuses these credentials or this database.
+class Refusal(Enum):
+    """What keeps us out."""
 
-    False also where it lets us in now, or cannot be reached. The connection is tried once more.
+    ACCESS = "these credentials or this database"
+    FULL = "every connection is taken"
+
+
+def refusal_of(dsn: str, *, seconds: float) -> Refusal | None:
+    """What a server that does not let us in refuses; None also where it lets us in now, or cannot be reached.
+
+    The connection is tried once more.
     """
     connection = pq.PGconn.connect_start(dsn.encode())
     trace = os.memfd_create("trace", os.MFD_CLOEXEC)
@@ -31,7 +40,10 @@ def is_access_denied(dsn: str, *, seconds: float) -> bool:
         connection.untrace()
         os.lseek(trace, 0, os.SEEK_SET)
         states = _ERROR.findall(os.read(trace, os.fstat(trace).st_size))
-        return connection.needs_password or bool(states and _ACCESS.fullmatch(states[-1].decode()))
+        state = states[-1].decode() if states else ""
+        if connection.needs_password or _ACCESS.fullmatch(state):
+            return Refusal.ACCESS
+        return Refusal.FULL if state == _TOO_MANY else None
     finally:
         connection.finish()
         os.close(trace)

@@ -1,4 +1,5 @@
-"""Whether Postgres is believed, and lets us in: what is wrong with a certificate, a role or a password, told as that.
+"""Whether Postgres is believed, lets us in and has room: what is wrong with a certificate, a role, a password or the
+number of connections, told as that.
 
 A pool tries for ten seconds and says that nobody answered. What never gets better by waiting is told before.
 """
@@ -7,11 +8,16 @@ import asyncio
 
 import psycopg
 
-from chassis.postgres.refusal import is_access_denied
-from contracts.errors import INVALID_SETTING, PlatformError
+from chassis.postgres.refusal import Refusal, refusal_of
+from contracts.errors import INVALID_SETTING, UNAVAILABLE, PlatformError
 
 DSN_VARIABLE = "WEDSYNC_POSTGRES_DSN"
 _CONNECT_SECONDS = 5
+_LEFT = """
+    SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+        - coalesce(current_setting('reserved_connections', true), '0')::int
+        - (SELECT sum(numbackends) FROM pg_stat_database)::int
+"""
 
 _REASONS = (
     (
@@ -47,17 +53,22 @@ def distrust(error: Exception, setting: str = DSN_VARIABLE) -> PlatformError | N
     return None
 
 
-async def check_trust(dsn: str, setting: str = DSN_VARIABLE) -> None:
+async def check_trust(dsn: str, setting: str = DSN_VARIABLE, *, connections: int = 0) -> None:
     """Connect once. Raises INVALID_SETTING where the server is not believed, or answers and lets nobody in who comes
-    with what the setting names; whatever else is wrong, others tell.
+    with what the setting names; UNAVAILABLE where it has fewer connections left than the process may take: another
+    one would take those that the others need for their heartbeats. Whatever else is wrong, others tell.
     """
     try:
-        async with await psycopg.AsyncConnection.connect(dsn, connect_timeout=_CONNECT_SECONDS):
-            return
+        async with await psycopg.AsyncConnection.connect(dsn, connect_timeout=_CONNECT_SECONDS) as connection:
+            # Its own one is counted, and will be free.
+            ((left,),) = await (await connection.execute(_LEFT)).fetchall()
     except psycopg.Error as error:
         if (why := distrust(error, setting)) is not None:
             raise why from error
-        if await asyncio.to_thread(is_access_denied, dsn, seconds=_CONNECT_SECONDS):
+        refusal = await asyncio.to_thread(refusal_of, dsn, seconds=_CONNECT_SECONDS)
+        if refusal is Refusal.FULL:
+            raise _full(0, connections) from None
+        if refusal is Refusal.ACCESS:
             raise PlatformError(
                 INVALID_SETTING,
                 f"postgres answers, and refuses the role, the password or the database that {setting} names",
@@ -65,3 +76,16 @@ async def check_trust(dsn: str, setting: str = DSN_VARIABLE) -> None:
                 hint=f"Correct user, password and dbname in {setting}, or make them at the server, which has to let "
                 "this machine in, too (pg_hba.conf). The server's log says which of them it is.",
             ) from None
+        return
+    if connections > 0 and left + 1 < connections:
+        raise _full(left + 1, connections)
+
+
+def _full(left: int, connections: int) -> PlatformError:
+    return PlatformError(
+        UNAVAILABLE,
+        f"postgres has {left} connections left, and this process takes up to {connections}",
+        hint="Raise max_connections of the server by what each worker takes (six), or run fewer workers.",
+        part="postgres",
+        connections=connections,
+    )

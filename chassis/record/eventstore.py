@@ -71,8 +71,9 @@ class EventStore:
     `dsn` is that of the service's own role, `schema` its own schema, `service` the owner's name in the envelopes.
     At most `pool_size` connections, at least two: one writes, since appends are one after another anyway and are
     faster from one thread than from eight; the others read. What waits for the disk at the same time is committed
-    together (`chassis.record.grouping`). `health` is told while Postgres takes no writes (a full disk, a standby): it
-    answers all the same, and only the next write that succeeds tells that it takes them again.
+    together (`chassis.record.grouping`). `connections`: what the whole process takes at most, without which it does not
+    start. `health` is told while Postgres takes no writes (a full disk, a standby): it answers all the same, and only
+    the next write that succeeds tells that it takes them again.
     """
 
     name = "record"
@@ -87,12 +88,14 @@ class EventStore:
         ids: Ids | None = None,
         upcasters: Upcasters = UPCASTERS,
         pool_size: int = 3,
+        connections: int = 0,
         health: Health | None = None,
     ) -> None:
         if pool_size < 2:
             raise ValueError("the record needs two connections: one to write, one to read")
         self._service = service
         self._dsn = dsn
+        self._connections = max(connections, pool_size)
         self._health = health
         self._clock = clock or SystemClock()
         self._ids = ids or TimeOrderedIds(self._clock)
@@ -108,12 +111,12 @@ class EventStore:
         self._readers = ThreadPoolExecutor(pool_size - 1, thread_name_prefix=f"{schema}-read")
 
     async def start(self) -> None:
-        """Connect. Raises UNAVAILABLE, or INVALID_SETTING.
+        """Connect. Raises UNAVAILABLE, also where the server has too few connections left, or INVALID_SETTING.
 
         That is where the schema is not installed or not ours to use, a commit would not be durable, or the server is
         not the one that its certificate should name.
         """
-        await check_trust(self._dsn)
+        await check_trust(self._dsn, connections=self._connections)
         self._pool.open()
         if lacking := await self._read(self._recorder.lacking_rights):
             raise PlatformError(

@@ -264,7 +264,13 @@ async def run_worker(settings: WorkerSettings) -> int:
     )
     health = Health(WORKER_IDENTITY)
     connection = _connection(settings, WORKER_IDENTITY, telemetry, health)
-    store = EventStore(dsn=settings.postgres_dsn, schema=settings.postgres_schema, service=SERVICE, health=health)
+    store = EventStore(
+        dsn=settings.postgres_dsn,
+        schema=settings.postgres_schema,
+        service=SERVICE,
+        connections=WORKER_CONNECTIONS_MAX,
+        health=health,
+    )
     pool = open_pool(settings.postgres_dsn, settings.postgres_schema, name="executor-worker", max_size=POOL_CONNECTIONS)
     beats = open_pool(settings.postgres_dsn, settings.postgres_schema, name="executor-worker-beats", max_size=1)
     # The gateway makes an organisation's keys, before anything of it can come here.

@@ -152,7 +152,7 @@ async def run_worker(settings: RecoveryWorkerSettings) -> int:
     health = Health(WORKER_IDENTITY)
     connection = _connection(settings, WORKER_IDENTITY, telemetry, health)
     dsn, schema = settings.postgres_dsn, settings.postgres_schema
-    store = EventStore(dsn=dsn, schema=schema, service=SERVICE, health=health)
+    store = EventStore(dsn=dsn, schema=schema, service=SERVICE, connections=WORKER_CONNECTIONS_MAX, health=health)
     pool = open_pool(dsn, schema, name=WORKER_IDENTITY, max_size=POOL_CONNECTIONS)
     beats = open_pool(dsn, schema, name=f"{WORKER_IDENTITY}-beats", max_size=1)
     sealer = Sealer(settings.keys_dir)

@@ -4,7 +4,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from chassis.postgres.refusal import is_access_denied
+from chassis.postgres.refusal import Refusal, refusal_of
 from tests.support.postgres_server import PostgresServer
 
 pytestmark = pytest.mark.stack
@@ -13,24 +13,24 @@ SECONDS = 30.0
 
 
 @pytest.mark.parametrize(
-    ("change", "is_denied"),
+    ("change", "refusal"),
     [
-        ({"password": "wrong"}, True),
-        ({"user": "nobody"}, True),
-        ({"dbname": "absent"}, True),
-        ({"password": None}, True),
-        ({"port": "1"}, False),
-        ({}, False),
+        ({"password": "wrong"}, Refusal.ACCESS),
+        ({"user": "nobody"}, Refusal.ACCESS),
+        ({"dbname": "absent"}, Refusal.ACCESS),
+        ({"password": None}, Refusal.ACCESS),
+        ({"port": "1"}, None),
+        ({}, None),
     ],
     ids=["password", "user", "database", "no password", "nobody listens", "let in"],
 )
 def test_refusal_is_told_from_silence_by_its_code(
-    postgres: PostgresServer, change: dict[str, str | None], *, is_denied: bool
+    postgres: PostgresServer, change: dict[str, str | None], refusal: Refusal | None
 ) -> None:
     """Credentials that are refused are not a server that is away, and the other way round."""
     wanted = {**conninfo_to_dict(postgres.admin_dsn), **change}
     dsn = make_conninfo(**{name: value for name, value in wanted.items() if value is not None})
-    assert is_access_denied(dsn, seconds=SECONDS) is is_denied
+    assert refusal_of(dsn, seconds=SECONDS) is refusal
 
 
 def test_server_that_is_full_has_refused_nobodys_credentials(postgres: PostgresServer) -> None:
@@ -39,8 +39,7 @@ def test_server_that_is_full_has_refused_nobodys_credentials(postgres: PostgresS
     with psycopg.connect(postgres.admin_dsn, autocommit=True) as admin:
         admin.execute("CREATE ROLE crowded LOGIN PASSWORD 'secret' CONNECTION LIMIT 0")
         try:
-            assert not is_access_denied(
-                make_conninfo(**{**wanted, "user": "crowded", "password": "secret"}), seconds=SECONDS
-            )
+            dsn = make_conninfo(**{**wanted, "user": "crowded", "password": "secret"})
+            assert refusal_of(dsn, seconds=SECONDS) is Refusal.FULL
         finally:
             admin.execute("DROP ROLE crowded")

@@ -13,13 +13,17 @@ from chassis.claims.performance import ATTEMPTS_BEFORE_FAILURE
 from chassis.claims.table import ClaimTable
 from chassis.clock import SystemClock
 from chassis.postgres.database import open_pool
+from chassis.record.eventstore import EventStore
+from contracts import errors
 from contracts.configuration import Destination
+from contracts.errors import PlatformError
 from contracts.executor_events import BackupFailed
 from services.executor.adapters.runs import RUNS
 from services.executor.adapters.schema import STATEMENTS
+from services.executor.bootstrap import WORKER_CONNECTIONS_MAX
 from tests.support.eventually import eventually
 from tests.support.executor import ORGANISATION, SILENCE_SECONDS, ExecutorBench
-from tests.support.postgres_server import FAST, PostgresServer, running_postgres
+from tests.support.postgres_server import FAST, PostgresServer, SchemaAccess, running_postgres
 
 pytestmark = pytest.mark.stack
 
@@ -143,7 +147,25 @@ async def test_workers_are_not_dead_while_no_connection_is_to_be_had() -> None:
                 began = time.monotonic()
                 while time.monotonic() < began + 1.0:
                     assert await claims.take("judge") is None
+                await _refused(access, "postgres has 0 connections left, and this process takes up to 6")
+            async with AsyncExitStack() as others:
+                for _ in range(9):
+                    other = await psycopg.AsyncConnection.connect(others_access.dsn)
+                    others.push_async_callback(other.close)
+                await _refused(access, "postgres has 3 connections left, and this process takes up to 6")
             assert await eventually(lambda: claims.take("judge"))
+
+
+async def _refused(access: SchemaAccess, why: str) -> None:
+    """A worker more would take the connections that the others need to say that they live: it does not start."""
+    store = EventStore(dsn=access.dsn, schema=access.schema, service="executor", connections=WORKER_CONNECTIONS_MAX)
+    try:
+        with pytest.raises(PlatformError, match=why) as refused:
+            await store.start()
+    finally:
+        await store.stop()
+    assert refused.value.code is errors.UNAVAILABLE
+    assert "max_connections" in refused.value.hint
 
 
 async def test_worker_without_a_free_slot_goes_on_watching(bench: ExecutorBench) -> None:

@@ -103,11 +103,13 @@ def test_platform_s_own_folders_are_no_source_and_no_tier(
 def test_connections_of_all_processes_fit_into_the_server() -> None:
     """What the processes may open of Postgres at most, and a dozen more workers, leaves room for the administrator.
 
-    None of it depends on a setting: a worker that finds none free says so, and takes no run.
+    None of it depends on a setting: a worker that finds too few free does not start, and says why.
     """
     from deploy.postgres.settings import SETTINGS
     from gateway import bootstrap as gateway
     from services.compliance import bootstrap as compliance
+    from services.config import bootstrap as config
+    from services.dr import bootstrap as dr
     from services.executor import bootstrap as executor
     from services.recovery import bootstrap as recovery
 
@@ -115,6 +117,8 @@ def test_connections_of_all_processes_fit_into_the_server() -> None:
     needed = (
         len(SERVICES) * (record + relay),
         compliance.POOL_CONNECTIONS,
+        config.TIMER_CONNECTIONS,
+        dr.POOL_CONNECTIONS,
         executor.POOL_CONNECTIONS,
         gateway.POOL_CONNECTIONS + projector_and_feed,
         recovery.POOL_CONNECTIONS,
