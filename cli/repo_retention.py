@@ -224,7 +224,10 @@ def _say_owed(done: Ordered | None) -> None:
     if done is None:
         return
     for name, error in {**done.owed, **done.failed}.items():
-        print(f"{name} was not told ({error}); `repo catch-up` tells it", file=sys.stderr)
+        if isinstance(error, SnapshotNotFound):
+            print(f"{name} does not keep it: {error}", file=sys.stderr)
+        else:
+            print(f"{name} was not told ({error}); `repo catch-up` tells it", file=sys.stderr)
 
 
 def _ordered(

@@ -60,8 +60,8 @@ class RestoreContents:
         """How much is planned, for the window's bound."""
         return len(self._parts) + len(self._nothing_to_read)
 
-    def plan(self, folder: Folder, place: Place, entry: Entry, xattrs: Xattrs) -> None:
-        """Put a file into the window. Raises `Damaged`, `NotInIndex` or a tier's error."""
+    def plan(self, folder: Folder, place: Place, entry: Entry, xattrs: Xattrs) -> TargetFile:
+        """Put a file into the window, and return it. Raises `Damaged`, `NotInIndex` or a tier's error."""
         looked, self._looked = self._looked, None
         if looked is not None and (looked[0].folder, looked[0].name) == (folder, place.working):
             file, parts = looked
@@ -81,6 +81,7 @@ class RestoreContents:
         else:
             file.parts_left = len(parts)
             self._parts.extend(parts)
+        return file
 
     def is_left(self, folder: Folder, name: bytes, entry: Entry) -> bool:
         """Whether a restore left this file of the target, finished or on its way, and nobody wrote to it since.

@@ -55,6 +55,7 @@ class TargetFile:
         "extents",
         "fd",
         "folder",
+        "given",
         "is_begun",
         "is_begun_anew",
         "is_given_up",
@@ -92,6 +93,8 @@ class TargetFile:
         self.is_begun_anew = False
         self.told: frozenset[Trouble] = frozenset()
         self.is_given_up = False
+        self.given: bytes | None = None
+        """The name under which all of it is there, once it is."""
 
     @property
     def path(self) -> bytes:
@@ -160,6 +163,8 @@ class TargetFiles:
             os.close(fd)
         if file.working != file.name:
             self._give_name(file, folder)
+        else:
+            file.given = file.name
         self._count(file, len(body), losses)
 
     def write_part(self, file: TargetFile, part: memoryview | bytes, position: int) -> None:
@@ -247,22 +252,23 @@ class TargetFiles:
         working = file.working
         if file.told:
             os.replace(working, self._beside(folder, file.name, b".incomplete"), src_dir_fd=folder, dst_dir_fd=folder)
-        elif working != file.name:
-            if self._conflict is Conflict.OVERWRITE:
-                os.replace(working, file.name, src_dir_fd=folder, dst_dir_fd=folder)
-                return
-            name = file.name
+            return
+        name = file.name
+        if working != name and self._conflict is Conflict.OVERWRITE:
+            os.replace(working, name, src_dir_fd=folder, dst_dir_fd=folder)
+        elif working != name:
             try:
-                if _renamed(working, name, folder):
-                    return
+                if not _renamed(working, name, folder):
+                    os.unlink(working, dir_fd=folder)
             except FileExistsError:
                 # It was not there when the restore looked.
                 if self._conflict is Conflict.SKIP:
                     self._on_trouble(file.path, Trouble.SKIPPED, "")
-                else:
-                    os.replace(working, self._beside(folder, name, b""), src_dir_fd=folder, dst_dir_fd=folder)
+                    os.unlink(working, dir_fd=folder)
                     return
-            os.unlink(working, dir_fd=folder)
+                name = self._beside(folder, name, b"")
+                os.replace(working, name, src_dir_fd=folder, dst_dir_fd=folder)
+        file.given = name
 
     def name_beside(self, name: bytes) -> bytes:
         """The first name that is tried for what cannot have its own."""

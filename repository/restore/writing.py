@@ -10,7 +10,7 @@ import os
 import stat as stat_bits
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from repository.errors import RepositoryError
 from repository.format import ID_LENGTH
@@ -18,7 +18,7 @@ from repository.keys.crypto import sha256
 from repository.opened.pack_access import ChunkReader
 from repository.restore.contents import RestoreContents
 from repository.restore.file_attributes import Losses, Xattrs, missing_attributes, set_attributes
-from repository.restore.files import FATAL, Place, TargetFiles
+from repository.restore.files import FATAL, Place, TargetFile, TargetFiles
 from repository.restore.folders import Folder, Folders
 from repository.restore.options import Conflict, RestoreResult, Trouble, trouble_of
 from repository.restore.path_filter import Match
@@ -38,6 +38,14 @@ _SPECIAL: Final = (stat_bits.S_IFIFO, stat_bits.S_IFCHR, stat_bits.S_IFBLK, stat
 
 _LinkKey: TypeAlias = tuple[int, int, int, int, int, bytes]
 _NO_LINK: Final[_LinkKey] = (0, 0, 0, 0, 0, b"")
+
+
+class _First(NamedTuple):
+    """The first of a file's names in the target. `file`: how far it is; None of what is there already, or no file."""
+
+    folder: Folder
+    name: bytes
+    file: TargetFile | None
 
 
 class _Level:
@@ -76,7 +84,7 @@ class RestoreWriting:
         self._places = Places(folders, files, contents, target, conflict, on_trouble)
         self._path: list[_Level] = [_Level(None, folders.root)]
         self._left: list[tuple[Folder, Match]] = []
-        self._links: dict[_LinkKey, tuple[Folder, bytes]] = {}
+        self._links: dict[_LinkKey, _First] = {}
         self._links_waiting: list[tuple[Folder, Step, _LinkKey]] = []
         self.files_found = 0
         self.bytes_found = 0
@@ -218,26 +226,27 @@ class RestoreWriting:
             with self._folders.using(folder) as fd:
                 place = b"/proc/self/fd/%d/%s" % (fd, name)
                 self._tell(step.path, missing_attributes(place, entry.stat, self._xattrs(entry, step.path)))
+            first: _First | None = _First(folder, name, None)
         else:
-            name = self._make_entry(folder, step)
-        if is_linked and name is not None:
-            self._links[key] = (folder, name)
+            first = self._make_entry(folder, step)
+        if is_linked and first is not None:
+            self._links[key] = first
 
-    def _make_entry(self, folder: Folder, step: Step) -> bytes | None:
-        """Make the entry, or plan it where it is a file; its name, or None where there is nothing to link to."""
+    def _make_entry(self, folder: Folder, step: Step) -> _First | None:
+        """Make the entry, or plan it where it is a file; None where there is nothing to link to."""
         entry = step.entry
         place = self._places.of(folder, step)
         if place is None:
             return None
         if not entry.is_file:
-            return place.name if self._make_other(folder, place, step) else None
+            return _First(folder, place.name, None) if self._make_other(folder, place, step) else None
         self.bytes_found += entry.stat.size
         try:
-            self._contents.plan(folder, place, entry, self._xattrs(entry, step.path))
+            file = self._contents.plan(folder, place, entry, self._xattrs(entry, step.path))
         except RepositoryError as error:
             self._trouble(step.path, trouble_of(error), str(error))
             return None
-        return place.name
+        return _First(folder, place.name, file)
 
     def _xattrs(self, entry: Entry, path: bytes) -> Xattrs:
         if not entry.extra.xattrs_chunk:
@@ -291,8 +300,17 @@ class RestoreWriting:
 
     def _link(self, folder: Folder, step: Step, key: _LinkKey) -> None:
         """Give what was restored another of its names; where the target knows no such thing, a copy has it."""
-        first_folder, first_name = self._links[key]
+        first_folder, first_name, file = self._links[key]
+        if file is not None and file.told:
+            # What has the first name is not what it should be, and nothing of the target goes for it.
+            for trouble in sorted(file.told):
+                self._trouble(step.path, trouble, "its bytes are those of another name")
+            return
         try:
+            if file is not None and file.given is None:
+                self._make_entry(folder, step)  # the target refused the first name, and may take this one
+                return
+            first_name = first_name if file is None or file.given is None else file.given
             if self._places.is_same(first_folder, first_name, folder, step.entry.name):
                 self._count(step.entry)
                 return
@@ -303,11 +321,8 @@ class RestoreWriting:
                 if place.may_be_there and place.working == place.name:
                     # An earlier restore, of less than this one, left it as a file of its own.
                     os.unlink(place.name, dir_fd=fd)
-                elif self._conflict is Conflict.OVERWRITE and place.working != place.name:
-                    with suppress(FileNotFoundError):
-                        os.unlink(place.name, dir_fd=fd)
                 try:
-                    os.link(first_name, place.name, src_dir_fd=first, dst_dir_fd=fd, follow_symlinks=False)
+                    self._link_to(first_name, first, place, fd)
                 except OSError as error:
                     if error.errno not in _NO_LINKS:
                         raise
@@ -318,6 +333,21 @@ class RestoreWriting:
             self._refused(step.path, error)
             return
         self._count(step.entry)
+
+    def _link_to(self, first_name: bytes, first: int, place: Place, folder: int) -> None:
+        """What is overwritten goes in the very step in which the link takes its name. Raises `OSError`."""
+        is_overwritten = self._conflict is Conflict.OVERWRITE and place.working != place.name
+        name = place.working if is_overwritten else place.name
+        with suppress(FileNotFoundError):
+            if is_overwritten:
+                os.unlink(name, dir_fd=folder)  # an interrupted restore's
+        os.link(first_name, name, src_dir_fd=first, dst_dir_fd=folder, follow_symlinks=False)
+        if is_overwritten:
+            try:
+                os.replace(name, place.name, src_dir_fd=folder, dst_dir_fd=folder)
+            except OSError:
+                os.unlink(name, dir_fd=folder)
+                raise
 
     def _count(self, entry: Entry) -> None:
         """One more name."""

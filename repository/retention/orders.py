@@ -94,7 +94,8 @@ def place_hold(repository: Repository, name: str, snapshots: Sequence[str], reas
     """Keep whatever these snapshots (ids; none: all, those to come as well) need until the hold is released.
 
     The same once more is done already. Raises `HoldTaken` (a hold of this name is, or was, of others),
-    `SnapshotNotFound`, `LimitExceeded`, `NoUsableTier`.
+    `SnapshotNotFound` (there is none, or none any more on any tier; where only some have forgotten it these are among
+    the `failed`), `LimitExceeded`, `NoUsableTier`.
     """
     if not name or len(name) > NAME_LENGTH_MAX or not name.isprintable():
         raise LimitExceeded(
@@ -111,6 +112,10 @@ def place_hold(repository: Repository, name: str, snapshots: Sequence[str], reas
     def order(tier: OpenTier) -> int:
         def decide(state: LogState) -> Body | None:
             _refuse_taken(state, name, wanted, tier.name)
+            # By this very state: whoever forgot it was faster, and a prune takes it away whatever is held.
+            for identity in wanted:
+                if identity in state.forgotten and identity not in state.snapshots:
+                    raise SnapshotNotFound("snapshot was forgotten", tier=tier.name, id=identity)
             if name in state.holds:
                 return None
             return HoldPlaced(time_ns=repository.clock.now_ns(), name=name, snapshots=wanted, reason=reason)

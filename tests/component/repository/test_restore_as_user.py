@@ -15,6 +15,7 @@ import pytest
 from repository.backup.backup import BackupOptions, backup
 from repository.errors import RestoreRefused, TargetFailed
 from repository.opened.repository import Repository
+from repository.restore.files import TargetFile, TargetFiles
 from repository.restore.names import MARKER_PREFIX, TEMPORARY_PREFIX
 from repository.restore.restore import Conflict, RestoreOptions, RestoreResult, Trouble, restore
 from repository.stored.snapshot import Snapshot
@@ -541,6 +542,101 @@ def test_names_are_copies_where_the_target_knows_no_links(tmp_path: Path, monkey
     assert (tmp_path / "t" / "b").read_bytes() == (tmp_path / "t" / "a").read_bytes() == (tree / "a").read_bytes()
     assert result.trouble_counts == {Trouble.LINK: 1}
     assert result.is_whole
+
+
+@pytest.mark.parametrize("size", [20_000, 3_000_000])
+@pytest.mark.parametrize("target", ["two files", "two names of one file", "fresh"])
+def test_further_name_of_a_file_whose_bytes_are_lost_takes_nothing_from_the_target(
+    tmp_path: Path, target: str, size: int
+) -> None:
+    """It was made a link to what has the first name there, which was somebody's own, and told as restored."""
+    tree, out = tmp_path / "tree", tmp_path / "out"
+    tree.mkdir()
+    (tree / "a").write_bytes(os.urandom(size))
+    os.link(tree / "a", tree / "b")
+    (tree / "c").write_bytes(b"whole")
+    scene = Scene()
+    snapshot = saved(scene.repository, tree)
+    store = scene.store("a")
+    pack = max((info for info in store.list("packs/")), key=lambda info: info.size).key
+    body = bytearray(store.get(pack))
+    for place in range(200, len(body) - 1000, 10):
+        body[place] ^= 0xFF
+    store.put(pack, bytes(body))
+    out.mkdir()
+    own = {} if target == "fresh" else {"a": b"my own", "b": b"my own" if "one" in target else b"precious"}
+    if own:
+        (out / "a").write_bytes(own["a"])
+    if target == "two names of one file":
+        os.link(out / "a", out / "b")
+    elif own:
+        (out / "b").write_bytes(own["b"])
+    result = restored(scene.repository, snapshot, out, conflict=Conflict.OVERWRITE)
+    assert {name: (out / name).read_bytes() for name in ("a", "b") if (out / name).exists()} == own
+    damaged = {each.path for each in result.troubles if each.trouble is Trouble.DAMAGED}
+    assert {b"a", b"b"} <= damaged
+    assert not result.is_whole
+
+
+@pytest.mark.parametrize("conflict", list(Conflict))
+def test_what_takes_the_first_name_meanwhile_is_not_linked_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, conflict: Conflict
+) -> None:
+    """Somebody made a file of that name while the restore wrote: the further name has what was saved."""
+    tree, out = tmp_path / "tree", tmp_path / "out"
+    tree.mkdir()
+    (tree / "a").write_bytes(b"saved")
+    os.link(tree / "a", tree / "b")
+    scene = Scene()
+    snapshot = saved(scene.repository, tree)
+    out.mkdir()
+    (out / "other").write_bytes(b"other")
+    give = TargetFiles._give_name
+
+    def late(self: TargetFiles, file: TargetFile, folder: int) -> None:
+        if file.name == b"a" and not (out / "a").exists():
+            (out / "a").write_bytes(b"somebody's")
+        give(self, file, folder)
+
+    monkeypatch.setattr(TargetFiles, "_give_name", late)
+    if conflict is Conflict.REFUSE:
+        (out / "other").unlink()
+    restored(scene.repository, snapshot, out, conflict=conflict)
+    assert (out / "b").read_bytes() == b"saved"
+    assert (out / "a").read_bytes() == (
+        b"saved" if conflict in (Conflict.OVERWRITE, Conflict.REFUSE) else b"somebody's"
+    )
+
+
+def test_link_that_cannot_take_its_name_leaves_what_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is overwritten was taken away before the link was made: where that failed, nothing was left."""
+    tree, out = tmp_path / "tree", tmp_path / "out"
+    tree.mkdir()
+    (tree / "a").write_bytes(b"saved")
+    os.link(tree / "a", tree / "b")
+    scene = Scene()
+    snapshot = saved(scene.repository, tree)
+    out.mkdir()
+    (out / "b").write_bytes(b"precious")
+
+    def refuse(error: int) -> Callable[..., None]:
+        def refused(*_: object, **__: object) -> None:
+            raise OSError(error, "refused")
+
+        return refused
+
+    with monkeypatch.context() as patch:
+        replaced = os.replace
+        patch.setattr(
+            "repository.restore.writing.os.replace",
+            lambda *names, **options: refuse(errno.EACCES)() if b"b" in names else replaced(*names, **options),
+        )
+        result = restored(scene.repository, snapshot, out, conflict=Conflict.OVERWRITE)
+    assert result.trouble_counts == {Trouble.NOT_CREATED: 1}
+    assert sorted(path.name for path in out.iterdir() if not path.name.startswith(".")) == ["a", "b"]
+    assert (out / "b").read_bytes() == b"precious"
+    assert restored(scene.repository, snapshot, out, conflict=Conflict.OVERWRITE).is_whole
+    assert (out / "a").samefile(out / "b")
 
 
 @pytest.mark.parametrize("conflict", [Conflict.SKIP, Conflict.RENAME])

@@ -88,6 +88,29 @@ def test_a_hold_beats_forgetting_until_it_is_released() -> None:
     forget(scene.repository, [first.id])
 
 
+def test_a_hold_on_what_was_forgotten_meanwhile_is_refused() -> None:
+    """It was called placed, and the next prune took the snapshot away."""
+    scene, first, _ = _scene()
+    holder = scene.repository
+    forget(scene.reopen(), [first.id])
+    with pytest.raises(SnapshotNotFound):
+        place_hold(holder, "court", [first.id])
+    assert holds_of(scene.reopen()) == {}
+
+
+def test_a_hold_stands_where_the_snapshot_is_and_says_where_it_was_forgotten_meanwhile() -> None:
+    """A forgetting had come to one tier and not yet to the other."""
+    scene, first, _ = _scene()
+    holder = scene.repository
+    forget(scene.reopen(stores=[scene.store("b")]), [first.id])
+    done = place_hold(holder, "court", [first.id])
+    assert (done.tiers, list(done.failed), done.is_everywhere) == ({"a": 1}, ["b"], False)
+    assert isinstance(done.failed["b"], SnapshotNotFound)
+    scene.reopen()
+    prune(scene.repository)
+    assert read_back(scene.repository, first, scene.tier("a")) == photos(2)
+
+
 def test_a_hold_on_all_keeps_what_comes_later() -> None:
     scene, _, _ = _scene()
     place_hold(scene.repository, "all", [])
