@@ -113,6 +113,8 @@ def in_words(found: PinFound) -> str:
         return f"{name} cannot be read: {why}; it keeps everything until `repo pins release {found.id.hex()[:12]}`"
     what = "everything" if found.pin.everything else ", ".join(each.hex()[:12] for each in found.pin.snapshots)
     words = f"{name} of {found.pin.holder} since {moment(found.pin.time_ns)} UTC keeps {what}"
+    if found.is_dead and found.silent_since is None:
+        return f"{words}; its holder was a process of this machine, and has ended: it is dead"
     if found.is_dead:
         return f"{words}; its holder has not renewed it since {found.silent_since:%Y-%m-%d %H:%M:%S} UTC: it is dead"
     silent = f", seen unchanged since {found.silent_since:%Y-%m-%d %H:%M:%S} UTC" if found.silent_since else ""
