@@ -104,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(words: list[str], *, is_own_process: bool) -> int:
     chosen = next((word for word in words if not word.startswith("-")), None)
     module = _load(chosen) if chosen in COMMANDS else None
-    arguments = _parser(chosen, module).parse_args(words)
+    arguments = _parser(chosen, module, words).parse_args(words)
     if module is None:
         raise AssertionError("the parser refuses a command line without a command")
     if is_own_process and getattr(arguments, "gives_way", False):
@@ -142,8 +142,13 @@ def command_parser(name: str | None) -> argparse.ArgumentParser:
     return _parser(name, _load(name) if name is not None else None)
 
 
-def _parser(chosen: str | None, module: CommandModule | None) -> argparse.ArgumentParser:
-    """The parser of the whole command line, with the options of the chosen command only."""
+def _parser(
+    chosen: str | None, module: CommandModule | None, words: Sequence[str] | None = None
+) -> argparse.ArgumentParser:
+    """The parser of the whole command line, with the options of the chosen command only.
+
+    `words`: what it is to parse; then it has no other command at all, each of which takes time.
+    """
     parser = Parser(
         prog="wedsync-backup",
         description="Encrypted, deduplicated backups to up to four tiers.",
@@ -152,9 +157,13 @@ def _parser(chosen: str | None, module: CommandModule | None) -> argparse.Argume
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and end")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    rest = words[1:] if words and words[0] == chosen and module is not None else None
     for name, command in COMMANDS.items():
+        if rest is not None and name != chosen:
+            continue
         sub = commands.add_parser(name, help=command.summary, description=command.summary, allow_abbrev=False)
         if name == chosen and module is not None:
+            sub.words = rest
             module.configure(sub)
     return parser
 

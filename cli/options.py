@@ -8,7 +8,7 @@ import difflib
 import math
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -104,7 +104,12 @@ class UsageInvalid(Exception):
 
 
 class Parser(argparse.ArgumentParser):
-    """Every command's, and its sub-commands': an option with one value is given once."""
+    """Every command's, and its sub-commands': an option with one value is given once.
+
+    `words`: what the command line has behind the command's name. None: every sub-command is of use, not that one alone.
+    """
+
+    words: Sequence[str] | None = None
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)

@@ -7,7 +7,8 @@ is asked for. The manual, with the exit codes, is docs/repository-cli.md.
 import argparse
 import importlib
 import os
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from cli.backup_options import add_backup_options, add_follow_options, moment
 from cli.options import Parser, credentials_option, given, positive, tier_address
@@ -72,12 +73,27 @@ _GROUPS = {
 }
 
 
+class _Unasked(Parser):
+    """Stands for the sub-commands that the command line does not name: to make their options takes a tenth of a start."""
+
+    def __init__(self) -> None:
+        super().__init__(add_help=False, conflict_handler="resolve")
+        self._nothing = super().add_argument("nothing")
+
+    def add_argument(self, *_names: Any, **_options: Any) -> argparse.Action:
+        """Nothing is added."""
+        return self._nothing
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Every sub-command with its options."""
+    """Every sub-command with its options; of a command line that is known, only the one that it names."""
     commands = parser.add_subparsers(dest="subcommand", metavar="COMMAND", required=True)
-    parsers = {}
+    asked = _asked(getattr(parser, "words", None) or ())
+    parsers: dict[str, argparse.ArgumentParser] = {} if asked is None else dict.fromkeys(_SUBCOMMANDS, _Unasked())
     groups = {"": commands}
     for name, each in _SUBCOMMANDS.items():
+        if asked not in (None, name):
+            continue
         group, _, word = name.rpartition(" ")
         if group not in groups:
             owner = commands.add_parser(group, help=_GROUPS[group], description=_GROUPS[group], allow_abbrev=False)
@@ -94,6 +110,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _configure_upkeep(parsers)
     _configure_retention(parsers)
     configure_keys(parsers)
+
+
+def _asked(words: Sequence[str]) -> str | None:
+    """The sub-command whose name these words begin with, if there is one."""
+    found = (" ".join(words[:count]) for count in (1, 2))
+    return next((name for name in found if name in _SUBCOMMANDS), None)
 
 
 def run(arguments: argparse.Namespace) -> int:
