@@ -4,7 +4,6 @@ An empty value is what is left of a variable that was not set: it is never taken
 """
 
 import argparse
-import difflib
 import math
 import os
 import re
@@ -88,6 +87,8 @@ def seconds(text: str) -> float:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """A sentence that asks whether the most similar of the names that there are is meant; empty where none is near."""
+    import difflib
+
     found = difflib.get_close_matches(name, list(known), n=1)
     return f"Is {found[0]} meant? " if found else ""
 

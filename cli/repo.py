@@ -74,7 +74,7 @@ _GROUPS = {
 
 
 class _Unasked(Parser):
-    """Stands for the sub-commands that the command line does not name: to make their options takes a tenth of a start."""
+    """Stands for the sub-commands that the command line does not name: their options take a tenth of a start."""
 
     def __init__(self) -> None:
         super().__init__(add_help=False, conflict_handler="resolve")

@@ -8,7 +8,6 @@ import argparse
 import getpass
 import os
 import shlex
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -119,6 +118,8 @@ def _printed(command: str, *, is_new: bool) -> Provider:
         raise KeyNotGiven("--key-command cannot be split into words", hint="Mind the quotation marks.") from None
     if not words:
         raise KeyNotGiven("--key-command is empty", hint="Name a program.")
+    import subprocess  # few need it, and a command's start is a tenth of a small one's time
+
     try:
         with told_while("what --key-command runs"), subprocess.Popen(words, stdout=subprocess.PIPE) as running:
             text = running.stdout.read(KEY_FILE_LENGTH_MAX + 1) if running.stdout is not None else b""

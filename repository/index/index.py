@@ -173,6 +173,19 @@ class Index:
                     return segment.location(row)
         return None
 
+    def lookup_each(self, ids: Sequence[bytes]) -> list[Location | None]:
+        """As `lookup_any`, of many."""
+        buffer = self._buffer
+        rows = buffer.rows
+        found: list[Location | None] = [None] * len(ids)
+        if rows:
+            for number, chunk_id in enumerate(ids):
+                row = rows.get(chunk_id)
+                found[number] = None if row is None else buffer.location(row)
+        for run in (*self._fresh, *self._committed):
+            run.fill_in(ids, found)
+        return found
+
     def packs_of(self, content: bytes) -> set[bytes] | None:
         """The packs in which `lookup` finds these concatenated ids, or None where it does not find one of them."""
         packs: set[bytes] = set()

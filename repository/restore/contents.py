@@ -8,7 +8,7 @@ import errno
 import os
 import stat as stat_bits
 from collections.abc import Callable
-from itertools import groupby
+from itertools import count, groupby
 from typing import Final
 
 from repository.errors import Damaged, RepositoryError
@@ -50,6 +50,8 @@ class RestoreContents:
         self._trouble = on_trouble
         self._verify = verify
         self._parts: list[Part] = []
+        self._planned = 0
+        self._numbers = count()
         self._nothing_to_read: list[TargetFile] = []
         self._pack_order: dict[bytes, int] = {}
         self._buffer = bytearray(0)
@@ -58,7 +60,7 @@ class RestoreContents:
 
     def __len__(self) -> int:
         """How much is planned, for the window's bound."""
-        return len(self._parts) + len(self._nothing_to_read)
+        return self._planned + len(self._nothing_to_read)
 
     def plan(self, folder: Folder, place: Place, entry: Entry, xattrs: Xattrs) -> TargetFile:
         """Put a file into the window, and return it. Raises `Damaged`, `NotInIndex` or a tier's error."""
@@ -77,9 +79,11 @@ class RestoreContents:
             self.resumed_files += place.may_be_there and entry.stat.size > 0
             self._nothing_to_read.append(file)
         elif parts[0].is_whole_file:
+            self._planned += 1
             self._parts.append(parts[0])
         else:
-            file.parts_left = len(parts)
+            file.parts_left = sum(len(part.ids) for part in parts)
+            self._planned += file.parts_left
             self._parts.extend(parts)
         return file
 
@@ -130,6 +134,7 @@ class RestoreContents:
         if self._verify:
             self._read_back(parts)
         parts.clear()
+        self._planned = 0
         self._nothing_to_read.clear()
         self._pack_order.clear()
 
@@ -138,32 +143,38 @@ class RestoreContents:
         expected = entry.stat.size if file.extents is None else sum(length for _offset, length in file.extents)
         parts: list[Part] = []
         position = 0
-        number = len(self._parts)
         order = self._pack_order
         is_whole = len(entry.content or b"") == ID_LENGTH and not entry.extra.depth and file.extents is None
         is_whole = is_whole and not file.may_be_there
-        locate = self._readers.locate
         depth, content = entry.extra.depth, entry.content or b""
-        for chunk_id in content_ids(content, depth, self._reader.chunk) if depth else ids_of(content):
-            location = locate(chunk_id) or self._reader.locate(chunk_id)
-            pack_id, frame_offset, frame_length, chunk_offset, length = location
-            place = order.setdefault(pack_id, len(order))
-            parts.append(
-                Part(
-                    place,
-                    frame_offset,
-                    chunk_offset,
-                    number,
-                    pack_id,
-                    frame_length,
-                    length,
-                    chunk_id,
-                    file,
-                    position,
-                    is_whole,
+        ids = list(content_ids(content, depth, self._reader.chunk)) if depth else ids_of(content)
+        pack, frame, end = b"", 0, 0
+        part_ids: list[bytes] = []
+        lengths: list[int] = []
+        for chunk_id, found in zip(ids, self._readers.locate(ids), strict=True):
+            pack_id, frame_offset, frame_length, chunk_offset, length = found or self._reader.locate(chunk_id)
+            if chunk_offset != end or frame_offset != frame or pack_id != pack:
+                pack, frame, part_ids, lengths = pack_id, frame_offset, [], []
+                place = order.setdefault(pack_id, len(order))
+                number = next(self._numbers)
+                parts.append(
+                    Part(
+                        place,
+                        frame_offset,
+                        chunk_offset,
+                        number,
+                        pack_id,
+                        frame_length,
+                        part_ids,
+                        lengths,
+                        file,
+                        position,
+                        is_whole,
+                    )
                 )
-            )
-            number += 1
+            part_ids.append(chunk_id)
+            lengths.append(length)
+            end = chunk_offset + length
             position += length
         if position != expected:
             raise Damaged("content does not add up to the file's size", size=expected, content=position)
@@ -179,7 +190,7 @@ class RestoreContents:
             status = os.fstat(fd)
             if not stat_bits.S_ISREG(status.st_mode) or not has_holes(fd, status.st_size, file.extents):
                 return None
-            return [part for part in parts if not self._holds(fd, part)]
+            return [one for part in parts for one in part.chunks() if not self._holds(fd, one)]
         finally:
             os.close(fd)
 
@@ -206,28 +217,29 @@ class RestoreContents:
             return False
         try:
             for part in parts:
-                for offset, count in places_of(part.position, part.chunk_length, part.file.extents):
-                    if any(os.pread(fd, count, offset)):
+                for offset, wanted in places_of(part.position, part.lengths[0], part.file.extents):
+                    if any(os.pread(fd, wanted, offset)):
                         return False
         finally:
             os.close(fd)
         return True
 
     def _holds(self, fd: int, part: Part) -> bool:
-        length = part.chunk_length
+        """Whether the file has the part, of one chunk."""
+        length = part.lengths[0]
         if len(self._buffer) < length:
             self._buffer = bytearray(length)
         view = memoryview(self._buffer)[:length]
         filled = 0
-        for offset, count in places_of(part.position, length, part.file.extents):
-            end = filled + count
+        for offset, wanted in places_of(part.position, length, part.file.extents):
+            end = filled + wanted
             while filled < end:
                 got = os.preadv(fd, [view[filled:end]], offset)
                 if got == 0:
                     return False
                 filled += got
                 offset += got
-        return filled == length and self._keys.chunk_id(view) == part.chunk_id
+        return filled == length and self._keys.chunk_id(view) == part.ids[0]
 
     def _read_back(self, parts: list[Part]) -> None:
         """Prove what is on the medium, not what is in memory: sync, drop the cached pages, read."""
@@ -243,7 +255,7 @@ class RestoreContents:
                     os.fsync(fd)
                     if hasattr(os, "posix_fadvise"):
                         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-                    wrong = [part for part in written if not self._holds(fd, part)]
+                    wrong = any(not self._holds(fd, one) for part in written for one in part.chunks())
                 finally:
                     os.close(fd)
             except OSError as error:

@@ -4,12 +4,12 @@ Promise: each frame of a window is read and decrypted once, however many files w
 are read with one request. Memory is bounded by the window: so many chunks, and no more files.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from repository.restore.files import TargetFile
 
-WINDOW_PARTS: Final = 1 << 15
+WINDOW_PARTS: Final = 1 << 16
 """Chunks that are planned together."""
 SPAN_LOCAL: Final = 4 << 20
 SPAN_REMOTE: Final = 16 << 20
@@ -21,7 +21,7 @@ GAP_MAX: Final = 256 << 10
 
 
 class Part(NamedTuple):
-    """One chunk of one file, and where it lies. Sorts by place; `number` keeps files out of comparisons."""
+    """Chunks of one file that lie side by side in it and in a frame. Sorts by place; `number` ends comparisons."""
 
     pack_order: int
     frame_offset: int
@@ -29,11 +29,19 @@ class Part(NamedTuple):
     number: int
     pack_id: bytes
     frame_length: int
-    chunk_length: int
-    chunk_id: bytes
+    ids: list[bytes]
+    lengths: list[int]
     file: TargetFile
     position: int
     is_whole_file: bool
+
+    def chunks(self) -> "Iterator[Part]":
+        """Each chunk as a part of its own."""
+        offset, position = self.chunk_offset, self.position
+        for chunk_id, length in zip(self.ids, self.lengths, strict=True):
+            yield self._replace(chunk_offset=offset, ids=[chunk_id], lengths=[length], position=position)
+            offset += length
+            position += length
 
 
 class Span(NamedTuple):

@@ -42,35 +42,11 @@ class _State(threading.local):
         self.buffer: Memory | None = None
 
 
-class _Run:
-    """Chunks that lie side by side in a frame and in one file, and are written with one call."""
-
-    __slots__ = ("count", "end", "first")
-
-    def __init__(self, first: Part | None = None) -> None:
-        self.first = first
-        self.end = first.chunk_offset + first.chunk_length if first is not None else 0
-        self.count = 1
-
-    def takes(self, part: Part) -> bool:
-        """Whether the part goes on where the run ends; then it is in it."""
-        first = self.first
-        if (
-            first is None
-            or part.file is not first.file
-            or part.chunk_offset != self.end
-            or part.position - first.position != part.chunk_offset - first.chunk_offset
-        ):
-            return False
-        self.end += part.chunk_length
-        self.count += 1
-        return True
-
-
 class _Turn:
     """What one thread is at: the span that it reads, and what is to be taken from another place."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_last_first: bool) -> None:
+        self.is_last_first = is_last_first
         self.span: Span | None = None
         self.missing: list[Part] = []
 
@@ -107,15 +83,16 @@ class SpanReaders:
         self.bytes_by_tier: dict[str, int] = {}
         self.chunks_from_others = 0
 
-    def locate(self, chunk_id: bytes) -> Location | None:
-        """Where the tier that is asked first has the chunk."""
-        return self._tiers[0].index.lookup_any(chunk_id)
+    def locate(self, ids: Sequence[bytes]) -> list[Location | None]:
+        """Where the tier that is asked first has these chunks."""
+        return self._tiers[0].index.lookup_each(ids)
 
     def read(self, parts: list[Part]) -> None:
         """Fill the files of a window. Raises `OSError` when the target fails."""
         tier = self._tiers[0]
         self._spans.extend(spans_of(parts, self._span_length))
-        self._wait([self._pool.submit(self._fill_from, tier) for _ in range(min(self._workers, len(self._spans)))])
+        count = min(self._workers, len(self._spans))
+        self._wait([self._pool.submit(self._fill_from, tier, is_last_first=bool(n % 2)) for n in range(count)])
         if self._failures >= FAILURES_MAX and len(self._tiers) > 1:
             self._tiers.append(self._tiers.pop(0))
             self._failures = 0
@@ -133,10 +110,10 @@ class SpanReaders:
         for future in done:
             future.result()
 
-    def write_from_anywhere(self, part: Part) -> None:
-        """Take a chunk from whichever tier has it."""
+    def _write_from_anywhere(self, part: Part) -> None:
+        """Take a part of one chunk from whichever tier has it."""
         try:
-            chunk = self._reader.chunk(part.chunk_id)
+            chunk = self._reader.chunk(part.ids[0])
         except RepositoryError as error:
             trouble = trouble_of(error)
             with self._lock:
@@ -151,40 +128,45 @@ class SpanReaders:
         if part.is_whole_file:
             self._files.write_whole([(part.file, chunk)])
         else:
-            self._write_run(_Run(part._replace(chunk_offset=0)), chunk)
+            self._write(part.file, chunk, part.position, 1)
 
-    def _fill_from(self, tier: OpenTier) -> None:
-        """Fill files until no span is left. Whoever a silent tier holds up does nothing more: this one goes on."""
+    def _fill_from(self, tier: OpenTier, *, is_last_first: bool) -> None:
+        """Fill files until no span is left. Whoever a silent tier holds up does nothing more: this one goes on.
+
+        Half of the threads begin at the other end: what is compressed keeps the processor busy, and what is not the
+        disks, and the one rarely lies beside the other.
+        """
         while self._spans:
-            turn = _Turn()
+            turn = _Turn(is_last_first=is_last_first)
             try:
                 tier.store.while_reading(partial(self._read_spans, tier, turn))
             except TierUnreachable:
-                turn.span = turn.span or self._next()
+                turn.span = turn.span or self._next(turn)
                 self._missed(turn, has_failed=turn.span is not None)
             for part in turn.missing:
-                self.write_from_anywhere(part)
+                self._write_from_anywhere(part)
 
-    def _next(self) -> Span | None:
+    def _next(self, turn: _Turn) -> Span | None:
         try:
-            return self._spans.popleft()
+            return self._spans.pop() if turn.is_last_first else self._spans.popleft()
         except IndexError:
             return None
 
-    def _missed(self, turn: "_Turn", *, has_failed: bool) -> None:
+    def _missed(self, turn: _Turn, *, has_failed: bool) -> None:
         """The tier could not give the span."""
         with self._lock:
             self._failures += has_failed
-        turn.missing.extend(turn.span.parts if turn.span is not None else ())
+        if turn.span is not None:
+            turn.missing.extend(one for part in turn.span.parts for one in part.chunks())
 
-    def _read_spans(self, tier: OpenTier, turn: "_Turn") -> None:
-        while not turn.missing and (span := self._next()) is not None:
+    def _read_spans(self, tier: OpenTier, turn: _Turn) -> None:
+        while not turn.missing and (span := self._next(turn)) is not None:
             self._check()
             turn.span = span
             self._read_span(tier, span, turn)
             turn.span = None
 
-    def _read_span(self, tier: OpenTier, span: Span, turn: "_Turn") -> None:
+    def _read_span(self, tier: OpenTier, span: Span, turn: _Turn) -> None:
         try:
             pack = self._accesses[tier.name].reader(span.pack_id)
             body = self._room(span.length)
@@ -215,38 +197,51 @@ class SpanReaders:
         try:
             raw = self._state.opener.open(pack, stored, offset, in_place=True).raw
         except RepositoryError:
-            missing.extend(parts)
+            missing.extend(one for part in parts for one in part.chunks())
             return
-        proven = b""
         key = pack.keys.chunk_id_key
-        run = _Run()
+        proven: set[tuple[int, int, bytes]] = set()  # what several files want is hashed once
+        is_wanted_once = len(parts) == 1
         whole: list[tuple[TargetFile, memoryview | bytes]] = []
         for part in parts:
-            end = part.chunk_offset + part.chunk_length
-            chunk = raw[part.chunk_offset : end]
-            if part.chunk_id != proven:
-                if len(chunk) != part.chunk_length or blake3(chunk, key=key).digest() != part.chunk_id:
-                    missing.append(part)
-                    continue
-                proven = part.chunk_id
             if part.is_whole_file:
-                whole.append((part.file, chunk))
-            elif not run.takes(part):
-                self._write_run(run, raw)
-                run = _Run(part)
-        self._write_run(run, raw)
+                chunk = raw[part.chunk_offset : part.chunk_offset + part.lengths[0]]
+                if len(chunk) == part.lengths[0] and blake3(chunk, key=key).digest() == part.ids[0]:
+                    whole.append((part.file, chunk))
+                else:
+                    missing.append(part)
+                continue
+            first = start = part.chunk_offset
+            count = 0  # chunks between `first` and `start`, which are proven and not written yet
+            for chunk_id, length in zip(part.ids, part.lengths, strict=True):
+                end = start + length
+                place = (start, end, chunk_id)
+                if is_wanted_once or place not in proven:
+                    chunk = raw[start:end]
+                    if len(chunk) != length or blake3(chunk, key=key).digest() != chunk_id:
+                        at = part.position + start - part.chunk_offset
+                        missing.append(part._replace(chunk_offset=start, ids=[chunk_id], lengths=[length], position=at))
+                        self._write_run(part, raw, first, start, count)
+                        first, count = end, -1
+                    elif not is_wanted_once:
+                        proven.add(place)
+                count += 1
+                start = end
+            self._write_run(part, raw, first, start, count)
         if whole:
             self._files.write_whole(whole)
 
-    def _write_run(self, run: "_Run", raw: memoryview | bytes) -> None:
-        first = run.first
-        if first is None:
-            return
+    def _write_run(self, part: Part, raw: memoryview | bytes, first: int, end: int, count: int) -> None:
+        """Write chunks of a part, which lie from `first` to `end` in the frame."""
+        if count:
+            self._write(part.file, raw[first:end], part.position + first - part.chunk_offset, count)
+
+    def _write(self, file: TargetFile, content: memoryview | bytes, position: int, count: int) -> None:
         try:
-            self._files.write_part(first.file, raw[first.chunk_offset : run.end], first.position)
+            self._files.write_part(file, content, position)
         except OSError as error:
-            self._files.give_up(first.file, error)
-        self._parts_done(first.file, run.count)
+            self._files.give_up(file, error)
+        self._parts_done(file, count)
 
     def finish(self, file: TargetFile) -> None:
         """Finish a file that wants nothing written."""

@@ -170,6 +170,36 @@ class Segment:
         at = HEADER_LENGTH + pack * ID_LENGTH
         return _new_tuple(Location, (bytes(self.body[at : at + ID_LENGTH]), offset, length, start, count))
 
+    def fill_in(self, ids: Sequence[bytes], found: list[Location | None]) -> None:
+        """Put the place of each id that has a row, and none yet, where `found` has that of the id. Raises `Damaged`.
+
+        `find` and `location` in one loop, which takes half of the time of calling them for each.
+        """
+        first, last, shift, prefixes, buckets = self.first, self.last, self._shift, self._prefixes, self._buckets
+        rows, body, rests_at, records_at = self.rows, self.body, self._rests_at, self._layout.records
+        pack_ids: dict[int, bytes] = {}
+        split, unpack, new = SPLIT_ID.unpack, _RECORD.unpack_from, _new_tuple
+        for number, chunk_id in enumerate(ids):
+            if found[number] is not None:
+                continue
+            prefix, rest = split(chunk_id)
+            if not first <= prefix <= last:
+                continue
+            bucket = (prefix - first) >> shift
+            row = bisect_left(prefixes, prefix, buckets[bucket], buckets[bucket + 1])
+            at = rests_at + row * REST_LENGTH
+            if row == rows or prefixes[row] != prefix or body[at : at + REST_LENGTH] != rest:
+                row = self.find(prefix, rest)
+                if row < 0:
+                    continue
+            pack, offset, length, start, count = unpack(body, records_at + row * RECORD_LENGTH)
+            pack_id = pack_ids.get(pack)
+            if pack_id is None:
+                if pack >= self.pack_count:
+                    raise Damaged("index row points at a pack that its segment does not list", pack=pack)
+                pack_id = pack_ids[pack] = self.pack_id(pack)
+            found[number] = new(Location, (pack_id, offset, length, start, count))
+
     def packs_of(self, wanted: Sequence[tuple[int, bytes]], packs: set[bytes]) -> list[tuple[int, bytes]]:
         """Add the pack of each of these ids, split by `SPLIT_ID`, that has a row; returns the ids that have none.
 
@@ -343,6 +373,21 @@ class Run:
         if len(self.segments) == 1:
             return self.segments[0]
         return self.segments[max(0, bisect_right(self._firsts, prefix) - 1)]
+
+    def fill_in(self, ids: Sequence[bytes], found: list[Location | None]) -> None:
+        """As `Segment.fill_in`."""
+        if len(self.segments) == 1:
+            self.segments[0].fill_in(ids, found)
+            return
+        numbers: dict[Segment, list[int]] = {}
+        for number, chunk_id in enumerate(ids):
+            if found[number] is None:
+                numbers.setdefault(self.segment_for(SPLIT_ID.unpack(chunk_id)[0]), []).append(number)
+        for segment, those in numbers.items():
+            part: list[Location | None] = [None] * len(those)
+            segment.fill_in([ids[number] for number in those], part)
+            for number, location in zip(those, part, strict=True):
+                found[number] = location
 
     def packs_of(self, wanted: Sequence[tuple[int, bytes]], packs: set[bytes]) -> list[tuple[int, bytes]]:
         """As `Segment.packs_of`."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from blake3 import blake3
 
 from repository.backup.backup import BackupOptions, backup
 from repository.backup.source import FileProblem, Reason
@@ -30,7 +31,7 @@ from repository.progress import Progress
 from repository.restore.restore import Conflict, RestoreOptions, RestoreResult, RestoreTrouble, Trouble, restore
 from repository.restore.target import MARKER_PREFIX
 from repository.stored.snapshot import Snapshot, torn_of
-from repository.stored.tree import Extra
+from repository.stored.tree import Extra, ids_of
 from repository.tiers.folder.store import DirectoryObjectStore
 from repository.tiers.memory import MemoryObjectStore
 from repository.upkeep.check import check
@@ -39,6 +40,7 @@ from sources.directory import DirectorySource
 from tests.support.file_trees import differences, make_everything, seen
 from tests.support.memory_source import MemoryFile, MemoryFolder, MemorySource, MemorySpecial
 from tests.support.repositories import Scene
+from tests.support.snapshots import kept
 
 
 def noise(length: int, seed: object = 0) -> bytes:
@@ -534,6 +536,35 @@ def test_chunk_that_no_tier_has_costs_its_file_alone(tmp_path: Path) -> None:
         assert sum(one != other for one, other in zip(kept[::4096], large[::4096], strict=True)) < len(large) / 8192
 
 
+@pytest.mark.parametrize("place", [0, 3, -1])
+def test_chunk_that_is_another_costs_itself_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int) -> None:
+    """Of a frame that opens, what does not hash to its id is taken from elsewhere; what is beside it is written."""
+    scene = Scene(("a", "b"))
+    tree = files_of(large=noise(400_000), twin=noise(400_000))
+    tree.block_length = 8192
+    snapshot = saved(scene.repository, tree, workers=1)
+    ids = ids_of(kept(scene.repository, snapshot)[b"large"].entry.content or b"")
+    hashed: list[bytes] = []
+
+    class Hash:
+        """Says of one chunk that it is another."""
+
+        def __init__(self, chunk: memoryview, key: bytes) -> None:
+            self._digest = blake3(chunk, key=key).digest()
+            hashed.append(self._digest)
+
+        def digest(self) -> bytes:
+            return b"another" if self._digest == ids[place] else self._digest
+
+    monkeypatch.setattr("repository.restore.reading.blake3", Hash)
+    result = restored(scene.repository, snapshot, tmp_path / "t")
+    only(result)
+    assert contents(tmp_path / "t") == {"large": noise(400_000), "twin": noise(400_000)}
+    assert result.chunks_from_other_tiers == 2
+    assert sorted(hashed) == sorted([*ids, ids[place]])  # what both files want is hashed once
+    assert len(ids) == 49
+
+
 def test_tier_that_keeps_failing_is_not_asked_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a few failures in a row another tier is read first, not chunk by chunk."""
     for module in ("restore.plan", "restore.writing"):
@@ -593,8 +624,6 @@ def test_damaged_page_costs_what_is_on_it(tmp_path: Path) -> None:
 
 
 def _page_of(repository: Repository, snapshot: Snapshot, path: bytes) -> bytes:
-    from tests.support.snapshots import kept
-
     content = kept(repository, snapshot)[path].entry.content
     assert content is not None
     return content
@@ -1096,8 +1125,6 @@ def test_file_with_a_list_that_is_gone_costs_that_file(tmp_path: Path) -> None:
         {b"good": MemoryFile(b"good"), b"long": MemoryFile(noise(600_000)), b"many": MemoryFolder(entries)}
     )
     snapshot = saved(repository, tree)
-    from tests.support.snapshots import kept
-
     found = kept(repository, snapshot)
     assert found[b"long"].entry.extra.depth == found[b"many"].entry.extra.depth == 1
     lost = {(found[path].entry.content or b"")[:32] for path in (b"long", b"many")}

@@ -40,8 +40,9 @@ ANYBODY = struct.pack("<I", 2) + b"".join(
 
 
 def saved(repository: Repository, folder: Path, token: str = "1") -> Snapshot:
-    """A snapshot of a folder."""
-    return backup(repository, DirectorySource(folder), options=BackupOptions(run_token=token, label="photos")).snapshot
+    """A snapshot of a folder, whose files lie in packs in the order of their names."""
+    options = BackupOptions(run_token=token, label="photos", workers=1)
+    return backup(repository, DirectorySource(folder), options=options).snapshot
 
 
 def restored(repository: Repository, snapshot: Snapshot, target: Path | str, **options: Any) -> RestoreResult:

@@ -11,7 +11,7 @@ FILES: list[TargetFile] = [object() for _ in range(60)]  # type: ignore[misc]
 
 
 def _part(number: int, pack: int, frame: int, length: int = 1000, chunk: int = 0, file: int = 0) -> Part:
-    return Part(pack, frame, chunk, number, b"%032d" % pack, length, 100, b"c", FILES[file], 0, False)
+    return Part(pack, frame, chunk, number, b"%032d" % pack, length, [b"c"], [100], FILES[file], 0, False)
 
 
 places = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 40), st.integers(0, 3)), max_size=60)
