@@ -9,6 +9,7 @@ import msgspec
 from chassis.calendar.plan import Plan
 from chassis.calendar.rules import schedule_objections, wedding_objections
 from chassis.calendar.thinned import is_later_than_any, is_put_off
+from chassis.calendar.turns import Fires, Missed, Waits, when_instant_came
 from chassis.deciding import Deciding, Things
 from chassis.handling import Handling
 from contracts import errors
@@ -27,7 +28,7 @@ from contracts.refusal import Objected, Objection
 from contracts.retention import RetentionRules, kept_less
 from services.config.domain import Configuration, DueBackup, RetentionPolicy
 from services.config.errors import ConfigurationNameTaken
-from services.config.policies import Fires, Missed, Waits, when_configuration_submitted, when_instant_came
+from services.config.policies import when_configuration_submitted
 from services.config.ports import Configurations, LocationRegistry, Planning, Turn, Turns, Weddings
 
 

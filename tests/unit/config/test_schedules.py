@@ -3,8 +3,8 @@
 from datetime import UTC, datetime, timedelta
 
 from chassis.calendar.plan import Plan
+from chassis.calendar.turns import Elsewhere, Fires, Missed, Waits, when_instant_came
 from contracts.schedule import Blackout, MissedRuns, Schedule, Window
-from services.config.policies import Elsewhere, Fires, Missed, Waits, when_instant_came
 
 DUE = datetime(2027, 1, 10, 2, tzinfo=UTC)
 NEXT = DUE + timedelta(days=1)
