@@ -5,13 +5,14 @@ gateway, before anything is recorded, and the disaster recovery service, whose w
 """
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
 from contracts.configuration import LocationName
 from contracts.event import Value
 from contracts.reading import Growing
+from contracts.schedule import Schedule
 from contracts.sealed import Sealed
 
 # The names under which a plan's texts are sealed (`chassis.sealing`). Pinned: every box is bound to its field's.
@@ -96,9 +97,15 @@ class PlanNotifications(Value, frozen=True, kw_only=True):
 
 
 class TestingSchedule(Value, frozen=True, kw_only=True):
-    """How often a plan is to be tested, at least."""
+    """How often a plan is tested, at least: a test begins by itself, so many days after the one before.
+
+    `schedule`: when it begins, in place of that; never further apart than `every_days`.
+    """
+
+    __test__: ClassVar[bool] = False  # no test of ours
 
     every_days: Annotated[int, Meta(ge=1, le=366)]
+    schedule: Schedule | None = None
 
 
 class StepRules(Value, frozen=True, kw_only=True):

@@ -23,6 +23,7 @@ from contracts import (  # noqa: F401  # they declare who takes them
     storage_requests,
     validation_events,
 )
+from contracts.choosing import ASK_POINTS
 from contracts.event import pinned_events
 from contracts.looking import ASK_CONTENT, ASK_ENTRIES
 from contracts.subjects import DEAD_LETTERS, PROGRESS, SERVICES, events_named, events_of, once_stored
@@ -128,8 +129,11 @@ WORKERS_HEAR = {
 }
 """What the workers of a service hear, whose identity is `<service>-worker`."""
 
-WORKERS_ANSWER = {"recovery": {ASK_ENTRIES: "gateway", ASK_CONTENT: "gateway"}}
-"""What the workers of a service are asked, on which subject and by whom. Nothing of it is kept."""
+ANSWERS = {
+    "recovery-worker": {ASK_ENTRIES: "gateway", ASK_CONTENT: "gateway"},
+    "gateway": {ASK_POINTS: "dr"},
+}
+"""What an identity is asked, on which subject and by whom. Nothing of it is kept."""
 
 
 def consumer_named(durable_name: str) -> ConsumerSpec:

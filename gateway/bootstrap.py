@@ -28,6 +28,7 @@ from gateway.auth.denials import DenialLog
 from gateway.auth.jwks import KeySet
 from gateway.auth.rate_limit import Rate, TokenBuckets
 from gateway.auth.tokens import TokenRules, TokenVerifier
+from gateway.groups.disaster_recovery.chosen import PointAnswers
 from gateway.groups.executions import status
 from gateway.groups.recovery.figures import RecoveryFigures
 from gateway.monitoring.feed import FactFeed
@@ -203,6 +204,7 @@ def assemble(settings: GatewaySettings) -> Process:
         projector.loop,
         feed.loop,
         progress,
+        PointAnswers(lambda: connection.client, monitor.reading),
         gateway.denials,
         Supervised(
             "housekeeping", lambda: _keep_house(gateway), telemetry=telemetry, every_seconds=HOUSEKEEPING_SECONDS

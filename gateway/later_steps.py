@@ -172,4 +172,9 @@ STATEMENTS: tuple[LiteralString, ...] = (
                 recovery_point_id text PRIMARY KEY, organisation text NOT NULL, view json NOT NULL)""",
         )
     ),
+    # When the next test of a plan begins by itself, and the latest that did not.
+    *(
+        f"ALTER TABLE dr_plans{suffix} ADD COLUMN next_test timestamptz, ADD COLUMN missed_test json"
+        for suffix in ("", "_shadow")
+    ),
 )

@@ -1,14 +1,40 @@
 """What becomes of an instant of a schedule that has come. Pure."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Protocol
 
 import msgspec
 
-from chassis.calendar.plan import Plan
+from chassis.calendar.plan import Planned
 from contracts.schedule import MissedRuns
 
 LATE = timedelta(minutes=5)
 """What begins later than this has been missed, and its schedule says what becomes of it."""
+
+
+class Instants(Protocol):
+    """When something falls due: a `chassis.calendar.plan.Plan`, or what is as regular."""
+
+    def after(self, moment: datetime) -> Planned | None:
+        """The first instant after a moment; None where there is none any more."""
+        ...
+
+    def between(self, moment: datetime, until: datetime) -> Sequence[datetime]:
+        """The instants after a moment, up to another one; the first of them where they are many."""
+        ...
+
+    def is_raised(self, moment: datetime) -> bool:
+        """Whether what falls due then goes before others."""
+        ...
+
+    def is_open(self, moment: datetime) -> bool:
+        """Whether the window lets it begin then."""
+        ...
+
+    def blackout_end(self, moment: datetime) -> datetime | None:
+        """When the blackouts that a moment is in are over; None where it is in none."""
+        ...
 
 
 class Fires(msgspec.Struct, frozen=True):
@@ -39,7 +65,7 @@ class Elsewhere(msgspec.Struct, frozen=True):
 
 
 def when_instant_came(
-    plan: Plan, missed_runs: MissedRuns, due_at: datetime, now: datetime, *, is_dealt_with: bool
+    plan: Instants, missed_runs: MissedRuns, due_at: datetime, now: datetime, *, is_dealt_with: bool
 ) -> Fires | Missed | Waits | Elsewhere:
     """What becomes of an instant that a timer has brought up."""
     if now < due_at:
@@ -61,6 +87,6 @@ def when_instant_came(
     return fires
 
 
-def _at(plan: Plan, moment: datetime) -> datetime | None:
+def _at(plan: Instants, moment: datetime) -> datetime | None:
     planned = plan.after(moment)
     return None if planned is None else planned.at

@@ -101,6 +101,21 @@ DR_TEST_NOT_CLEANED = entered(
     "What a test has restored cannot be removed",
     "Let the dr service reach the test's location and write there; it tries again by itself until it is gone.",
 )
+DR_TEST_MISSED = entered(
+    "dr-test-missed",
+    409,
+    Retry.NEVER,
+    "A scheduled test of the plan did not begin in time",
+    "Nothing could begin it when it was due, and its schedule lets it not be made up for: "
+    "POST /api/backup/disaster-recovery/test begins one now.",
+)
+DR_POINTS_NOT_CHOSEN = entered(
+    "dr-points-not-chosen",
+    503,
+    Retry.LATER,
+    "No gateway has said which recovery points a test takes",
+    "It is tried again by itself. Where it goes on, look at the gateway (wedsync-backup status).",
+)
 DR_NOTICE_NOT_SENT = entered(
     "dr-notice-not-sent",
     409,

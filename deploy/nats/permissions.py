@@ -22,10 +22,10 @@ import nkeys
 
 from chassis.bus.topology import dismissal_subject, replay_consumer, replay_subject, specs_of
 from contracts.streams import (
+    ANSWERS,
     CONSUMERS,
     DEAD_LETTER_STREAM,
     PROGRESS_STREAM,
-    WORKERS_ANSWER,
     WORKERS_HEAR,
     ConsumerSpec,
     stream_of,
@@ -139,19 +139,21 @@ def _service(service: str) -> Identity:
         publish += _getting(PROGRESS_STREAM)
         hears += [*(once_stored(events_of(owner)) for owner in SERVICES), once_stored(f"{PROGRESS}.>")]
     asks = [
-        (subject, f"{answering}-worker")
-        for answering, questions in WORKERS_ANSWER.items()
+        (subject, answering)
+        for answering, questions in ANSWERS.items()
         for subject, asking in questions.items()
         if asking == service
     ]
-    return _apart(service, publish=publish, hears=hears, asks=asks)
+    return _apart(service, publish=publish, hears=hears, asks=asks, answers=_answers(service))
 
 
 def _worker(service: str) -> Identity:
-    answers = list(WORKERS_ANSWER.get(service, {}).items())
-    return _apart(
-        f"{service}-worker", publish=[f"{PROGRESS}.{service}.>"], hears=WORKERS_HEAR[service], answers=answers
-    )
+    name = f"{service}-worker"
+    return _apart(name, publish=[f"{PROGRESS}.{service}.>"], hears=WORKERS_HEAR[service], answers=_answers(name))
+
+
+def _answers(identity: str) -> list[tuple[str, str]]:
+    return list(ANSWERS.get(identity, {}).items())
 
 
 def _apart(

@@ -23,6 +23,7 @@ from chassis.timers.table import Timer, TimerTable
 from contracts import config_events as facts
 from contracts import executor_events as runs
 from contracts import gateway_events as requests
+from contracts.dr_events import DrTestMissed
 from contracts.dr_execution_events import DrNoticeAsked
 from contracts.event import Event
 from services.config.adapters.bulk import GatheredItems
@@ -122,6 +123,7 @@ def use_cases(
         runs.BackupCancelled: telling.note_cancellation,
         facts.BackupMissed: telling.tell,
         DrNoticeAsked: telling.tell_of_plan,
+        DrTestMissed: telling.tell_of_plan,
     }
 
 

@@ -32,12 +32,14 @@ from contracts.recovery_events import RecoveryCancelled, RecoveryCompleted, Reco
 from services.dr.adapters.executions import CLEAN_UP, STEP, RecordedExecutions
 from services.dr.adapters.places import RegisteredPlaces
 from services.dr.adapters.record import RecordedPlans
+from services.dr.adapters.turns import TEST, AskedPoints, RecordedTurns
 from services.dr.application import PlanDecisions
 from services.dr.domain import Plan
 from services.dr.executing.decisions import ExecutionDecisions
 from services.dr.executing.domain import Execution
 from services.dr.executing.ports import Executions, Places
-from services.dr.ports import Targets
+from services.dr.executing.scheduled import TestSchedules
+from services.dr.ports import Targets, Time
 from services.dr.settings import DrSettings
 
 SERVICE = "dr"
@@ -62,10 +64,10 @@ REFUSED: dict[type[Event], RefusedAs] = {
 
 
 def use_cases(
-    plans: Things[Plan], targets: Targets, executions: Executions, places: Places, clock: Clock
+    plans: Things[Plan], targets: Targets, executions: Executions, places: Places, time: Time, clock: Clock
 ) -> dict[type[Event], UseCase]:
     """What deals with each event that the disaster recovery service takes."""
-    decisions = PlanDecisions(plans, targets)
+    decisions = PlanDecisions(plans, targets, time)
     executing = ExecutionDecisions(plans, executions, targets, places, clock)
     by = executing.by
     return {
@@ -87,9 +89,14 @@ def use_cases(
 
 
 def timer_loop(
-    pool: Pool, executing: ExecutionDecisions, *, health: Health, telemetry: Telemetry | None = None
+    pool: Pool,
+    executing: ExecutionDecisions,
+    tests: TestSchedules,
+    *,
+    health: Health,
+    telemetry: Telemetry | None = None,
 ) -> TimerLoop:
-    """What fires the timers: steps whose time is over, and tests whose place is to be empty again."""
+    """What fires the timers: steps whose time is over, tests that are due, and those whose place is to be empty."""
 
     async def fall_due(timer: Timer) -> None:
         await executing.fall_due(RecordedExecutions.due_of(timer))
@@ -97,7 +104,16 @@ def timer_loop(
     async def clean_up(timer: Timer) -> None:
         await executing.clean_up(RecordedExecutions.due_of(timer))
 
-    return TimerLoop(TimerTable(pool), {STEP: fall_due, CLEAN_UP: clean_up}, health=health, telemetry=telemetry)
+    async def begin_test(timer: Timer) -> None:
+        await tests.turn(RecordedTurns.turn_of(timer))
+
+    return TimerLoop(
+        TimerTable(pool),
+        {STEP: fall_due, CLEAN_UP: clean_up, TEST: begin_test},
+        health=health,
+        telemetry=telemetry,
+        recalled=[TEST],
+    )
 
 
 async def run(settings: DrSettings) -> int:
@@ -121,9 +137,11 @@ async def run(settings: DrSettings) -> int:
     pool = open_pool(dsn, schema, name=SERVICE, max_size=POOL_CONNECTIONS)
     plans, executions = RecordedPlans(store), RecordedExecutions(store, pool)
     places, clock = RegisteredPlaces(locations, sealer, settings.dr_test_locations), SystemClock()
-    answering = use_cases(plans, locations, executions, places, clock)
     executing = ExecutionDecisions(plans, executions, locations, places, clock)
-    timers = timer_loop(pool, executing, health=health, telemetry=telemetry)
+    turns = RecordedTurns(store, pool)
+    tests = TestSchedules(turns, executing, AskedPoints(lambda: connection.client))
+    answering = use_cases(plans, locations, executions, places, turns, clock)
+    timers = timer_loop(pool, executing, tests, health=health, telemetry=telemetry)
     for each in handlers_of(SERVICE, answering, Unanswered(store, SERVICE, Plan, REFUSED)):
         bus.handle(*each)
     server = HealthServer(health, telemetry, port=settings.health_port)

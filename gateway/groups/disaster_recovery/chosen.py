@@ -1,18 +1,29 @@
 """Which recovery point each restore of a plan takes, by what there is now.
 
 One that a validation found damaged, and of which no tier is known to have it whole, is passed over for the next older
-one; a point that a step names is taken as it is named.
+one; a point that a step names is taken as it is named. The dr service asks for them where a test begins by itself.
 """
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, LiteralString
 
+import msgspec
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.errors import Error as NatsError
+
+from chassis.telemetry.logging import describe
 from contracts import errors
+from contracts.choosing import ASK_POINTS, PointsAnswer, asked_of, encoded
 from contracts.disaster import PlanBody, SourcePreference, StepKind, StepPoint, StepRules
 from contracts.errors import PlatformError
 from gateway.groups.disaster_recovery.projection import plan_body
 from gateway.projections.applied import Database
+from gateway.reading.slices import Reading
 from gateway.runs.proven import HARMED
 
 _PLAN: LiteralString = "SELECT version, body::text FROM dr_plans WHERE organisation = %s AND plan_id = %s"
@@ -21,6 +32,9 @@ _POINT: LiteralString = """
     FROM recovery_points p
     WHERE organisation = %(organisation)s AND configuration_id = %(configuration)s AND gone_at IS NULL
 """
+QUEUE = "gateways"
+"""One of them answers."""
+_log = logging.getLogger(__name__)
 _NOT_HARMED: LiteralString = f" AND NOT {HARMED}"
 _LATEST: LiteralString = " ORDER BY completed_at DESC, recovery_point_id DESC LIMIT 1"
 # Of which at least one tier was read back, and whose source was read whole.
@@ -68,3 +82,48 @@ async def _point(
         query += _NOT_HARMED
     row = await (await database.execute(query + _LATEST, given)).fetchone()
     return None if row is None else (row[0], row[1])
+
+
+class PointAnswers:
+    """A part of the gateway (see `chassis.life.runtime`): says which points the test of a plan takes.
+
+    Questions are answered one after the other; who gets no answer asks again.
+    """
+
+    name = "points"
+
+    def __init__(self, client: Callable[[], Client], reading: Reading) -> None:
+        self._client = client
+        self._reading = reading
+        self._heard: Subscription | None = None
+
+    async def start(self) -> None:
+        """Begin to answer."""
+        self._heard = await self._client().subscribe(ASK_POINTS, queue=QUEUE, cb=self._hear)
+
+    async def stop(self) -> None:
+        """Hear nothing more, so that another gateway is asked."""
+        if self._heard is not None:
+            with suppress(NatsError):
+                await self._heard.unsubscribe()
+
+    async def check(self) -> PlatformError | str | None:
+        """It answers as long as the gateway has its connections, which tell that themselves."""
+        return None
+
+    async def _hear(self, message: Msg) -> None:
+        await message.respond(encoded(await self.answer(message.data)))
+
+    async def answer(self, body: bytes) -> PointsAnswer:
+        """What a plan's test takes, or why nobody could look."""
+        try:
+            asked = asked_of(body)
+            async with self._reading(asked.organisation) as database:
+                return PointsAnswer(points=tuple(await points_of(database, asked.organisation, asked.body)))
+        except msgspec.DecodeError:
+            return PointsAnswer(code=errors.EVENT_UNREADABLE.code)
+        except PlatformError as error:
+            return PointsAnswer(code=error.code.code)
+        except Exception as error:  # noqa: BLE001  # whoever asked is told, whatever it was
+            _log.error("points could not be chosen", extra={"cause": describe(error)})
+            return PointsAnswer(code=errors.INTERNAL.code)

@@ -100,6 +100,7 @@ PLAN = DisasterRecoveryPlan(
     created_by=ACTOR,
     created_at=at(-3600),
     changed_at=at(-3600),
+    next_test_at=at(90 * 86_400 - 3600),
 )
 
 PLANS = ListPage[DisasterRecoveryPlan](items=[PLAN])

@@ -5,6 +5,7 @@ The dr service's stream alone changes them.
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
@@ -18,7 +19,7 @@ from contracts.disaster import (
     StepOutcome,
     StepRules,
 )
-from contracts.dr_events import DrPlanFact
+from contracts.dr_events import DrPlanFact, DrTestMissed, DrTestTurn
 from contracts.dr_execution_events import (
     DrExecutionAborted,
     DrExecutionAborting,
@@ -49,6 +50,10 @@ _STORE = """
     ON CONFLICT (plan_id) DO UPDATE SET
         version = excluded.version, changed_at = excluded.changed_at, body = excluded.body
 """
+_TESTS = """
+    UPDATE {dr_plans} held SET next_test = said.next_test, missed_test = coalesce(said.missed_test, held.missed_test)
+    FROM json_populate_recordset(NULL::{dr_plans}, %s) said WHERE held.plan_id = said.plan_id
+"""
 _LOAD = "SELECT execution_id, view::text FROM {dr_executions} WHERE execution_id = ANY(%s)"
 _STORE_EXECUTIONS = """
     INSERT INTO {dr_executions}
@@ -61,21 +66,46 @@ _STORE_EXECUTIONS = """
 _BODY = msgspec.json.Decoder(PlanBody)
 
 
+class MissedTest(msgspec.Struct):
+    """The latest instant of a plan's schedule of tests at which none began, and why."""
+
+    due_at: datetime
+    code: str
+    hint: str = ""
+
+
+_MISSED = msgspec.json.Decoder(MissedTest)
+
+
 class DisasterRecoveryPlans(Projection):
     """Each plan as it is in force. Sealed fields stay sealed."""
 
     NAME = "dr-plans"
-    VERSION = 1
-    EVENTS = pinned_kinds(DrPlanFact)
+    VERSION = 2
+    EVENTS = (*pinned_kinds(DrPlanFact), *pinned_kinds(DrTestTurn))
     TABLES = ("dr_plans",)
 
     def __init__(self, side: Side) -> None:
         super().__init__(side)
-        self._store = self.sql(_STORE)
+        self._store, self._tests = self.sql(_STORE), self.sql(_TESTS)
 
     async def project(self, database: Database, batch: Batch) -> None:
         """Take facts over, in the caller's transaction."""
         await upsert(database, self._store, rows_in_force(batch, DrPlanFact, "plan_id"))
+        tests: dict[str, dict[str, Any]] = {}
+        for applied in batch.events:
+            event = applied.event
+            if isinstance(event, DrPlanFact | DrTestTurn):
+                row = tests.setdefault(event.plan_id, {"plan_id": event.plan_id})
+                row["next_test"] = event.next_test_at
+                if isinstance(event, DrTestMissed):
+                    row["missed_test"] = MissedTest(event.due_at, event.code, event.hint)
+        await upsert(database, self._tests, list(tests.values()))
+
+
+def missed_test(stored: str) -> MissedTest:
+    """A stored missed test. Raises ViewUnreadable."""
+    return read_view(stored, _MISSED, DisasterRecoveryPlans.NAME)
 
 
 def plan_body(stored: str) -> PlanBody:

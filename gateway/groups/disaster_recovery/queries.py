@@ -12,16 +12,18 @@ from contracts import errors
 from contracts.configuration import SourceType
 from contracts.disaster import INSTRUCTIONS_FIELD, PLAN_NAME_FIELD, STEP_PATH_FIELD, PlanRules, PlanStep, StepRules
 from contracts.errors import PlatformError
-from gateway.groups.disaster_recovery.projection import plan_body
-from gateway.groups.disaster_recovery.resources import DisasterRecoveryPlan, PlannedStep
+from gateway.groups.disaster_recovery.projection import MissedTest, missed_test, plan_body
+from gateway.groups.disaster_recovery.resources import DisasterRecoveryPlan, MissedPlanTest, PlannedStep
 from gateway.groups.disaster_recovery.templates import Has
 from gateway.http.resources import ListPage
 from gateway.reading.cursor import Cursors, Place
 from gateway.reading.opened import OpenedFields
 from gateway.reading.slices import Reading, page_of
+from gateway.runs.queries import hint_told, title_of
 
 _SELECT: LiteralString = """
-    SELECT p.plan_id, p.version, coalesce(q.actor, p.created_by), p.created_at, p.changed_at, p.body::text
+    SELECT p.plan_id, p.version, coalesce(q.actor, p.created_by), p.created_at, p.changed_at, p.body::text,
+        p.next_test, p.missed_test::text
     FROM dr_plans p LEFT JOIN requests q ON q.request_id = p.request_id
     WHERE p.organisation = %s
 """
@@ -90,7 +92,7 @@ class PlanQueries:
         return await self._sealer.ask(lambda: [self._told(organisation, row) for row in rows])
 
     def _told(self, organisation: str, row: tuple[Any, ...]) -> DisasterRecoveryPlan:
-        plan_id, version, created_by, created_at, changed_at, stored = row
+        plan_id, version, created_by, created_at, changed_at, stored, next_test, missed = row
         body = plan_body(stored)
         fields = OpenedFields(self._sealer, organisation)
         said: dict[str, Any] = {name: getattr(body, name) for name in PlanRules.__struct_fields__}
@@ -103,8 +105,15 @@ class PlanQueries:
             created_by=created_by,
             created_at=created_at,
             changed_at=changed_at,
+            next_test_at=next_test,
+            last_missed_test=None if missed is None else _missed(missed_test(missed)),
             unreadable_fields=fields.unreadable,
         )
+
+
+def _missed(view: MissedTest) -> MissedPlanTest:
+    hint = hint_told(view.code, view.hint) or ""
+    return MissedPlanTest(due_at=view.due_at, code=view.code, title=title_of(view.code), hint=hint)
 
 
 def _step(fields: OpenedFields, place: int, step: PlanStep) -> PlannedStep:

@@ -31,6 +31,11 @@ _NOT_NEWEST = (
     "Compare it with the objective by hand (GET /api/backup/recovery-points)."
 )
 _MEND = "Repair the tiers (POST /api/backup/storage/repair) and validate it again, or back up now."
+_TEST_NOW = "POST /api/backup/disaster-recovery/test begins one now."
+_BEGINS_WITHIN = timedelta(minutes=10)
+"""A test that has fallen due has begun by then, or something keeps it."""
+_ENDS_WITHIN = timedelta(days=1)
+"""A test that began in time has ended by then."""
 _PASS, _FAIL, _UNKNOWN = ReadinessVerdict.PASS, ReadinessVerdict.FAIL, ReadinessVerdict.UNKNOWN
 
 
@@ -73,7 +78,8 @@ def status_of(plan: DisasterRecoveryPlan, seen: Seen, now: datetime) -> PlanStat
         proven_rto_minutes=None if proven is None else -int(-(proven.rto_seconds or 0.0) // 60),
         proven_rpo_minutes=None if proven is None else -int(-_lost(proven) // 60),
         last_test_at=last_test_at,
-        next_test_at=_next_test(plan, last_test_at),
+        next_test_at=plan.next_test_at,
+        last_missed_test=plan.last_missed_test,
         lost_now_minutes=_minutes(min(known), now) if len(known) == len(made) and known else None,
         predicted_rto=predicted,
         predicted_steps=steps,
@@ -118,7 +124,7 @@ def _findings(
 def _tested(plan: DisasterRecoveryPlan, seen: Seen, now: datetime) -> ReadinessFinding:
     """Whether the last execution or test has proven the plan as it stands."""
     last, proven = seen.ended.get(plan.id), next(iter(seen.completed.get(plan.id, ())), None)
-    goals, due = plan.recovery_objectives, _next_test(plan, seen.tested_at.get(plan.id))
+    goals = plan.recovery_objectives
     verdict, hint = _PASS, ""
     if last is None:
         verdict, hint = _UNKNOWN, "Test it: POST /api/backup/disaster-recovery/test."
@@ -128,8 +134,8 @@ def _tested(plan: DisasterRecoveryPlan, seen: Seen, now: datetime) -> ReadinessF
         verdict, hint = _FAIL, f"{proven.execution_id} has missed the objectives: change them or the plan."
     elif proven.plan_version != plan.version:
         verdict, hint = _UNKNOWN, f"Version {proven.plan_version} of the plan was proven: test it as it stands."
-    if verdict is not _FAIL and due is not None and due <= now:
-        verdict, hint = _FAIL, f"A test is due since {due:%Y-%m-%d %H:%M} UTC: POST /api/backup/disaster-recovery/test."
+    if verdict is not _FAIL and (overdue := _overdue(plan, seen.tested_at.get(plan.id), now)) is not None:
+        verdict, hint = _FAIL, overdue
     return ReadinessFinding(check=ReadinessCheck.TESTED, verdict=verdict, about=None, hint=hint)
 
 
@@ -151,11 +157,20 @@ def _in_time(predicted: PredictedTime | None, rto_minutes: int) -> Iterator[Read
     yield ReadinessFinding(check=ReadinessCheck.PREDICTED_RTO, verdict=verdict, about=None, hint=hint)
 
 
-def _next_test(plan: DisasterRecoveryPlan, last: datetime | None) -> datetime | None:
-    """When the plan's schedule wants the next test; None where it has none."""
+def _overdue(plan: DisasterRecoveryPlan, tested_at: datetime | None, now: datetime) -> str | None:
+    """Why the plan lacks a test that its schedule wants; None where it lacks none."""
     if plan.testing_schedule is None:
         return None
-    return (last or plan.created_at) + timedelta(days=plan.testing_schedule.every_days)
+    due, missed = plan.next_test_at, plan.last_missed_test
+    if due is None or due + _BEGINS_WITHIN <= now:
+        since = "" if due is None else f" since {due:%Y-%m-%d %H:%M} UTC"
+        return f"A test is due{since} and has not begun: look at the services dr and gateway. {_TEST_NOW}"
+    if missed is not None and (tested_at is None or tested_at < missed.due_at):
+        return f"The test of {missed.due_at:%Y-%m-%d %H:%M} UTC has not begun ({missed.code}). {missed.hint}"
+    last = (tested_at or plan.created_at) + timedelta(days=plan.testing_schedule.every_days)
+    if last + _ENDS_WITHIN <= now:
+        return f"It was to be tested by {last:%Y-%m-%d %H:%M} UTC. {_TEST_NOW}"
+    return None
 
 
 def _lost(execution: ExecutionView) -> float:

@@ -82,8 +82,8 @@ class NewPlan(Body, frozen=True, kw_only=True):
     `scope.configurationIds`: each is restored by a step. `recoveryObjectives`: `rtoMinutes` until it works again,
     `rpoMinutes` whose changes may be lost, and at most `maximumDataLoss` bytes of them (null: no bound of its own).
     `backupSources`: which recovery point of a configuration is taken where its step names none, the `freshest` or the
-    newest `proven` one. `testingSchedule.everyDays`: how often it is to be tested at least. `automatedExecution` is
-    false: nothing begins a plan by itself yet.
+    newest `proven` one. `testingSchedule.everyDays`: a test begins by itself so many days after the one before, or by
+    `schedule`, which is never rarer. `automatedExecution` is false: nothing executes a plan by itself yet.
     """
 
     plan_name: Printable
@@ -139,8 +139,21 @@ class PlannedStep(Resource, frozen=True, kw_only=True):
     target_path: str | None
 
 
+class MissedPlanTest(Resource, frozen=True, kw_only=True):
+    """The latest instant of a plan's schedule of tests at which no test began, and why."""
+
+    due_at: Timestamp
+    code: str
+    title: str
+    hint: str
+
+
 class DisasterRecoveryPlan(Resource, frozen=True, kw_only=True):
-    """A plan as it is in force; `version` is its ETag. `unreadableFields` are null for want of a key."""
+    """A plan as it is in force; `version` is its ETag. `unreadableFields` are null for want of a key.
+
+    `nextTestAt`: when the next test begins by itself; null without a `testingSchedule`. `lastMissedTest`: null where
+    none was missed.
+    """
 
     id: str
     version: int
@@ -157,6 +170,8 @@ class DisasterRecoveryPlan(Resource, frozen=True, kw_only=True):
     created_by: str
     created_at: Timestamp
     changed_at: Timestamp
+    next_test_at: Timestamp | None = None
+    last_missed_test: MissedPlanTest | None = None
     unreadable_fields: list[str] = msgspec.field(default_factory=list)
 
 
@@ -177,8 +192,9 @@ class ReadinessCheck(StrEnum):
     `point-whole`, which is told only where it fails: a validation found the newest point, or the one that a step names,
     damaged, and no tier that has it whole; `target-open`: the target of a step is registered and open;
     `channel-active`: a channel that is told is there; `tested`: an execution or a test has proven the plan as it
-    stands, and none is overdue; `predicted-rto`, which is told only where it was measured: by its last runs the plan
-    takes no longer than the RTO (`unknown` where that lies within the interval, or where there was one run alone).
+    stands, none is overdue, and the last one that fell due has begun; `predicted-rto`, which is told only where it was
+    measured: by its last runs the plan takes no longer than the RTO (`unknown` where that lies within the interval, or
+    where there was one run alone).
     """
 
     POINT_FRESH = "point-fresh"
@@ -230,7 +246,7 @@ class PlanStatus(Resource, frozen=True, kw_only=True):
     """How a plan stands at `judgedAt`: what it says, what a test has proven, and what stands in its way.
 
     `provenRtoMinutes`, `provenRpoMinutes`: what the last execution or test that was completed took and would have lost,
-    null where there is none. `nextTestAt`: by the plan's schedule, from its last test or its creation; null without.
+    null where there is none. `nextTestAt`, `lastMissedTest`: as the plan has them.
     `lostNowMinutes`: how old the oldest of its configurations' latest points is, null where one has none. `verdict`:
     `fail` where a finding is one, else `unknown` where one is. `unknown`: what is not looked at. `predictedRto`: how
     long the longest way through the steps will take, by the last ten executions and tests that were completed, null
@@ -246,6 +262,7 @@ class PlanStatus(Resource, frozen=True, kw_only=True):
     proven_rpo_minutes: int | None
     last_test_at: Timestamp | None
     next_test_at: Timestamp | None
+    last_missed_test: MissedPlanTest | None
     lost_now_minutes: int | None
     predicted_rto: PredictedTime | None
     predicted_steps: list[PredictedStep]

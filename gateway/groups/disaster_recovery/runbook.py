@@ -44,7 +44,7 @@ def _lines(plan: DisasterRecoveryPlan) -> Iterator[str]:
     if goals.maximum_data_loss is not None:
         yield f"- At most {goals.maximum_data_loss} bytes may be lost."
     yield (
-        f"- It is to be tested at least every {plan.testing_schedule.every_days} days."
+        f"- It is tested at least every {plan.testing_schedule.every_days} days, by itself."
         if plan.testing_schedule
         else ("- No test of it is planned.")
     )

@@ -4,6 +4,7 @@ import os
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
+from chassis.calendar.rehearsals import objections_to_tests
 from contracts import errors
 from contracts.configuration_rules import path_objection
 from contracts.disaster import PlanRules, StepKind, StepRules
@@ -41,6 +42,8 @@ async def wrong_fields(data: NewPlan, gateway: Means, organisation: str) -> list
         wrong += _wrong_texts_of(f"procedures[{place}].", step)
     steps = [StepRules(**step_rules_of(step)) for step in data.procedures]
     for each in plan_objections(rules_of(data), steps):
+        wrong.append(error_of_code(each.code.code, field=each.field, hint=each.hint))
+    for each in objections_to_tests(data.testing_schedule, gateway.clock.now()):
         wrong.append(error_of_code(each.code.code, field=each.field, hint=each.hint))
     named = {step.target_location for step in steps if step.target_location is not None}
     closed = await gateway.locations.not_open([(name, "target") for name in sorted(named)], organisation)

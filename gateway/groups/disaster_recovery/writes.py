@@ -62,6 +62,7 @@ class CreateDisasterRecoveryPlan(Write[NewPlan]):
     OF = DR_PLAN
     REFUSALS: ClassVar[tuple[ErrorCode, ...]] = (
         errors.DR_PLAN_CIRCLE,
+        errors.SCHEDULE_NEVER_DUE,
         errors.CONFIGURATION_UNKNOWN,
         errors.CHANNEL_UNKNOWN,
         errors.RECOVERY_POINT_UNKNOWN,

@@ -8,6 +8,7 @@ from chassis.handling import Handling
 from chassis.ids import moment_of
 from contracts import errors
 from contracts.config_events import NotificationDue
+from contracts.dr_events import DrTestMissed
 from contracts.dr_execution_events import DrNoticeAsked
 from contracts.errors import PlatformError
 from contracts.event import Event
@@ -66,8 +67,8 @@ class Telling:
             ended=news.execution_id if news.is_end else None,
         )
 
-    async def tell_of_plan(self, asked: DrNoticeAsked, handling: Handling) -> None:
-        """Plan what a step of a disaster recovery plan, or its failure, tells: to each channel named, of any kind.
+    async def tell_of_plan(self, asked: DrNoticeAsked | DrTestMissed, handling: Handling) -> None:
+        """Plan what a disaster recovery plan tells (a step, its failure, a missed test): to each channel named.
 
         One that is not there, or retired, is given up at once, so that who asked hears of it.
         """
@@ -84,7 +85,8 @@ class Telling:
                     event_id=event_id,
                     happened_at=moment_of(event_id),
                     next_attempt_at=moment_of(event_id),
-                    execution_id=asked.execution_id,
+                    execution_id=asked.execution_id if isinstance(asked, DrNoticeAsked) else None,
+                    due_at=asked.due_at if isinstance(asked, DrTestMissed) else None,
                     is_wedding_critical=asked.is_wedding_critical,
                     code=asked.code,
                 )

@@ -21,6 +21,7 @@ TITLES = {
     NotificationEvent.DISASTER_RECOVERY: "A disaster recovery plan is being executed",
 }
 _PLAN_FAILED = "A disaster recovery plan, or a test of one, has failed"
+_PLAN_UNTESTED = "A scheduled test of a disaster recovery plan did not begin"
 
 
 class _Payload(msgspec.Struct, rename="camel", kw_only=True):
@@ -67,7 +68,9 @@ def message_of(notification_id: str, planned: NotificationPlanned, organisation:
         ),
     )
     has_failed = planned.event is NotificationEvent.DISASTER_RECOVERY and planned.code is not None
-    title = _PLAN_FAILED if has_failed else TITLES.get(planned.event, str(planned.event))
+    title = TITLES.get(planned.event, str(planned.event))
+    if has_failed:
+        title = _PLAN_UNTESTED if planned.execution_id is None else _PLAN_FAILED
     lines = [
         f"{title}." + (" A critical wedding is concerned." if planned.is_wedding_critical else ""),
         *([f"Configuration {planned.configuration_id}"] if planned.configuration_id else ()),

@@ -87,7 +87,7 @@ class RecordedExecutions(Answers[Execution]):
         assert isinstance(timer, Timer)  # noqa: S101  # `due_of` has put it there
         request = due.execution_id if execution is None else execution.plan.request_id
         context = Context(due.organisation, "service:dr", correlation_id=request)
-        also = [] if execution is None else list(_beside(execution, due.organisation))
+        also = [] if execution is None else beside(execution, due.organisation)
         saved = () if execution is None else (execution,)
         await self._store.save(*saved, context=context, also=[timer.done(), *also])
 
@@ -104,7 +104,7 @@ class RecordedExecutions(Answers[Execution]):
 
     def beside(self, thing: Execution, handling: Handling) -> Sequence[Statement]:
         """What its steps wait for, from now on."""
-        return list(_beside(thing, handling.context.organisation))
+        return beside(thing, handling.context.organisation)
 
     @staticmethod
     def due_of(timer: Timer) -> Due:
@@ -113,9 +113,9 @@ class RecordedExecutions(Answers[Execution]):
         return Due(body.execution_id, body.organisation, timer.now, timer, body.step_id, body.attempt)
 
 
-def _beside(execution: Execution, organisation: str) -> Iterator[Statement]:
-    for event in execution.pending:
-        yield from _statements(execution, event, organisation)
+def beside(execution: Execution, organisation: str) -> list[Statement]:
+    """What becomes true with what is pending of an execution."""
+    return [each for event in execution.pending for each in _statements(execution, event, organisation)]
 
 
 def _statements(execution: Execution, event: Event, organisation: str) -> Iterator[Statement]:

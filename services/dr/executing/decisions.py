@@ -1,6 +1,6 @@
 """What is decided about executions: which begin, what people do to them, and what follows from facts and time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from chassis.clock import Clock
@@ -9,7 +9,7 @@ from chassis.handling import TRIES, Handling, UseCase
 from chassis.ids import moment_of
 from contracts import errors
 from contracts.config_events import NotificationDelivered, NotificationGivenUp
-from contracts.disaster import PlanBody
+from contracts.disaster import PlanBody, StepPoint
 from contracts.disaster_rules import execution_objections
 from contracts.errors import PlatformError
 from contracts.event import Event
@@ -17,6 +17,7 @@ from contracts.gateway_events import (
     DrBeginningRequest,
     DrExecutionPauseRequested,
     DrTestRequested,
+    Evidence,
 )
 from contracts.recovery_events import RecoveryCancelled, RecoveryCompleted, RecoveryFailed, RecoveryRefused
 from contracts.refusal import Objected, Objection, Refusal
@@ -76,6 +77,29 @@ class ExecutionDecisions:
             refused = Execution(execution.id)
             refused.refuse(request, why)
             await self._executions.record_answer(refused, handling)
+
+    async def test_due(
+        self, plan: Plan, points: Sequence[StepPoint], execution_id: str, organisation: str
+    ) -> Execution:
+        """A test that a plan's schedule asks for, begun and not recorded. Raises `Objected`."""
+        assert plan.body is not None  # noqa: S101  # nobody asks for a test of one that was refused
+        request = DrTestRequested(
+            request_id=execution_id,
+            execution_id=execution_id,
+            plan_id=plan.id,
+            plan_version=plan.body_version,
+            points=tuple(points),
+            evidence=Evidence(assurance="schedule"),
+        )
+        place = await self._places.for_tests(organisation)
+        if against := await self._against(request, plan.body, place, organisation):
+            raise Objected(against)
+        to = await self._places.targets(
+            organisation, execution_id, plan.body, test_place=place if isinstance(place, str) else None
+        )
+        execution, now = Execution(execution_id), self._clock.now()
+        execution.begin(request, plan.body, to, started_by=f"schedule:{plan.id}", started_at=now, now=now)
+        return execution
 
     async def _against(
         self, request: DrBeginningRequest, body: PlanBody, place: str | Objection | None, organisation: str

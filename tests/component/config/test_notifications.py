@@ -34,6 +34,7 @@ from contracts.config_events import (
     NotificationTestRefused,
 )
 from contracts.disaster import StepNotice
+from contracts.dr_events import DrTestMissed
 from contracts.dr_execution_events import DrNoticeAsked
 from contracts.event import Event
 from contracts.executor_events import BackupAccepted, BackupCancelled, BackupCompleted, BackupFailed, BackupRefused
@@ -219,7 +220,14 @@ async def test_step_of_a_plan_tells_its_channels_whatever_they_are_for_and_hears
     await bell.desk.hear(asked)
     await bell.desk.hear(asked)
     await bell.fire(now=False)
-    (received,) = bell.receiver.came
+    missed = replace(
+        sample_event(DrTestMissed), notices=(StepNotice(channel_id=channel, notification_id=new_id()),), due_at=moment
+    )
+    await bell.desk.hear(missed)
+    await bell.fire(now=False)
+    received, untested = bell.receiver.came
+    data = json.loads(untested.body)["data"]
+    assert (data["executionId"], data["code"], data["dueAt"] is None) == (None, missed.code, False)
     told = json.loads(received.body)
     assert (told["type"], told["data"]["executionId"]) == ("backup.disaster-recovery", asked.execution_id)
     first, second = [(await bell.desk.told(each.notification_id))[-1] for each in notices]

@@ -1,32 +1,18 @@
 """Executions and tests of plans over a real record: killed between any two records, and cleaned up whatever happens."""
 
-import asyncio
-import json
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, LiteralString
+from typing import Any
 
 import msgspec
-import psycopg
 import pytest
-from psycopg.sql import SQL, Identifier
 
-from chassis.clock import SystemClock
-from chassis.context import Context
-from chassis.handling import Handled, Handling, deal_with
 from chassis.ids import new_id
-from chassis.locations import Locations
-from chassis.postgres.database import open_pool
-from chassis.record.eventstore import AlreadyHandled, EventStore
-from chassis.sealing import Sealer, prepare_keys_folder
-from chassis.timers.table import TimerTable
 from contracts import errors
 from contracts.config_events import NotificationDelivered, NotificationGivenUp
-from contracts.disaster import STEP_PATH_FIELD, PlanBody, PlanStep, StepKind, StepPoint
+from contracts.disaster import PlanBody, PlanStep, StepKind
 from contracts.dr_events import DrPlanUpdated
 from contracts.dr_execution_events import (
     DrExecutionAborted,
@@ -44,202 +30,24 @@ from contracts.dr_execution_events import (
     DrTestRefused,
     DrTestStarted,
 )
-from contracts.envelope import decode_data
 from contracts.errors import PlatformError
-from contracts.event import Event
 from contracts.gateway_events import (
     DrExecutionAbortionRequested,
     DrExecutionPauseRequested,
     DrExecutionRequested,
     DrExecutionResumptionRequested,
     DrPlanChangeSubmitted,
-    DrPlanSubmitted,
     DrStepApprovalRequested,
     DrTestRequested,
     Evidence,
 )
-from contracts.recovery_events import TARGET_PATH_FIELD, RecoveryCancelled, RecoveryCompleted
-from contracts.sample_values import CONFIGURATION, PLAN_BODY
+from contracts.recovery_events import TARGET_PATH_FIELD, RecoveryCancelled
+from contracts.sample_values import PLAN_BODY
 from contracts.samples import sample_event
-from services.dr.adapters.executions import CLEAN_UP, STEP, RecordedExecutions
-from services.dr.adapters.places import RegisteredPlaces
-from services.dr.adapters.record import RecordedPlans
-from services.dr.adapters.schema import STATEMENTS
-from services.dr.bootstrap import SERVICE, use_cases
-from services.dr.executing.decisions import ExecutionDecisions
-from tests.support.postgres_server import PostgresServer, SchemaAccess
+from services.dr.adapters.executions import CLEAN_UP, STEP
+from tests.support.disasters import OTHER, OTHER_STUDIO, PROVEN, STUDIO, Desk, restore, whole
 
 pytestmark = pytest.mark.stack
-
-PROVEN = Evidence(assurance="aal2", roles=("owner",), second_factor=True)
-STUDIO, OTHER_STUDIO = "studio-a", "studio-b"
-_NOW: LiteralString = "UPDATE {}.timers SET due_at = now(), held_until = NULL WHERE kind = %s"
-OWNER, OTHER = "user:first", "user:second"
-
-
-class Killed(Exception):
-    """What a process that is killed tells nobody."""
-
-
-@dataclass
-class Killing:
-    """An event store of a process that is killed at one of its saves: before it, or right after."""
-
-    store: EventStore
-    at: int = -1
-    is_after: bool = False
-    saves: int = 0
-
-    async def save(self, *things: Any, **of: Any) -> Any:
-        self.saves += 1
-        if self.saves == self.at and not self.is_after:
-            raise Killed
-        saved = await self.store.save(*things, **of)
-        if self.saves == self.at:
-            raise Killed
-        return saved
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.store, name)
-
-
-@dataclass
-class Desk:
-    """What decides, over real Postgres, asked as its handlers and timers ask."""
-
-    killing: Killing
-    pool: Any
-    access: SchemaAccess
-    locations: Locations
-    sealer: Sealer
-    tests_at: Path
-    heard: list[tuple[Event, str, str, str]] = field(default_factory=list)
-
-    @property
-    def executions(self) -> RecordedExecutions:
-        store: Any = self.killing
-        return RecordedExecutions(store, self.pool)
-
-    @property
-    def places(self) -> RegisteredPlaces:
-        return RegisteredPlaces(self.locations, self.sealer, ["rehearsals"])
-
-    def _deciding(self) -> ExecutionDecisions:
-        store: Any = self.killing
-        return ExecutionDecisions(RecordedPlans(store), self.executions, self.locations, self.places, SystemClock())
-
-    async def hear(
-        self, event: Event, actor: str = OWNER, organisation: str = STUDIO, *, event_id: str | None = None
-    ) -> None:
-        """Deal with a message, over and over until it is dealt with, as the bus does."""
-        store: Any = self.killing
-        every = use_cases(RecordedPlans(store), self.locations, self.executions, self.places, SystemClock())
-        taker = next(name for name in event.TAKEN_BY if name.startswith("dr--"))
-        context = Context(organisation=organisation, actor="service:dr", correlation_id="correlation-1")
-        handling = Handling(context=context, handled=Handled(taker, event_id or new_id()), actor=actor)
-        for _ in range(3):
-            try:
-                await deal_with(every[type(event)], event, handling)
-            except Killed:
-                continue
-            except AlreadyHandled:
-                pass
-            return
-
-    async def fire(self, kind: str) -> None:
-        """Have the timers of a kind fall due now, and fire them, killed or not."""
-        with psycopg.connect(self.access.admin_dsn, autocommit=True) as connection:
-            connection.execute(SQL(_NOW).format(Identifier(self.access.schema)), (kind,))
-        table, decisions = TimerTable(self.pool, hold_seconds=0.01), self._deciding()
-        for _ in range(6):
-            timer = await table.take([kind])
-            if timer is None:
-                await asyncio.sleep(0.01)
-                continue
-            due = RecordedExecutions.due_of(timer)
-            with suppress(Killed):
-                await (decisions.fall_due(due) if kind == STEP else decisions.clean_up(due))
-
-    async def told(self, identity: str) -> list[Event]:
-        """All that is recorded of an id."""
-        return [decode_data(each) for each in await self.killing.store.history(identity)]
-
-    async def of(self, identity: str, kind: type[Event]) -> list[Any]:
-        return [event for event in await self.told(identity) if type(event) is kind]
-
-    async def plan(self, *steps: PlanStep, identity: str | None = None) -> str:
-        """A plan in force; its id."""
-        body: PlanBody = msgspec.structs.replace(PLAN_BODY, procedures=steps)
-        submitted = DrPlanSubmitted(request_id=new_id(), plan_id=identity or new_id(), body=body, evidence=PROVEN)
-        await self.hear(submitted)
-        return submitted.plan_id
-
-    async def begin(self, plan: str, *steps: str, kind: Any = DrExecutionRequested, **of: Any) -> str:
-        """Ask for an execution of a plan, with a point for each of these steps; its id."""
-        request = kind(
-            request_id=new_id(),
-            execution_id=new_id(),
-            plan_id=plan,
-            plan_version=1,
-            points=tuple(
-                StepPoint(step_id=step, recovery_point_id="point-1", read_at=SystemClock().now()) for step in steps
-            ),
-            evidence=of.get("evidence", PROVEN),
-        )
-        await self.hear(request, organisation=of.get("organisation", STUDIO))
-        return str(request.execution_id)
-
-    async def completes(self, execution: str, step: str) -> None:
-        """The recovery service has restored what a step asked for last."""
-        asked = [each for each in await self.of(execution, DrRecoveryAsked) if each.step_id == step][-1]
-        fact = msgspec.structs.replace(sample_event(RecoveryCompleted), operation_id=asked.operation_id, code=None)
-        await self.hear(fact, event_id=f"{asked.operation_id}-ended")
-
-
-@pytest.fixture
-async def desk(postgres: PostgresServer, tmp_path: Path) -> AsyncIterator[Desk]:
-    access = postgres.fresh(statements=STATEMENTS, prefix="dr")
-    file = tmp_path / "locations.json"
-    target = {"kind": "directory", "roles": ["target"], "organisations": [STUDIO]}
-    places = [{**target, "name": name, "url": f"file://{tmp_path}/{name}"} for name in ("restored", "rehearsals")]
-    file.write_text(json.dumps({"locations": places}))
-    (tmp_path / "restored").mkdir()
-    (tmp_path / "rehearsals").mkdir()
-    prepare_keys_folder(tmp_path / "keys")
-    sealer = Sealer(tmp_path / "keys")
-    sealer.make_keys(STUDIO)
-    store = EventStore(dsn=access.dsn, schema=access.schema, service=SERVICE)
-    pool = open_pool(access.dsn, access.schema, name="dr", max_size=2)
-    await store.start()
-    await pool.open()
-    try:
-        yield Desk(Killing(store), pool, access, Locations(file), sealer, tmp_path / "rehearsals")
-    finally:
-        await pool.close()
-        await store.stop()
-        postgres.drop(access)
-
-
-def _restore(sealer: Sealer, name: str = "photos", **of: Any) -> PlanStep:
-    path = sealer.seal(STUDIO, STEP_PATH_FIELD, "2027/meyer")
-    return PlanStep(
-        id=name,
-        kind=StepKind.RESTORE,
-        owner="on-call",
-        configuration_id=CONFIGURATION,
-        target_location="restored",
-        target_path=path,
-        **of,
-    )
-
-
-def _whole(desk: Desk) -> tuple[PlanStep, ...]:
-    return (
-        PlanStep(id="go", kind=StepKind.APPROVE, owner="owner"),
-        _restore(desk.sealer, after=("go",)),
-        PlanStep(id="settle", kind=StepKind.WAIT, owner="on-call", after=("photos",), wait_minutes=1),
-        PlanStep(id="whole", kind=StepKind.CHECK, owner="on-call", after=("settle",), of_step="photos"),
-    )
 
 
 async def _go_through(desk: Desk, plan: str, kind: Any = DrExecutionRequested) -> str:
@@ -253,7 +61,7 @@ async def _go_through(desk: Desk, plan: str, kind: Any = DrExecutionRequested) -
 
 async def test_killed_between_any_two_records_an_execution_goes_on_and_does_each_step_once(desk: Desk) -> None:
     """Before each save, and after it, where nobody hears of it any more."""
-    plan = await desk.plan(*_whole(desk))
+    plan = await desk.plan(*whole(desk))
     execution = await _go_through(desk, plan)
     wanted = [type(event) for event in await desk.told(execution)]
     assert wanted.count(DrExecutionCompleted) == 1
@@ -270,7 +78,7 @@ async def test_killed_between_any_two_records_an_execution_goes_on_and_does_each
 
 
 async def test_one_execution_of_a_plan_goes_on_at_a_time_and_a_test_beside_it(desk: Desk) -> None:
-    plan = await desk.plan(PlanStep(id="go", kind=StepKind.MANUAL, owner="owner"), _restore(desk.sealer))
+    plan = await desk.plan(PlanStep(id="go", kind=StepKind.MANUAL, owner="owner"), restore(desk.sealer))
     first = await desk.begin(plan, "photos")
     second = await desk.begin(plan, "photos")
     (refused,) = await desk.of(second, DrExecutionRefused)
@@ -286,10 +94,10 @@ async def test_one_execution_of_a_plan_goes_on_at_a_time_and_a_test_beside_it(de
 
 async def test_plan_that_is_changed_meanwhile_changes_nothing_of_its_execution(desk: Desk) -> None:
     """It goes on by the steps that it began with, its end too; the next one is of the plan as it stands."""
-    plan = await desk.plan(PlanStep(id="go", kind=StepKind.MANUAL, owner="owner"), _restore(desk.sealer, after=("go",)))
+    plan = await desk.plan(PlanStep(id="go", kind=StepKind.MANUAL, owner="owner"), restore(desk.sealer, after=("go",)))
     execution = await desk.begin(plan, "photos")
     body: PlanBody = msgspec.structs.replace(
-        PLAN_BODY, procedures=(PlanStep(id="else", kind=StepKind.MANUAL, owner="owner"), _restore(desk.sealer, "films"))
+        PLAN_BODY, procedures=(PlanStep(id="else", kind=StepKind.MANUAL, owner="owner"), restore(desk.sealer, "films"))
     )
     change = DrPlanChangeSubmitted(request_id=new_id(), plan_id=plan, body=body, expected_version=1, evidence=PROVEN)
     await desk.hear(change)
@@ -304,7 +112,7 @@ async def test_plan_that_is_changed_meanwhile_changes_nothing_of_its_execution(d
 
 
 async def test_paused_execution_goes_on_where_it_is_resumed_and_another_organisation_s_is_none(desk: Desk) -> None:
-    steps = (PlanStep(id="go", kind=StepKind.MANUAL, owner="owner"), _restore(desk.sealer, after=("go",)))
+    steps = (PlanStep(id="go", kind=StepKind.MANUAL, owner="owner"), restore(desk.sealer, after=("go",)))
     execution = await desk.begin(await desk.plan(*steps), "photos")
     pause = DrExecutionPauseRequested(request_id=new_id(), execution_id=execution, evidence=PROVEN)
     await desk.hear(pause, organisation=OTHER_STUDIO)
@@ -321,7 +129,7 @@ async def test_paused_execution_goes_on_where_it_is_resumed_and_another_organisa
 
 async def test_step_ends_by_what_becomes_of_its_notification(desk: Desk) -> None:
     channel = PlanStep(id="tell", kind=StepKind.NOTIFY, owner="owner", channel_ids=(new_id(),))
-    execution = await desk.begin(await desk.plan(channel, _restore(desk.sealer)), "photos")
+    execution = await desk.begin(await desk.plan(channel, restore(desk.sealer)), "photos")
     (asked,) = await desk.of(execution, DrNoticeAsked)
     told = msgspec.structs.replace(
         sample_event(NotificationDelivered), notification_id=asked.notices[0].notification_id
@@ -335,14 +143,14 @@ async def test_step_ends_by_what_becomes_of_its_notification(desk: Desk) -> None
     assert (ended.step_id, ended.code) == ("tell", None)
 
 
-async def test_what_can_never_be_executed_is_refused_and_told_whole(desk: Desk) -> None:
-    plan = await desk.plan(_restore(desk.sealer), _restore(desk.sealer, "contracts"))
+async def test_what_can_never_be_executed_is_refused_and_toldwhole(desk: Desk) -> None:
+    plan = await desk.plan(restore(desk.sealer), restore(desk.sealer, "contracts"))
     (refused,) = await desk.of(await desk.begin(plan, evidence=Evidence(assurance="aal1")), DrExecutionRefused)
     assert [each.code for each in refused.wrong] == [errors.RECOVERY_POINT_UNKNOWN.code] * 2
     foreign = await desk.begin(plan, "photos", organisation=OTHER_STUDIO)
     (refused,) = await desk.of(foreign, DrExecutionRefused)
     assert refused.code == errors.DR_PLAN_UNKNOWN.code
-    there = await desk.plan(_restore(desk.sealer))
+    there = await desk.plan(restore(desk.sealer))
     (refused,) = await desk.of(
         await desk.begin(there, "photos", evidence=Evidence(assurance="aal1")), DrExecutionRefused
     )
@@ -361,7 +169,7 @@ def _restored(folder: Path) -> Path:
 
 async def test_test_goes_to_a_place_of_its_own_and_is_cleaned_up_whatever_becomes_of_it(desk: Desk) -> None:
     """Completed and aborted, killed before and after; and nothing beside its own folder is touched."""
-    plan = await desk.plan(*_whole(desk))
+    plan = await desk.plan(*whole(desk))
     beside = _restored(desk.tests_at / "dr-tests" / "another")
     for ends in ("completed", "aborted"):
         tested = await desk.begin(plan, "photos", kind=DrTestRequested)
@@ -395,7 +203,7 @@ async def test_test_whose_restore_timed_out_is_cleaned_up_once_that_has_ended(
 ) -> None:
     """A restore that was withdrawn may still come and write: until its end is told, nothing is called cleaned up."""
     monkeypatch.setattr("services.dr.executing.state.CLEAN_UP_SECONDS", 0.0)
-    tested = await desk.begin(await desk.plan(_restore(desk.sealer)), "photos", kind=DrTestRequested)
+    tested = await desk.begin(await desk.plan(restore(desk.sealer)), "photos", kind=DrTestRequested)
     (asked,) = await desk.of(tested, DrRecoveryAsked)
     await desk.fire(STEP)
     assert len(await desk.of(tested, DrExecutionFailed)) == 1
@@ -415,10 +223,10 @@ async def test_test_whose_restore_timed_out_is_cleaned_up_once_that_has_ended(
 
 
 async def test_test_is_refused_where_no_place_is_its_own_or_the_plan_restores_there(desk: Desk) -> None:
-    elsewhere = await desk.plan(msgspec.structs.replace(_restore(desk.sealer), target_location="rehearsals"))
+    elsewhere = await desk.plan(msgspec.structs.replace(restore(desk.sealer), target_location="rehearsals"))
     (refused,) = await desk.of(await desk.begin(elsewhere, "photos", kind=DrTestRequested), DrTestRefused)
     assert refused.code == errors.DR_TEST_NOT_ISOLATED.code
-    plan = await desk.plan(_restore(desk.sealer))
+    plan = await desk.plan(restore(desk.sealer))
     desk.tests_at.rmdir()
     (refused,) = await desk.of(await desk.begin(plan, "photos", kind=DrTestRequested), DrTestRefused)
     assert (refused.code, refused.field) == (errors.DR_TEST_PLACE_MISSING.code, "planId")

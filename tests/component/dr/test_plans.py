@@ -15,6 +15,8 @@ from chassis.context import Context
 from chassis.handling import Handled, Handling, deal_with
 from chassis.ids import new_id
 from chassis.locations import Locations
+from chassis.postgres.database import open_pool
+from chassis.postgres.pool import Pool
 from chassis.record.eventstore import EventStore
 from contracts import errors
 from contracts.disaster import PlanBody
@@ -25,6 +27,7 @@ from contracts.gateway_events import DrPlanChangeSubmitted, DrPlanSubmitted, Evi
 from contracts.sample_values import PLAN_BODY
 from services.dr.adapters.record import RecordedPlans
 from services.dr.adapters.schema import STATEMENTS
+from services.dr.adapters.turns import RecordedTurns
 from services.dr.bootstrap import SERVICE, use_cases
 from tests.support.postgres_server import PostgresServer
 
@@ -39,15 +42,19 @@ class Desk:
     """What decides, over real Postgres, asked as its handlers ask."""
 
     store: EventStore
+    pool: Pool
     locations: Locations
 
     async def hear(self, event: Event, organisation: str = STUDIO, *, event_id: str | None = None) -> None:
         """Deal with a request."""
         context = Context(organisation=organisation, actor="user:u1", correlation_id="correlation-1")
         nothing: Any = None  # plans need no more
-        use_case = use_cases(RecordedPlans(self.store), self.locations, nothing, nothing, nothing)[type(event)]
+        turns = RecordedTurns(self.store, self.pool)
+        every = use_cases(RecordedPlans(self.store), self.locations, nothing, nothing, turns, nothing)
         (taker,) = event.TAKEN_BY
-        await deal_with(use_case, event, Handling(context=context, handled=Handled(taker, event_id or new_id())))
+        await deal_with(
+            every[type(event)], event, Handling(context=context, handled=Handled(taker, event_id or new_id()))
+        )
 
     async def told(self, identity: str) -> list[Event]:
         """All that is recorded of an id."""
@@ -61,10 +68,13 @@ async def desk(postgres: PostgresServer, tmp_path: Path) -> AsyncIterator[Desk]:
     target = {"name": "restored", "kind": "directory", "roles": ["target"], "organisations": [STUDIO]}
     file.write_text(json.dumps({"locations": [{**target, "url": f"file://{tmp_path}/back"}]}))
     store = EventStore(dsn=access.dsn, schema=access.schema, service=SERVICE)
+    pool = open_pool(access.dsn, access.schema, name="dr", max_size=1)
     await store.start()
+    await pool.open()
     try:
-        yield Desk(store, Locations(file))
+        yield Desk(store, pool, Locations(file))
     finally:
+        await pool.close()
         await store.stop()
         postgres.drop(access)
 

@@ -1,5 +1,6 @@
 """Disaster recovery plans at the API: what is told, to whom, and what is refused before anything is recorded."""
 
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -10,7 +11,8 @@ from chassis.clock import SystemClock
 from chassis.ids import new_id
 from contracts import errors
 from contracts.config_events import NotificationChannelCreated
-from contracts.disaster import PlanType, SourceLoss, StepOutcome
+from contracts.disaster import PlanBody, PlanType, SourceLoss, StepOutcome
+from contracts.dr_events import DrNextTestChanged, DrTestMissed
 from contracts.dr_execution_events import (
     DrExecutionBegun,
     DrExecutionCompleted,
@@ -24,6 +26,7 @@ from contracts.envelope import decode_data
 from contracts.event import Event
 from contracts.executor_events import BackupCompleted
 from contracts.gateway_events import DrExecutionRequested
+from contracts.sample_values import PLAN_BODY
 from contracts.samples import sample_event
 from contracts.validation_events import (
     RecoveryPointCorrupted,
@@ -32,7 +35,8 @@ from contracts.validation_events import (
     TierWholeness,
     ValidationEnd,
 )
-from tests.support.gateway import RunningGateway, problem_code
+from services.dr.adapters.turns import AskedPoints
+from tests.support.gateway import ORGANISATION, RunningGateway, problem_code
 
 pytestmark = pytest.mark.stack
 
@@ -61,6 +65,11 @@ def _plan(configuration: str, **changes: Any) -> dict[str, Any]:
         ],
         **changes,
     }
+
+
+def _restoring(configuration: str) -> PlanBody:
+    steps = [msgspec.structs.replace(step, configuration_id=configuration) for step in PLAN_BODY.procedures[1:2]]
+    return msgspec.structs.replace(PLAN_BODY, procedures=tuple(steps), backup_sources=())
 
 
 async def _send(http: httpx.AsyncClient, method: str, path: str, body: Any, **headers: str) -> httpx.Response:
@@ -197,6 +206,16 @@ async def test_execution_takes_the_points_that_its_plan_prefers_or_is_refused_by
             made = (await _send(http, "POST", PLANS, _plan(configuration, **changes))).json()["id"]
             (point,) = (await _asked(gateway, http, made)).points
             assert (point.step_id, point.recovery_point_id) == ("photos", wanted)
+        # A test that begins by itself takes what one by request takes: the dr service asks.
+        body = _restoring(configuration)
+        async with gateway.nats.connected("dr") as client:
+            asking = AskedPoints(lambda: client)
+            (point,) = await asking.points(ORGANISATION, body)
+            assert (point.step_id, point.recovery_point_id) == ("photos", freshest)
+            assert await asking.points("another", body) == ()
+        rare = {"everyDays": 7, "schedule": {"frequency": "monthly"}}
+        refused = await _send(http, "POST", PLANS, _plan(configuration, testingSchedule=rare))
+        assert (refused.status_code, refused.json()["field"]) == (422, "testingSchedule.everyDays"), refused.text
         channel = await _channel(gateway)
         told = [*steps, {"id": "tell", "kind": "notify", "owner": "owner", "channelIds": [channel]}]
         made = (await _send(http, "POST", PLANS, _plan(configuration, procedures=told))).json()["id"]
@@ -259,6 +278,9 @@ async def test_execution_is_shown_step_by_step_and_proves_its_plan_or_says_what_
         schedule = {"testingSchedule": {"everyDays": 90}}
         plan = (await _send(http, "POST", PLANS, _plan(configuration, **schedule))).json()["id"]
 
+        await gateway.facts.publish(DrNextTestChanged(plan_id=plan, next_test_at=now + timedelta(days=89)))
+        await gateway.shows(f"{PLANS}/{plan}", lambda shown: shown["nextTestAt"] is not None)
+
         async def begun(kind: type[DrExecutionBegun]) -> str:
             fact = msgspec.structs.replace(sample_event(kind), execution_id=new_id(), plan_id=plan, started_at=now)
             await gateway.facts.publish(fact)
@@ -298,6 +320,7 @@ async def test_execution_is_shown_step_by_step_and_proves_its_plan_or_says_what_
         (stands,) = (await http.get("/api/backup/disaster-recovery/status")).json()["items"]
         assert (stands["provenRtoMinutes"], stands["provenRpoMinutes"]) == (2, 2)
         assert stands["nextTestAt"] > stands["lastTestAt"]
+        assert stands["lastMissedTest"] is None
         steps = {each["stepId"]: each["predicted"] for each in stands["predictedSteps"]}
         assert (steps["go"]["runs"], steps["photos"], stands["predictedRto"]) == (1, None, None)
         assert "predicted-rto" in stands["unknown"]
@@ -315,6 +338,12 @@ async def test_execution_is_shown_step_by_step_and_proves_its_plan_or_says_what_
         (stands,) = (await http.get("/api/backup/disaster-recovery/status")).json()["items"]
         assert {each["check"]: each["verdict"] for each in stands["findings"]}["tested"] == "fail"
         assert stands["provenRtoMinutes"] == 2
+        missed = DrTestMissed(
+            plan_id=plan, due_at=now, next_test_at=now + timedelta(days=90), code=errors.DR_TEST_MISSED.code
+        )
+        await gateway.facts.publish(missed)
+        shown = await gateway.shows(f"{PLANS}/{plan}", lambda shown: shown["lastMissedTest"] is not None)
+        assert (shown["lastMissedTest"]["code"], shown["nextTestAt"] > stands["nextTestAt"]) == ("dr-test-missed", True)
         listed = (await http.get(EXECUTIONS, params={"planId": plan, "isTest": "true"})).json()["items"]
         assert {each["id"] for each in listed} == {test, another}
 

@@ -22,7 +22,7 @@ from contracts.gateway_events import DrPlanChangeSubmitted, DrPlanSubmitted, Evi
 from contracts.reading import decoder_of, read_json
 from contracts.refusal import Objected, Objection
 from contracts.sample_values import CONFIGURATION, PLAN_BODY
-from services.dr.domain import Plan
+from services.dr.domain import Found, Plan
 from services.dr.policies import when_plan_submitted
 
 EVIDENCE = Evidence(assurance="aal1")
@@ -143,20 +143,20 @@ def test_plan_is_created_and_changed_as_it_was_seen() -> None:
     created = DrPlanSubmitted(request_id="r1", plan_id="plan-1", body=PLAN_BODY, evidence=EVIDENCE)
     objection = Objection(errors.UNKNOWN_LOCATION, "procedures[1].targetLocation", "")
     with pytest.raises(Objected):
-        plan.create(created, [objection])
+        plan.create(created, Found([objection]))
     change = DrPlanChangeSubmitted(
         request_id="r2", plan_id="plan-1", body=PLAN_BODY, evidence=EVIDENCE, expected_version=1
     )
     with pytest.raises(PlatformError) as refused:
-        plan.change(change, [])
+        plan.change(change, Found())
     assert refused.value.code is errors.DR_PLAN_UNKNOWN
-    plan.create(created, [])
+    plan.create(created, Found())
     with pytest.raises(PlatformError) as refused:
-        plan.change(msgspec.structs.replace(change, expected_version=2), [])
+        plan.change(msgspec.structs.replace(change, expected_version=2), Found())
     assert (refused.value.code, refused.value.field) == (errors.VERSION_CONFLICT, "If-Match")
     with pytest.raises(Objected):
-        plan.change(change, [objection])
-    plan.change(change, [])
+        plan.change(change, Found([objection]))
+    plan.change(change, Found())
     assert [(type(event), getattr(event, "version", 0)) for event in plan.pending] == [
         (DrPlanCreated, 1),
         (DrPlanUpdated, 2),

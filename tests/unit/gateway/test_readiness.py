@@ -5,8 +5,9 @@ from datetime import timedelta
 import msgspec
 
 from contracts.disaster import PlanNotifications
-from gateway.groups.disaster_recovery.examples import PLAN
+from gateway.groups.disaster_recovery.examples import COMPLETED, PLAN
 from gateway.groups.disaster_recovery.readiness import Seen, status_of
+from gateway.groups.disaster_recovery.resources import MissedPlanTest
 from gateway.runs.examples import CONFIGURATION_ID, at
 
 WELL = Seen({CONFIGURATION_ID: "active"}, {CONFIGURATION_ID: at(0)}, (), (), ())
@@ -65,6 +66,27 @@ def test_what_is_gone_is_told_each_with_what_to_do() -> None:
         }
         assert all(each.hint for each in status.findings if each.verdict != "pass")
         assert status.lost_now_minutes is None
+
+
+def test_test_that_was_missed_or_did_not_begin_or_is_overdue_is_a_finding() -> None:
+    """Whatever was proven before; a test since then takes it away."""
+    proven = WELL._replace(ended={PLAN.id: COMPLETED}, completed={PLAN.id: [COMPLETED]})
+    due = at(86_400)
+    missed = MissedPlanTest(due_at=due, code="dr-execution-open", title="", hint="Wait for its end.")
+
+    def hint(now: float, tested_at: float | None = None, **changes: object) -> str:
+        plan = msgspec.structs.replace(FRESHEST, **{"next_test_at": at(90 * 86_400), **changes})
+        seen = proven if tested_at is None else proven._replace(tested_at={PLAN.id: at(tested_at)})
+        (finding,) = [each for each in status_of(plan, seen, at(now)).findings if each.check == "tested"]
+        assert (finding.verdict == "fail") is bool(finding.hint)
+        return finding.hint
+
+    assert hint(90_000) == ""
+    assert "has not begun (dr-execution-open). Wait for its end." in hint(90_000, last_missed_test=missed)
+    assert hint(90_000, tested_at=86_401, last_missed_test=missed) == ""
+    assert "look at the services dr and gateway" in hint(87_001, next_test_at=due)
+    assert "is due and has not begun" in hint(0, next_test_at=None)
+    assert "was to be tested by" in hint(92 * 86_400, next_test_at=at(180 * 86_400))
 
 
 def test_points_that_were_found_damaged_are_told_by_configuration_and_by_step() -> None:

@@ -18,11 +18,11 @@ from chassis.telemetry.instruments import Telemetry
 from contracts import errors
 from contracts.errors import PlatformError
 from contracts.streams import (
+    ANSWERS,
     CONSUMERS,
     DEAD_LETTER_STREAM,
     PROGRESS_STREAM,
     STREAMS,
-    WORKERS_ANSWER,
     WORKERS_HEAR,
     consumer_named,
     stream_of,
@@ -183,8 +183,8 @@ async def test_identity_hears_only_its_own_answers_and_what_it_needs(server: Nat
     tried = await _try(server, identity)
     allowed: set[str] = {
         "gateway": {once_stored("progress.>"), *ALL_FACTS},
-        **{f"{service}-worker": {*heard, *WORKERS_ANSWER.get(service, ())} for service, heard in WORKERS_HEAR.items()},
-    }.get(identity, set())
+        **{f"{service}-worker": {*heard} for service, heard in WORKERS_HEAR.items()},
+    }.get(identity, set()) | set(ANSWERS.get(identity, ()))
     try:
         wanted = [
             *(f"_INBOX_{name}.>" for name in ALL),
@@ -198,7 +198,7 @@ async def test_identity_hears_only_its_own_answers_and_what_it_needs(server: Nat
                 *EVERY_WORKER_HEARS,
                 once_stored("progress.>"),
             ),
-            *(subject for questions in WORKERS_ANSWER.values() for subject in questions),
+            *(subject for questions in ANSWERS.values() for subject in questions),
             *(each for owner in SERVICES for each in (f"backup.{owner}.>", once_stored(f"backup.{owner}.>"))),
         ]
         for subject in wanted:
@@ -215,11 +215,7 @@ async def test_identity_hears_only_its_own_answers_and_what_it_needs(server: Nat
 
 @pytest.mark.parametrize(
     ("subject", "asking", "answering"),
-    [
-        (subject, asking, f"{service}-worker")
-        for service, questions in WORKERS_ANSWER.items()
-        for subject, asking in questions.items()
-    ],
+    [(subject, asking, answering) for answering, questions in ANSWERS.items() for subject, asking in questions.items()],
 )
 async def test_question_is_asked_by_one_identity_and_answered_by_one(
     server: NatsServer, subject: str, asking: str, answering: str
