@@ -2737,6 +2737,9 @@ export interface components {
         /**
          * DisasterRecoveryPlan
          * @description A plan as it is in force; `version` is its ETag. `unreadableFields` are null for want of a key.
+         *
+         *     `nextTestAt`: when the next test begins by itself; null without a `testingSchedule`. `lastMissedTest`: null where
+         *     none was missed.
          */
         DisasterRecoveryPlan: {
             id: string;
@@ -2756,6 +2759,10 @@ export interface components {
             createdAt: string;
             /** Format: date-time */
             changedAt: string;
+            /** @default null */
+            nextTestAt: string | null;
+            /** @default null */
+            lastMissedTest: components["schemas"]["MissedPlanTest"] | null;
             /** @default [] */
             unreadableFields: string[];
         };
@@ -3282,6 +3289,17 @@ export interface components {
             storageClasses: string[];
         };
         /**
+         * MissedPlanTest
+         * @description The latest instant of a plan's schedule of tests at which no test began, and why.
+         */
+        MissedPlanTest: {
+            /** Format: date-time */
+            dueAt: string;
+            code: string;
+            title: string;
+            hint: string;
+        };
+        /**
          * MissedRun
          * @description The latest instant of the schedule at which no run began, and why.
          */
@@ -3421,8 +3439,8 @@ export interface components {
          *     `scope.configurationIds`: each is restored by a step. `recoveryObjectives`: `rtoMinutes` until it works again,
          *     `rpoMinutes` whose changes may be lost, and at most `maximumDataLoss` bytes of them (null: no bound of its own).
          *     `backupSources`: which recovery point of a configuration is taken where its step names none, the `freshest` or the
-         *     newest `proven` one. `testingSchedule.everyDays`: how often it is to be tested at least. `automatedExecution` is
-         *     false: nothing begins a plan by itself yet.
+         *     newest `proven` one. `testingSchedule.everyDays`: a test begins by itself so many days after the one before, or by
+         *     `schedule`, which is never rarer. `automatedExecution` is false: nothing executes a plan by itself yet.
          */
         NewPlan: {
             /** @description Visible characters alone: no controls, line separators, bidirectional or zero-width marks. Kept in NFC, without white space around it. */
@@ -3814,7 +3832,7 @@ export interface components {
          * @description How a plan stands at `judgedAt`: what it says, what a test has proven, and what stands in its way.
          *
          *     `provenRtoMinutes`, `provenRpoMinutes`: what the last execution or test that was completed took and would have lost,
-         *     null where there is none. `nextTestAt`: by the plan's schedule, from its last test or its creation; null without.
+         *     null where there is none. `nextTestAt`, `lastMissedTest`: as the plan has them.
          *     `lostNowMinutes`: how old the oldest of its configurations' latest points is, null where one has none. `verdict`:
          *     `fail` where a finding is one, else `unknown` where one is. `unknown`: what is not looked at. `predictedRto`: how
          *     long the longest way through the steps will take, by the last ten executions and tests that were completed, null
@@ -3830,6 +3848,7 @@ export interface components {
             provenRpoMinutes: number | null;
             lastTestAt: string | null;
             nextTestAt: string | null;
+            lastMissedTest: components["schemas"]["MissedPlanTest"] | null;
             lostNowMinutes: number | null;
             predictedRto: components["schemas"]["PredictedTime"] | null;
             predictedSteps: components["schemas"]["PredictedStep"][];
@@ -4094,8 +4113,9 @@ export interface components {
          *     `point-whole`, which is told only where it fails: a validation found the newest point, or the one that a step names,
          *     damaged, and no tier that has it whole; `target-open`: the target of a step is registered and open;
          *     `channel-active`: a channel that is told is there; `tested`: an execution or a test has proven the plan as it
-         *     stands, and none is overdue; `predicted-rto`, which is told only where it was measured: by its last runs the plan
-         *     takes no longer than the RTO (`unknown` where that lies within the interval, or where there was one run alone).
+         *     stands, none is overdue, and the last one that fell due has begun; `predicted-rto`, which is told only where it was
+         *     measured: by its last runs the plan takes no longer than the RTO (`unknown` where that lies within the interval, or
+         *     where there was one run alone).
          * @enum {unknown}
          */
         ReadinessCheck: "channel-active" | "configuration-active" | "point-fresh" | "point-there" | "point-whole" | "predicted-rto" | "target-open" | "tested";
@@ -4844,10 +4864,13 @@ export interface components {
         TestVerdict: "fail" | "pass" | "unknown" | "untested";
         /**
          * TestingSchedule
-         * @description How often a plan is to be tested, at least.
+         * @description How often a plan is tested, at least: a test begins by itself, so many days after the one before.
+         *
+         *     `schedule`: when it begins, in place of that; never further apart than `every_days`.
          */
         TestingSchedule: {
             everyDays: number;
+            schedule?: components["schemas"]["Schedule"] | null;
         };
         /**
          * Ticket

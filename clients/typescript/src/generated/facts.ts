@@ -1016,6 +1016,7 @@ export interface components {
             planId: string;
             version: number;
             body: components["schemas"]["PlanBody"];
+            nextTestAt?: string | null;
         };
         /**
          * DrPlanRefused
@@ -1038,6 +1039,7 @@ export interface components {
             planId: string;
             version: number;
             body: components["schemas"]["PlanBody"];
+            nextTestAt?: string | null;
         };
         /**
          * DrRecoveryOver
@@ -2219,10 +2221,13 @@ export interface components {
         };
         /**
          * TestingSchedule
-         * @description How often a plan is to be tested, at least.
+         * @description How often a plan is tested, at least: a test begins by itself, so many days after the one before.
+         *
+         *     `schedule`: when it begins, in place of that; never further apart than `every_days`.
          */
         TestingSchedule: {
             everyDays: number;
+            schedule?: components["schemas"]["Schedule"] | null;
         };
         /**
          * Tier
