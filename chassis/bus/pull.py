@@ -6,7 +6,8 @@ connection it would never give the event loop back. It fetches what it has no ha
 of acknowledgement time in a queue. It creates a consumer that it does not find, and forgets at its stop what
 was fetched and not handled. So it gets a JetStream context whose pull subscriptions never create, ask only
 when there is a free slot, wait between failures, ask nothing while there is no connection, and give
-back at once what nobody handled.
+back at once what nobody handled. What waits behind a message is asked for with one request for all free slots: each by
+itself would wait for a round trip of its own, one after another.
 """
 
 import asyncio
@@ -32,6 +33,7 @@ _QUICK_SECONDS = 0.01
 _RECONNECT_POLL_SECONDS = 0.05
 _SILENT_SECONDS = 30.0
 _LATE_SECONDS = 1.0
+_FURTHER_SECONDS = 0.5
 _OVER = (api.StatusCode.NO_MESSAGES, api.StatusCode.REQUEST_TIMEOUT, api.StatusCode.CONFLICT)
 """What ends a request that nothing is wrong with: nothing came, or its consumer was changed."""
 
@@ -137,7 +139,9 @@ class PacedPull:
             raise nats.errors.TimeoutError from error
         self._well()
         self._taken[id(message)] = message
-        return [message]
+        further = await self._further(min(message.metadata.num_pending, batch - len(self._taken)))
+        self._taken |= {id(each): each for each in further}
+        return [message, *further]
 
     async def _asked(self, seconds: float) -> Msg:
         """The answer to a request of one message: of several the server may hold one back until the next comes.
@@ -151,14 +155,32 @@ class PacedPull:
             message = await subscription.next_msg(seconds)
             if JetStreamContext.is_status_msg(message) is None:
                 return message
-        request = {"batch": 1, "expires": int(seconds * 1e9)}
-        await self._client.publish(self._subscription._nms, json.dumps(request).encode(), self._subscription._deliver)  # noqa: SLF001  # as above
+        await self._request({"batch": 1, "expires": int(seconds * 1e9)})
         message = await subscription.next_msg(seconds + _LATE_SECONDS)
         if (status := JetStreamContext.is_status_msg(message)) is None:
             return message
         if status in _OVER:
             raise nats.errors.TimeoutError
         raise APIError.from_msg(message)
+
+    async def _further(self, count: int) -> list[Msg]:
+        """What is there of so many messages that are known to wait: the server answers at once, and holds none back."""
+        found: list[Msg] = []
+        if count <= 0:
+            return found
+        # What comes after the time waits for the next request, as after a lost connection.
+        with contextlib.suppress(nats.errors.Error, TimeoutError, OSError):
+            await self._request({"batch": count, "no_wait": True})
+            while len(found) < count:
+                message = await self._subscription._sub.next_msg(_FURTHER_SECONDS)  # noqa: SLF001  # as in `_asked`
+                if JetStreamContext.is_status_msg(message) is not None:
+                    break  # Somebody else has taken the others.
+                found.append(message)
+        return found
+
+    async def _request(self, request: dict[str, int | bool]) -> None:
+        subscription = self._subscription
+        await self._client.publish(subscription._nms, json.dumps(request).encode(), subscription._deliver)  # noqa: SLF001  # there is no public way to ask without waiting
 
     def ask_again(self) -> None:
         """Give up the open request, if there is one, and make another."""

@@ -12,6 +12,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from chassis.bus import topology
 from chassis.bus.deadletters import Dismissal, dismiss, replay, show
+from chassis.bus.pull import PacedPull
 from chassis.bus.subscriptions import SLOTS, Received
 from chassis.clock import SystemClock
 from chassis.record.eventstore import AlreadyHandled
@@ -497,6 +498,41 @@ async def test_slow_handler_holds_up_nobody_else(own_nats: NatsServer) -> None:
 
 async def _is_unanswered(js: JetStreamContext, number: int) -> bool:
     return (await js.consumer_info(ACCEPT.stream, DURABLE)).num_ack_pending == number
+
+
+async def test_what_waits_is_fetched_by_one_request_for_all_free_slots(
+    own_nats: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sixty that ask at one instant wait for no sixty round trips, and none is fetched that nobody has hands for."""
+    await own_nats.apply()
+    asked: list[dict[str, int | bool]] = []
+    at_once, most = 0, 0
+
+    async def accept(_received: Received) -> None:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        await asyncio.sleep(0.05)
+        at_once -= 1
+
+    request = PacedPull._request
+
+    async def counted(pull: PacedPull, wanted: dict[str, int | bool]) -> None:
+        if wanted.get("no_wait"):
+            asked.append(wanted)
+        await request(pull, wanted)
+
+    monkeypatch.setattr(PacedPull, "_request", counted)
+    async with own_nats.connected() as client:
+        js = client.jetstream()
+        for number in range(2 * SLOTS):
+            await publish(js, envelope_of(backup_requested()), message_id=f"many-{number}")
+        async with BusProcess(own_nats, "executor").running((ACCEPT, accept)) as process:
+            labels = {"consumer": DURABLE, "event": REQUESTED, "outcome": "acknowledged"}
+            await eventually(lambda: process.sample("wedsync_events_handled_total", **labels) == 2 * SLOTS)
+            await eventually(lambda: _is_answered(js))
+    assert asked[0] == {"batch": SLOTS - 1, "no_wait": True}
+    assert most == SLOTS
 
 
 async def test_message_stays_in_its_queue_when_the_dead_letters_cannot_be_written(own_nats: NatsServer) -> None:
