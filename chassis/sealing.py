@@ -143,14 +143,15 @@ class Sealer:
         own, digest = folder / "organisation", folder / "digest"
         return self._is_known(own, self._newest(own)), self._is_known(digest, self._newest(digest))
 
-    def make_keys(self, organisation: str) -> None:
-        """Make an organisation's own key and the one of its digests, where there is none that was not destroyed.
+    def make_keys(self, organisation: str, *, subject: str | None = None) -> None:
+        """Make an organisation's own key and that of its digests, or a subject's, where there is none not destroyed.
 
         To be called where the record was asked, and tells of nothing that was sealed under keys that are gone. Raises
         KEYS_UNUSABLE where one was made before and is not there, NO_SPACE on a full disk.
         """
         folder = self._organisation_folder(organisation)
-        for lineage in (folder / "organisation", folder / "digest"):
+        own = (folder / "organisation", folder / "digest")
+        for lineage in own if subject is None else (self._lineage(organisation, subject),):
             self._make(lineage)
 
     def seal(self, organisation: str, field: str, text: str, *, subject: str | None = None) -> Sealed:
@@ -194,8 +195,7 @@ class Sealer:
 
         Raises KEYS_UNUSABLE where no key is there: none is made for it.
         """
-        lineage = self._organisation_folder(organisation) / "digest"
-        _, key = self._current(lineage)
+        _, key = self._current(self._organisation_folder(organisation) / "digest")
         message = len(purpose.encode()).to_bytes(4, "big") + purpose.encode() + text.encode()
         return hmac.new(key, message, hashlib.sha256).hexdigest()
 

@@ -20,6 +20,8 @@ WEDDING_DATE_FIELD = "configuration.wedding-date"
 EXCLUDE_FIELD = "configuration.exclude"
 PURPOSE_FIELD = "configuration.purpose"
 NAME_DIGEST = "configuration.name"
+DATA_SUBJECT_FIELD = "data-subject"
+DATA_SUBJECT_DIGEST = "data-subject"
 
 
 class SourceType(Growing):
@@ -101,6 +103,9 @@ class ConfigurationBody(Value, frozen=True, kw_only=True):
     `retention_policy_id`: how long what it saves is to be kept; None for all of it, for ever. `purpose`,
     `data_categories`: what for, and which data it is; for the record of processing.
 
+    `data_subject`: the person whose data it is, if it is of one alone; `data_subject_id`, a keyed digest (hex) of that,
+    is the name of the key that all sealed fields are under then, and of the key domain of its recovery points.
+
     `name_digest` is a keyed digest (hex) of the normalised name under the organisation's key: it
     lets the record keep names unique without knowing them.
     """
@@ -122,3 +127,5 @@ class ConfigurationBody(Value, frozen=True, kw_only=True):
     retention_policy_id: str | None = None
     purpose: Sealed | None = None
     data_categories: tuple[Annotated[str, Meta(max_length=63)], ...] = ()
+    data_subject: Sealed | None = None
+    data_subject_id: str | None = None

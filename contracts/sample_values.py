@@ -26,6 +26,7 @@ from contracts.disaster import (
     StepTarget,
     TestingSchedule,
 )
+from contracts.erasure_events import Obstacle, PlaceErased, PrivacyLaw
 from contracts.holds import HoldBody, HoldScope
 from contracts.notifications import ChannelBody, ChannelKind, NotificationEvent
 from contracts.optimization_events import PlaceOptimized
@@ -40,6 +41,8 @@ CONFIGURATION = "0199a0f2-0000-7000-8000-0000000000c1"
 EXECUTION = "0199a0f2-0000-7000-8000-0000000000e1"
 CLEANUP = "0199a0f2-0000-7000-8000-0000000000d2"
 OPTIMIZATION = "0199a0f2-0000-7000-8000-0000000000d4"
+ERASURE = "0199a0f2-0000-7000-8000-0000000000d5"
+DATA_SUBJECT = "9a1b" * 16
 REPAIR = "0199a0f2-0000-7000-8000-0000000000d3"
 OPERATION = "0199a0f2-0000-7000-8000-0000000000f1"
 VALIDATION = "0199a0f2-0000-7000-8000-0000000000f8"
@@ -193,6 +196,15 @@ OF_STORAGE: dict[str, object] = {
     "repaired_place": REPAIRED_PLACE,
     "repaired_places": (REPAIRED_PLACE,),
     "optimization_id": OPTIMIZATION,
+    "erasure_id": ERASURE,
+    "data_subject": Sealed(key=f"subject/{ORGANISATION}/{DATA_SUBJECT}/1", box=bytes([0xDD]) * 12 + bytes(range(32))),
+    "data_subject_id": DATA_SUBJECT,
+    "law": PrivacyLaw.GDPR,
+    "received_at": BEGIN,
+    "deadline_at": BEGIN + timedelta(days=30),
+    "obstacles": (Obstacle(code=errors.POINT_HELD.code, about=HOLD),),
+    "is_complete": True,
+    "erased_places": (PlaceErased(location="local", removed=1), PlaceErased(location="offsite", removed=1)),
     "allowed_bytes": 68_719_476_736,
     "optimized_places": (
         PlaceOptimized(location="local", kept_bytes=9_663_676_416, freed_bytes=1_073_741_824, stored_bytes=104_857_600),
@@ -205,6 +217,7 @@ OF_EXECUTOR = (
     ("approval_id", "approval", APPROVAL),
     ("repair_id", "storage-repair", REPAIR),
     ("optimization_id", "storage-optimization", OPTIMIZATION),
+    ("erasure_id", "subject-erasure", ERASURE),
 )
 """What the executor's events are of that are of no run: by which field that shows, what it is called, and its id."""
 DR_PLAN = "0199a0f2-0000-7000-8000-0000000000f7"

@@ -1,8 +1,12 @@
 """What the gateway records of requests about tiers. Owner: gateway, as of `contracts.gateway_events`."""
 
+from datetime import datetime
+
 from contracts.configuration import Tier
+from contracts.erasure_events import PrivacyLaw
 from contracts.event import Event, pinned
 from contracts.gateway_events import Evidence
+from contracts.sealed import Sealed
 from contracts.validation_events import ValidationDepth
 
 
@@ -49,4 +53,21 @@ class RecoveryValidationCancellationRequested(Event, frozen=True, kw_only=True):
 
     request_id: str
     validation_id: str
+    evidence: Evidence
+
+
+@pinned("gateway.erasure-requested.v1", taken_by=("executor--accept-erasure",))
+class ErasureRequested(Event, frozen=True, kw_only=True):
+    """An owner asked for a data subject to be erased, who had asked for that at `received_at`.
+
+    `data_subject`: who it is, under the subject's own key, with which it goes; `data_subject_id`: as configurations
+    say.
+    """
+
+    request_id: str
+    erasure_id: str
+    data_subject: Sealed
+    data_subject_id: str
+    law: PrivacyLaw
+    received_at: datetime
     evidence: Evidence

@@ -14,6 +14,7 @@ from contracts import (  # noqa: F401  # they declare who takes them
     config_events,
     dr_events,
     dr_execution_events,
+    erasure_events,
     executor_events,
     gateway_events,
     hold_events,
@@ -119,12 +120,13 @@ STOP_WORKERS = once_stored(events_named(executor_events.BackupCancelled.NAME))
 WAKE_CLEANUPS = once_stored(events_named(cleanup_events.RetentionCleanupAccepted.NAME))
 WAKE_OPTIMIZATIONS = once_stored(events_named(optimization_events.StorageOptimizationAccepted.NAME))
 WAKE_REPAIRS = once_stored(events_named(repair_events.StorageRepairAccepted.NAME))
+WAKE_ERASURES = once_stored(events_named(erasure_events.ErasureAccepted.NAME))
 WAKE_RECOVERIES = once_stored(events_named(recovery_events.RecoveryAccepted.NAME))
 STOP_RECOVERIES = once_stored(events_named(recovery_events.RecoveryCancelled.NAME))
 WAKE_VALIDATIONS = once_stored(events_named(validation_events.RecoveryValidationAccepted.NAME))
 STOP_VALIDATIONS = once_stored(events_named(validation_events.RecoveryValidationCancelled.NAME))
 WORKERS_HEAR = {
-    "executor": (WAKE_WORKERS, STOP_WORKERS, WAKE_CLEANUPS, WAKE_REPAIRS, WAKE_OPTIMIZATIONS),
+    "executor": (WAKE_WORKERS, STOP_WORKERS, WAKE_CLEANUPS, WAKE_REPAIRS, WAKE_OPTIMIZATIONS, WAKE_ERASURES),
     "recovery": (WAKE_RECOVERIES, STOP_RECOVERIES, WAKE_VALIDATIONS, STOP_VALIDATIONS),
 }
 """What the workers of a service hear, whose identity is `<service>-worker`."""

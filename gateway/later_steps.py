@@ -177,4 +177,16 @@ STATEMENTS: tuple[LiteralString, ...] = (
         f"ALTER TABLE dr_plans{suffix} ADD COLUMN next_test timestamptz, ADD COLUMN missed_test json"
         for suffix in ("", "_shadow")
     ),
+    # Erasures of data subjects.
+    *(
+        statement
+        for suffix in ("", "_shadow")
+        for statement in (
+            f"""CREATE TABLE subject_erasures{suffix} (
+                erasure_id text PRIMARY KEY, organisation text NOT NULL, request_id text NOT NULL, state text NOT NULL,
+                accepted_at timestamptz NOT NULL, view json NOT NULL)""",
+            f"""CREATE INDEX subject_erasures{suffix}_by_time
+                ON subject_erasures{suffix} (organisation, accepted_at DESC, erasure_id DESC)""",
+        )
+    ),
 )

@@ -60,6 +60,15 @@ _ASK: LiteralString = """
     INSERT INTO {claims} ({id}, organisation, correlation_id, traceparent, {subject}, {body}, is_urgent, place, places)
     VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
+# What has ended with its attempts is not held against the next ones: nobody fell silent over it.
+_ASK_AGAIN: LiteralString = (
+    _ASK
+    + """
+    ON CONFLICT ({id}) DO UPDATE SET state = 'waiting', asked_at = now(), heartbeat_at = NULL, worker = NULL,
+        given_back = {claims}.fence, troubles = 0, told_code = NULL, told_at = NULL, {body} = excluded.{body}
+    WHERE {claims}.state = 'done'
+"""
+)
 _CLOSE: LiteralString = """
     UPDATE {claims} SET state = 'done', opening = false, {body} = NULL
     WHERE {id} = %s AND fence = %s AND state = 'running'
@@ -148,6 +157,16 @@ class Work:
         whose = (context.organisation, context.correlation_id, context.traceparent)
         parameters = (work_id, *whose, subject, body, is_urgent, place, list(places))
         return Statement(self.sql(_ASK), parameters, rows=1, name=CLAIM)
+
+    def asked_again(self, work_id: str, *, context: Context, subject: str | None = None) -> Statement:
+        """Lets work wait for a worker, be it for the first time or after an attempt that has ended.
+
+        Refused where it waits or is worked on, or where there is other open work about the subject.
+        """
+        whose = (context.organisation, context.correlation_id, context.traceparent)
+        places: list[str] = []
+        parameters = (work_id, *whose, subject, b"", False, None, places)
+        return Statement(self.sql(_ASK_AGAIN), parameters, rows=1, name=CLAIM)
 
     def closed(self, claim: Claim) -> Statement:
         """Lets nobody take the work again, since it has ended. Refused where the claim is another's."""

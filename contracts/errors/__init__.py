@@ -12,6 +12,7 @@ from contracts.errors.catalogue import catalogue as catalogue
 from contracts.errors.compliance import *  # noqa: F403  # every code of each subject, without naming it twice
 from contracts.errors.configurations import *  # noqa: F403
 from contracts.errors.disasters import *  # noqa: F403  # as above
+from contracts.errors.erasures import *  # noqa: F403  # as above
 from contracts.errors.executions import *  # noqa: F403
 from contracts.errors.holds import *  # noqa: F403  # as above
 from contracts.errors.notifications import *  # noqa: F403

@@ -39,6 +39,8 @@ class Right(StrEnum):
     RECOVER = "recover"
     CLEAN_UP = "clean-up"
     MANAGE_KEYS = "manage-keys"
+    ERASE = "erase"
+    """Destroy what is kept of a data subject."""
     FAIL_OVER = "fail-over"
     APPROVE = "approve"
     READ_ACCESS_LOGS = "read-access-logs"
@@ -56,6 +58,7 @@ _OWNER = _OPERATOR | {
     Right.RECOVER,
     Right.CLEAN_UP,
     Right.MANAGE_KEYS,
+    Right.ERASE,
     Right.FAIL_OVER,
     Right.APPROVE,
 }

@@ -14,6 +14,7 @@ from gateway.runs.examples import (
     CONFIGURATION_ID,
     DR_EXECUTION_ID,
     DR_PLAN_ID,
+    ERASURE_ID,
     EXECUTION_ID,
     HOLD_ID,
     OPERATION_ID,
@@ -69,6 +70,7 @@ CHANNEL = Thing("channel_id", "notification_channels", "/notifications/channels/
 HOLD = Thing("hold_id", "retention_holds", "/retention/holds/{}", errors.HOLD_UNKNOWN, HOLD_ID)
 APPROVAL = Thing("approval_id", "approvals", "/approvals/{}", errors.APPROVAL_UNKNOWN, APPROVAL_ID)
 AUDIT = Thing("audit_id", "compliance_audits", "/compliance/reports/{}", errors.NOT_FOUND, AUDIT_ID)
+ERASURE = Thing("erasure_id", "subject_erasures", "/compliance/erasures/{}", errors.ERASURE_UNKNOWN, ERASURE_ID)
 DR_PLAN = Thing("plan_id", "dr_plans", "/disaster-recovery/plans/{}", errors.DR_PLAN_UNKNOWN, DR_PLAN_ID)
 DR_EXECUTION = Thing(
     "execution_id",

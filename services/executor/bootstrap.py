@@ -54,6 +54,8 @@ from services.executor import cleaning
 from services.executor.adapters.begun import BegunRepositories
 from services.executor.adapters.cleanup_plane import RepositoryCleanups
 from services.executor.adapters.data_plane import RepositoryDataPlane
+from services.executor.adapters.erasing.ledger import ErasureLedger
+from services.executor.adapters.erasing.plane import RepositoryErasures
 from services.executor.adapters.following import FollowingRuns, timer_loop
 from services.executor.adapters.looking.places import LookedAt
 from services.executor.adapters.optimization_plane import RepositoryOptimizations
@@ -374,6 +376,7 @@ async def run_worker(settings: WorkerSettings) -> int:
         cleanups=RepositoryCleanups(locations=locations, sealer=sealer, keys_dir=settings.keys_dir, begun=begun),
         repairs=RepositoryRepairs(locations=locations, keys_dir=settings.keys_dir, begun=begun),
         optimizations=RepositoryOptimizations(locations=locations, keys_dir=settings.keys_dir, begun=begun),
+        erasures=RepositoryErasures(locations=locations, sealer=sealer, keys_dir=settings.keys_dir, begun=begun),
         progress=progress,
         health=health,
         telemetry=telemetry,
@@ -391,5 +394,6 @@ async def run_worker(settings: WorkerSettings) -> int:
         loop,
         tests,
         *kept,
+        ErasureLedger(store, pool, sealer, telemetry).loop,
     ]
     return await run_service(parts, health=health)

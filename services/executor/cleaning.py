@@ -1,4 +1,4 @@
-"""Where cleanups, holds, approvals, repairs and optimisations are put together: what decides, and a worker's loops."""
+"""Where all but runs is put together (cleanups, holds, repairs, erasures …): what decides, and a worker's loops."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
@@ -24,6 +24,7 @@ from chassis.telemetry.instruments import Telemetry
 from contracts.approval_events import ApprovalDenialRefused, ApprovalGrantRefused
 from contracts.cleanup_events import RetentionCleanupRefused
 from contracts.config_events import RetentionPolicyFact
+from contracts.erasure_events import ErasureRefused
 from contracts.event import Event, pinned_kinds
 from contracts.gateway_events import (
     ApprovalDenialRequested,
@@ -36,16 +37,22 @@ from contracts.hold_events import HoldPlacementRefused, HoldReleaseRefused
 from contracts.optimization_events import StorageOptimizationRefused
 from contracts.recovery_events import RecoveryAccepted, RecoveryCancelled, RecoveryCompleted, RecoveryFailed
 from contracts.repair_events import StorageRepairRefused
-from contracts.storage_requests import StorageOptimizationRequested, StorageRepairRequested
-from contracts.streams import STOP_WORKERS, WAKE_CLEANUPS, WAKE_OPTIMIZATIONS, WAKE_REPAIRS
+from contracts.storage_requests import ErasureRequested, StorageOptimizationRequested, StorageRepairRequested
+from contracts.streams import STOP_WORKERS, WAKE_CLEANUPS, WAKE_ERASURES, WAKE_OPTIMIZATIONS, WAKE_REPAIRS
 from services.executor.adapters.cleanup_plane import RepositoryCleanups
 from services.executor.adapters.cleanups import CLEANUPS, RecordedCleanups
+from services.executor.adapters.erasing.plane import RepositoryErasures
+from services.executor.adapters.erasing.record import ERASURES, RecordedErasures
 from services.executor.adapters.holds import RecordedApprovals, RecordedHolds
 from services.executor.adapters.optimization_plane import RepositoryOptimizations
 from services.executor.adapters.optimizations import OPTIMIZATIONS, RecordedOptimizations, SpentBytes
 from services.executor.adapters.points import KnownToTheRecord
 from services.executor.adapters.repair_plane import RepositoryRepairs
 from services.executor.adapters.repairs import REPAIRS, NotedLocations, RecordedRepairs
+from services.executor.erasing.decisions import ErasureDecisions
+from services.executor.erasing.domain import SubjectErasure
+from services.executor.erasing.performance import ErasurePerformance
+from services.executor.erasing.ports import Erasures
 from services.executor.failures import told_code
 from services.executor.holding.approval import Approval
 from services.executor.holding.approvals import ApprovalDecisions
@@ -70,6 +77,7 @@ REFUSED: dict[type[Event], RefusedAs] = {
     RetentionCleanupRequested: RefusedAs(RetentionCleanupRefused, "cleanup_id", kind=RetentionCleanup),
     StorageRepairRequested: RefusedAs(StorageRepairRefused, "repair_id", kind=StorageRepair),
     StorageOptimizationRequested: RefusedAs(StorageOptimizationRefused, "optimization_id", kind=StorageOptimization),
+    ErasureRequested: RefusedAs(ErasureRefused, "erasure_id", kind=SubjectErasure),
     HoldPlacementRequested: RefusedAs(HoldPlacementRefused, "hold_id", kind=Hold),
     HoldReleaseRequested: RefusedAs(HoldReleaseRefused, kind=Hold),
     ApprovalGrantRequested: RefusedAs(ApprovalGrantRefused, kind=Approval),
@@ -88,6 +96,7 @@ class Records(NamedTuple):
     repairs: Repairs
     optimizations: Optimizations
     kept_at: KeptAt
+    erasures: Erasures
 
 
 def records(store: EventStore, pool: Pool) -> Records:
@@ -100,6 +109,7 @@ def records(store: EventStore, pool: Pool) -> Records:
         RecordedRepairs(store),
         RecordedOptimizations(store),
         NotedLocations(pool),
+        RecordedErasures(store, pool),
     )
 
 
@@ -112,6 +122,7 @@ def cases(kept: Records) -> dict[type[Event], UseCase]:
         RetentionCleanupRequested: cleaning.decide,
         StorageRepairRequested: RepairDecisions(kept.repairs, kept.kept_at).decide,
         StorageOptimizationRequested: OptimizationDecisions(kept.optimizations, kept.kept_at).decide,
+        ErasureRequested: ErasureDecisions(kept.erasures).decide,
         HoldPlacementRequested: holding.place,
         HoldReleaseRequested: holding.await_release,
         ApprovalGrantRequested: approving.grant,
@@ -123,11 +134,12 @@ def cases(kept: Records) -> dict[type[Event], UseCase]:
 
 
 def unclaimed_work(store: EventStore, pool: Pool, *, bound_seconds: float, telemetry: Telemetry) -> list[Part]:
-    """What tells of cleanups, repairs and optimisations that no worker can take."""
+    """What tells of cleanups, repairs, optimisations and erasures that no worker can take."""
     every: tuple[tuple[Work, RecordedWork[Any]], ...] = (
         (CLEANUPS, RecordedCleanups(store)),
         (REPAIRS, RecordedRepairs(store)),
         (OPTIMIZATIONS, RecordedOptimizations(store)),
+        (ERASURES, RecordedErasures(store, pool)),
     )
     return [
         UnclaimedWork(
@@ -152,13 +164,14 @@ def worker_loops(
     cleanups: RepositoryCleanups,
     repairs: RepositoryRepairs,
     optimizations: RepositoryOptimizations,
+    erasures: RepositoryErasures,
     progress: ProgressFeed,
     health: Health,
     telemetry: Telemetry,
     leave_seconds: float,
     require_means: Callable[[], Awaitable[None]],
 ) -> list[Part]:
-    """A worker's loops of cleanups, repairs and optimisations: one of each at a time."""
+    """A worker's loops of cleanups, repairs, optimisations and erasures: one of each at a time."""
 
     def loop(work: Work, claims: ClaimTable, performer: Performer, wake: str) -> ClaimLoop:
         return ClaimLoop(
@@ -178,7 +191,7 @@ def worker_loops(
         )
 
     cleanup_claims, repair_claims = ClaimTable(CLEANUPS, pool, beats), ClaimTable(REPAIRS, pool, beats)
-    optimization_claims = ClaimTable(OPTIMIZATIONS, pool, beats)
+    optimization_claims, erasure_claims = ClaimTable(OPTIMIZATIONS, pool, beats), ClaimTable(ERASURES, pool, beats)
     cleaning = CleanupPerformance(
         cleanups=RecordedCleanups(store),
         knowing=KnownToTheRecord(pool, store),
@@ -206,8 +219,17 @@ def worker_loops(
         standstills=Standstills(health, noun=OPTIMIZATIONS.noun),
         leave_seconds=leave_seconds,
     )
+    erasing = ErasurePerformance(
+        erasures=RecordedErasures(store, pool),
+        claims=erasure_claims,
+        plane=erasures,
+        progress=progress,
+        standstills=Standstills(health, noun=ERASURES.noun),
+        leave_seconds=leave_seconds,
+    )
     return [
         loop(CLEANUPS, cleanup_claims, cleaning, WAKE_CLEANUPS),
         loop(REPAIRS, repair_claims, repairing, WAKE_REPAIRS),
         loop(OPTIMIZATIONS, optimization_claims, optimizing, WAKE_OPTIMIZATIONS),
+        loop(ERASURES, erasure_claims, erasing, WAKE_ERASURES),
     ]

@@ -63,3 +63,10 @@ class CleanupBusy(PlatformError):
 
     def __init__(self) -> None:
         super().__init__(errors.RETENTION_CLEANUP_OPEN, "the organisation has an open cleanup")
+
+
+class ErasureBusy(PlatformError):
+    """The data subject has an erasure that is not complete: there is one at a time."""
+
+    def __init__(self) -> None:
+        super().__init__(errors.ERASURE_OPEN, "the data subject has an open erasure")

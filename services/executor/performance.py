@@ -265,7 +265,8 @@ class RunPerformance(Performance[BackupRun, _Attempt]):
     async def _sealed(self, attempt: _Attempt, report: bytes) -> SealedReport | None:
         """The report; None where it cannot be sealed: the run's end is told all the same."""
         try:
-            return await self._reports.seal(attempt.claim.organisation, report)
+            subject = None if attempt.configuration is None else attempt.configuration.body.data_subject_id
+            return await self._reports.seal(attempt.claim.organisation, report, subject=subject)
         except PlatformError as error:
             _log.exception("a run ends without its report", extra={"run_id": attempt.work.id, "hint": error.hint})
             return None

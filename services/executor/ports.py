@@ -172,6 +172,8 @@ class DataPlane(Protocol):
 class Reports(Protocol):
     """Details of a run that do not belong in an event."""
 
-    async def seal(self, organisation: str, report: bytes) -> SealedReport:
-        """Seal a report; it is kept with the run's end, by whoever may record that. Raises KEYS_…."""
+    async def seal(self, organisation: str, report: bytes, *, subject: str | None = None) -> SealedReport:
+        """Seal a report, under a data subject's key where it is of theirs; it is kept with the run's end, by whoever
+        may record that. Raises KEYS_….
+        """
         ...

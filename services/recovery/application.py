@@ -5,6 +5,7 @@ from contracts import errors
 from contracts.cleanup_events import RecoveryPointsForgotten
 from contracts.config_events import ConfigurationFact
 from contracts.dr_execution_events import DrRecoveryAsked, DrRecoveryWithdrawn
+from contracts.erasure_events import RecoveryPointsErased
 from contracts.executor_events import BackupCompleted
 from contracts.gateway_events import Evidence, RecoveryRequested
 from contracts.recovery_events import ConflictPolicy, RecoveryRefused
@@ -106,8 +107,8 @@ class Catalogue:
         """Take note of what a run has made."""
         await self._points.remember(completed, handling)
 
-    async def forget(self, gone: RecoveryPointsForgotten, handling: Handling) -> None:
-        """Take note of what a cleanup has let go."""
+    async def forget(self, gone: RecoveryPointsForgotten | RecoveryPointsErased, handling: Handling) -> None:
+        """Take note of what a cleanup has let go, or an erasure."""
         await self._points.forget(gone, handling)
 
     async def remember_places(self, fact: ConfigurationFact, handling: Handling) -> None:

@@ -34,6 +34,7 @@ from chassis.telemetry.instruments import Telemetry
 from contracts.cleanup_events import RecoveryPointsForgotten
 from contracts.config_events import ConfigurationCreated, ConfigurationUpdated
 from contracts.dr_execution_events import DrRecoveryAsked, DrRecoveryWithdrawn
+from contracts.erasure_events import RecoveryPointsErased
 from contracts.event import Event
 from contracts.executor_events import BackupCompleted
 from contracts.gateway_events import RecoveryCancellationRequested, RecoveryRequested
@@ -87,6 +88,7 @@ def use_cases(
         DrRecoveryWithdrawn: decisions.withdrawing(cancel),
         BackupCompleted: catalogue.remember,
         RecoveryPointsForgotten: catalogue.forget,
+        RecoveryPointsErased: catalogue.forget,
         ConfigurationCreated: catalogue.remember_places,
         ConfigurationUpdated: catalogue.remember_places,
         **validation_cases(validations, points),

@@ -15,6 +15,7 @@ from chassis.handling import Handling
 from chassis.life.signs import Signs
 from contracts.cleanup_events import RecoveryPointsForgotten
 from contracts.config_events import ConfigurationFact
+from contracts.erasure_events import RecoveryPointsErased
 from contracts.executor_events import BackupCompleted
 from contracts.recovery_events import RecoveryTotals
 from contracts.refusal import Objection
@@ -50,7 +51,7 @@ class Points(Protocol):
         """Keep what a run has made. Durable, once per message."""
         ...
 
-    async def forget(self, gone: RecoveryPointsForgotten, handling: Handling) -> None:
+    async def forget(self, gone: RecoveryPointsForgotten | RecoveryPointsErased, handling: Handling) -> None:
         """Keep that these cannot be restored any more. Durable, in any order, once per message."""
         ...
 

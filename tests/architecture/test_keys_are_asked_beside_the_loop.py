@@ -9,7 +9,7 @@ ALWAYS = {"ask"}
 """What a sealer is asked in a coroutine."""
 KEEPERS = {"partial", "entry_cursors", "add_key_checks", "add_key_figures", "keys_of_tenants"}
 """What only keeps the sealer it is given: to ask it later, as here or by its own tests."""
-MAKERS = {"gateway/writes/book.py"}
+MAKERS = {"chassis/subject_keys.py", "gateway/writes/book.py"}
 """Who has asked the record whether there were keys before."""
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -65,6 +65,7 @@ OF_A_SUBJECT = {
     "clean-up-retention": Path("contracts/cleanup_events.py"),
     "optimize-storage": Path("contracts/optimization_events.py"),
     "repair-storage": Path("contracts/repair_events.py"),
+    "erase-data-subject": Path("contracts/erasure_events.py"),
     "place-hold": Path("contracts/hold_events.py"),
     "release-hold": Path("contracts/hold_events.py"),
     "grant-approval": Path("contracts/approval_events.py"),

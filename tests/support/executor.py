@@ -4,7 +4,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import msgspec
@@ -28,8 +28,9 @@ from chassis.postgres.pool import Pool, PoolPart
 from chassis.record.eventstore import EventStore
 from chassis.sealing import Sealer, prepare_keys_folder
 from chassis.telemetry.instruments import Telemetry
-from contracts.config_events import ConfigurationCreated, ConfigurationFact, ConfigurationUpdated
+from contracts.config_events import ConfigurationCreated, ConfigurationFact, ConfigurationRetired, ConfigurationUpdated
 from contracts.configuration import (
+    DATA_SUBJECT_FIELD,
     EXCLUDE_FIELD,
     NAME_FIELD,
     SOURCE_IDENTIFIER_FIELD,
@@ -171,29 +172,37 @@ class ExecutorBench:
         retention_policy_id: str | None = None,
         schedule: Schedule | None = None,
         tags: tuple[str, ...] = (),
+        name: str = "weddings",
+        data_subject_id: str | None = None,
+        is_retired: bool = False,
         **destinations: Destination,
     ) -> None:
         """Make a configuration known: of a folder, or a bucket's or database's location, at a path or all of it."""
+        seal = partial(self.sealer.seal, ORGANISATION, subject=data_subject_id)
         body = ConfigurationBody(
-            name=self.sealer.seal(ORGANISATION, NAME_FIELD, "weddings"),
+            name=seal(NAME_FIELD, name),
             name_digest="d",
             source_type=SourceType.S3 if bucket else SourceType.POSTGRES if database else SourceType.DIRECTORY,
             source_location=bucket or database or "photos",
-            source_identifier=self.sealer.seal(ORGANISATION, SOURCE_IDENTIFIER_FIELD, path),
+            source_identifier=seal(SOURCE_IDENTIFIER_FIELD, path),
             backup_type=BackupType.INCREMENTAL,
             storage_destinations=StorageDestinations(**destinations),
-            exclude=self.sealer.seal(ORGANISATION, EXCLUDE_FIELD, exclude) if exclude is not None else None,
+            exclude=seal(EXCLUDE_FIELD, exclude) if exclude is not None else None,
             exclude_caches=exclude is not None,
             is_wedding_critical=is_wedding_critical,
             retention_policy_id=retention_policy_id,
             schedule=schedule,
             tags=tags,
+            data_subject=seal(DATA_SUBJECT_FIELD, name) if data_subject_id is not None else None,
+            data_subject_id=data_subject_id,
         )
         fact: ConfigurationFact = ConfigurationCreated(
             request_id="r", configuration_id=configuration_id, version=version, body=body
         )
         if version > 1:
             fact = ConfigurationUpdated(**msgspec.structs.asdict(fact), before=body)
+        if is_retired:
+            fact = ConfigurationRetired(request_id="r", configuration_id=configuration_id, version=version, body=body)
         await self.hear(fact)
 
     async def request(

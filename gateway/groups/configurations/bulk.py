@@ -18,7 +18,7 @@ from contracts.gateway_events import ConfigurationItemRefused, ConfigurationItem
 from contracts.reading import decoder_of
 from contracts.refusal import WrongField
 from gateway.groups.configurations.resources import NewConfiguration, SentConfigurations
-from gateway.groups.configurations.sealed import sealed_body
+from gateway.groups.configurations.sealed import against_subject, require_subject_keys, sealed_body
 from gateway.groups.configurations.submitted import as_kept, wrong_by_itself, wrong_with
 from gateway.http.bodies import UNREADABLE, invalid_body
 from gateway.http.problems import WrongFields
@@ -58,7 +58,17 @@ async def judged(asked: Asked[SentConfigurations]) -> list[Item]:
         for judging in batched(read, READ_AT_ONCE):
             await asyncio.to_thread(_judge, judging, find)
         await _against_policies(asked, read)
+        await asked.gateway.sealer.ask(lambda: _against_subjects(asked, read))
+        if any(data.data_subject is not None for _, data in read):
+            async with asked.gateway.reading(organisation) as database:
+                await require_subject_keys(database, asked.gateway.sealer, organisation, [data for _, data in read])
     return items
+
+
+def _against_subjects(asked: Asked[SentConfigurations], read: Sequence[tuple[Item, NewConfiguration]]) -> None:
+    for item, data in read:
+        if data.data_subject is not None:
+            item.wrong += against_subject(asked.gateway.sealer, asked.organisation, data)
 
 
 def all_wrong(items: Sequence[Item], mode: BulkMode) -> Sequence[PlatformError]:

@@ -12,6 +12,7 @@ from chassis.locations import Locations
 from chassis.sealing import Sealer
 from contracts import errors
 from contracts.configuration import (
+    DATA_SUBJECT_FIELD,
     EXCLUDE_FIELD,
     NAME_FIELD,
     PURPOSE_FIELD,
@@ -218,6 +219,7 @@ def _content(fields: OpenedFields, body: ConfigurationBody) -> ConfigurationCont
         retention_policy_id=body.retention_policy_id,
         purpose=fields.text(PURPOSE_FIELD, body.purpose, "purpose"),
         data_categories=list(body.data_categories),
+        data_subject=fields.text(DATA_SUBJECT_FIELD, body.data_subject, "dataSubject"),
     )
 
 

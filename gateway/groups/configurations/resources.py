@@ -30,14 +30,15 @@ class NewConfiguration(Body, frozen=True, kw_only=True):
     """What is to be backed up, and where to.
 
     `sourceLocation`, a destination's `location`: names of registered locations. `sourceIdentifier`: a path below the
-    source location, empty for all of it, as of a database always. `weddingDate` is sealed, as name and path are:
-    what is critical and has a schedule names it; without `isWeddingCritical` it changes no run.
-    `schedule`: when runs are due by themselves; around the date of a critical wedding each hour, and before others.
-    `encryption`: may be left out, since nothing is ever stored without it.
-    `exclude`: what is left out, patterns as in a `.gitignore`, the last that matches decides; sealed as well.
-    `excludeCaches`: leave out what is in folders with a CACHEDIR.TAG. `retentionPolicyId`: a retention policy, by which
-    nothing is removed yet; null keeps everything. `purpose` (sealed) and `dataCategories`: for the record of
-    processing.
+    source location, empty for all of it, as of a database always. `weddingDate` is sealed, as name and path are: what
+    is critical and has a schedule names it; without `isWeddingCritical` it changes no run. `schedule`: when runs are
+    due by themselves; around the date of a critical wedding each hour, and before others. `encryption`: may be left
+    out, since nothing is ever stored without it. `exclude`: what is left out, patterns as in a `.gitignore`, the last
+    that matches decides; sealed as well. `excludeCaches`: leave out what is in folders with a CACHEDIR.TAG.
+    `retentionPolicyId`: a retention policy, by which nothing is removed yet; null keeps everything. `purpose` (sealed)
+    and `dataCategories`: for the record of processing. `dataSubject` (sealed): the one person whose data it is, by
+    whatever you find them again (an address, a customer's number); all that is saved is then under a key of theirs, and
+    can be erased by it (`/compliance/erasures`).
     """
 
     name: Printable
@@ -57,6 +58,7 @@ class NewConfiguration(Body, frozen=True, kw_only=True):
     retention_policy_id: Uuid | None = None
     purpose: Printable | None = None
     data_categories: Annotated[tuple[CategoryName, ...], Meta(max_length=50)] = ()
+    data_subject: Printable | None = None
 
 
 class NewConfigurations(Body, frozen=True, kw_only=True):
@@ -170,6 +172,7 @@ class ConfigurationContent(Resource, frozen=True, kw_only=True):
     retention_policy_id: str | None
     purpose: str | None = None
     data_categories: list[str] = msgspec.field(default_factory=list)
+    data_subject: str | None = None
 
 
 class Configuration(ConfigurationContent, frozen=True, kw_only=True):

@@ -1,10 +1,13 @@
 """Configurations as they enter the record: what may be personal is sealed."""
 
+from collections.abc import Sequence
 from functools import partial
 
 from chassis.sealing import Sealer, normalised
+from chassis.subject_keys import SubjectKey, make_subject_key, standing, subject_id_of
 from contracts import errors
 from contracts.configuration import (
+    DATA_SUBJECT_FIELD,
     EXCLUDE_FIELD,
     NAME_DIGEST,
     NAME_FIELD,
@@ -16,6 +19,11 @@ from contracts.configuration import (
 from contracts.errors import PlatformError
 from contracts.sealed import Sealed
 from gateway.groups.configurations.resources import NewConfiguration
+from gateway.projections.applied import Database
+
+_SEALED_BEFORE = """
+    SELECT 1 FROM configurations WHERE organisation = %s AND body ->> 'dataSubjectId' = ANY(%s) LIMIT 1
+"""
 
 
 def sealed_body(
@@ -30,9 +38,13 @@ def sealed_body(
     if before is not None:
         path_before, exclude_before, wedding_before = before.source_identifier, before.exclude, before.wedding_date
         purpose_before = before.purpose
-    kept = partial(_kept_box, sealer, organisation)
+    subject = None if data.data_subject is None else subject_id_of(sealer, organisation, data.data_subject)
+    if subject is not None:
+        make_subject_key(sealer, organisation, subject)
+    seal = partial(sealer.seal, organisation, subject=subject)
+    kept = partial(_kept_box, sealer, organisation, subject)
     return ConfigurationBody(
-        name=sealer.seal(organisation, NAME_FIELD, data.name),
+        name=seal(NAME_FIELD, data.name),
         name_digest=sealer.digest(organisation, NAME_DIGEST, normalised(data.name)),
         source_type=data.source_type,
         source_location=data.source_location,
@@ -49,7 +61,44 @@ def sealed_body(
         retention_policy_id=data.retention_policy_id,
         purpose=kept(PURPOSE_FIELD, data.purpose, purpose_before) if data.purpose else None,
         data_categories=data.data_categories,
+        data_subject=seal(DATA_SUBJECT_FIELD, data.data_subject) if data.data_subject is not None else None,
+        data_subject_id=subject,
     )
+
+
+def against_subject(
+    sealer: Sealer, organisation: str, data: NewConfiguration, before: ConfigurationBody | None = None
+) -> list[PlatformError]:
+    """What speaks against the data subject: they were erased, or the configuration is another one's. Reads keys."""
+    subject = None
+    if data.data_subject is not None and all(sealer.has_keys(organisation)):
+        subject = subject_id_of(sealer, organisation, data.data_subject)
+        if standing(sealer, organisation, subject) in (SubjectKey.DESTROYED, SubjectKey.BACK):
+            return [PlatformError(errors.DATA_SUBJECT_ERASED, "the subject was erased", field="dataSubject")]
+    if before is not None and before.data_subject_id != subject:
+        return [PlatformError(errors.DATA_SUBJECT_FIXED, "it is another data subject", field="dataSubject")]
+    return []
+
+
+async def require_subject_keys(
+    database: Database, sealer: Sealer, organisation: str, every: Sequence[NewConfiguration]
+) -> None:
+    """Raise KEYS_UNUSABLE where a subject's key is gone, though there are configurations that it sealed.
+
+    To be called before keys are made: one that is made beside old data opens none of it.
+    """
+
+    def without() -> list[str]:
+        if not all(sealer.has_keys(organisation)):
+            return []
+        called = {each.data_subject for each in every if each.data_subject is not None}
+        ids = [subject_id_of(sealer, organisation, each) for each in called]
+        return [each for each in ids if standing(sealer, organisation, each) is SubjectKey.NONE]
+
+    if any(each.data_subject is not None for each in every) and (ids := await sealer.ask(without)):
+        found = await database.execute(_SEALED_BEFORE, (organisation, ids))
+        if await found.fetchone() is not None:
+            raise PlatformError(errors.KEYS_UNUSABLE, "a data subject's key is missing", organisation=organisation)
 
 
 def is_same_source(sealer: Sealer, organisation: str, data: NewConfiguration, before: ConfigurationBody) -> bool:
@@ -59,11 +108,13 @@ def is_same_source(sealer: Sealer, organisation: str, data: NewConfiguration, be
     return before.source_location == data.source_location and is_same_path
 
 
-def _kept_box(sealer: Sealer, organisation: str, field: str, text: str, before: Sealed | None) -> Sealed:
+def _kept_box(
+    sealer: Sealer, organisation: str, subject: str | None, field: str, text: str, before: Sealed | None
+) -> Sealed:
     """The box that a text is in already, or a new one."""
     if before is not None and _holds(sealer, organisation, field, text, before):
         return before
-    return sealer.seal(organisation, field, text)
+    return sealer.seal(organisation, field, text, subject=subject)
 
 
 def _holds(sealer: Sealer, organisation: str, field: str, text: str, box: Sealed) -> bool:

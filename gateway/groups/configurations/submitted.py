@@ -27,7 +27,8 @@ def as_kept(data: NewConfiguration) -> NewConfiguration:
     """A configuration with its texts as they are kept."""
     purpose = None if data.purpose is None else kept(data.purpose)
     tags = tuple(kept(tag) for tag in data.tags)
-    return msgspec.structs.replace(data, name=kept(data.name), tags=tags, purpose=purpose)
+    subject = None if data.data_subject is None else kept(data.data_subject)
+    return msgspec.structs.replace(data, name=kept(data.name), tags=tags, purpose=purpose, data_subject=subject)
 
 
 async def wrong_fields(data: NewConfiguration, locations: Locations, organisation: str) -> list[PlatformError]:
@@ -54,6 +55,8 @@ def _wrong_texts(data: NewConfiguration) -> Iterator[PlatformError]:
     yield from wrong_texts(("name", data.name), *((f"tags[{place}]", tag) for place, tag in enumerate(data.tags)))
     if data.purpose is not None:
         yield from wrong_texts(("purpose", data.purpose))
+    if data.data_subject is not None:
+        yield from wrong_texts(("dataSubject", data.data_subject))
     for place, category in enumerate(data.data_categories):
         # The schema's `$` lets a line break through at the end.
         yield from unreadable(f"dataCategories[{place}]", category)

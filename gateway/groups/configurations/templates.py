@@ -68,6 +68,11 @@ FIELDS = [
         ("excludeCaches", "Leave out what is in folders that say that they are caches (CACHEDIR.TAG)."),
         ("retentionPolicyId", "How long what is saved is to be kept: a retention policy, by which a cleanup lets go."),
         ("purpose", "What it is saved for, in the record of processing; kept encrypted."),
+        (
+            "dataSubject",
+            "The one person whose data it is; kept encrypted. What is saved is then under their own key, and can be "
+            "erased by it.",
+        ),
         ("dataCategories", "Which data it is, in the record of processing: words such as photos or contracts."),
     )
 ]

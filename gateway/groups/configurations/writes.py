@@ -23,7 +23,7 @@ from gateway.groups.configurations.resources import (
     NewConfigurations,
     SentConfigurations,
 )
-from gateway.groups.configurations.sealed import is_same_source, sealed_body
+from gateway.groups.configurations.sealed import against_subject, is_same_source, require_subject_keys, sealed_body
 from gateway.groups.configurations.submitted import as_kept, wrong_fields
 from gateway.groups.configurations.tested import version_and_last_run
 from gateway.openapi.operation import ETAG, LOCATION, Answer
@@ -61,6 +61,7 @@ class CreateConfiguration(Write[NewConfiguration]):
         errors.SOURCE_UNREACHABLE,
         errors.SCHEDULE_NEVER_DUE,
         errors.RETENTION_POLICY_UNKNOWN,
+        errors.DATA_SUBJECT_ERASED,
         errors.LOCATION_UNUSABLE,
         errors.LOCATIONS_UNREADABLE,
     )
@@ -88,9 +89,13 @@ class CreateConfiguration(Write[NewConfiguration]):
         ):
             # It may be away while something else is changed: that is a run's to say, and the next one's to get over.
             wrong = [each for each in wrong if each.code is not errors.SOURCE_UNREACHABLE]
+        data = as_kept(asked.body)
+        wrong += await sealer.ask(partial(against_subject, sealer, asked.organisation, data, before))
+        if data.data_subject is not None:
+            async with asked.gateway.reading(asked.organisation) as database:
+                await require_subject_keys(database, sealer, asked.organisation, [data])
         if asked.body.retention_policy_id is not None:
             wrong += await _against_policy(asked, asked.body.retention_policy_id)
-        data = as_kept(asked.body)
         return Draft(
             lambda new: self.REQUEST(
                 request_id=new.request_id,
@@ -196,7 +201,12 @@ class UpdateConfiguration(CreateConfiguration):
         facts.ConfigurationUpdated,
         facts.ConfigurationChangeRefused,
     )
-    REFUSALS = (errors.CONFIGURATION_RETIRED, errors.SECOND_FACTOR_NEEDED, *CreateConfiguration.REFUSALS)
+    REFUSALS = (
+        errors.CONFIGURATION_RETIRED,
+        errors.DATA_SUBJECT_FIXED,
+        errors.SECOND_FACTOR_NEEDED,
+        *CreateConfiguration.REFUSALS,
+    )
     ANSWERS = (
         Answer(
             status=HTTP_200_OK,

@@ -6,6 +6,7 @@ import msgspec
 
 from contracts.cleanup_events import RecoveryPointsForgotten
 from contracts.envelope import Envelope
+from contracts.erasure_events import RecoveryPointsErased
 from contracts.event import Event
 from contracts.executor_events import BackupCompleted
 from contracts.reading import written_as
@@ -53,8 +54,8 @@ class RecoveryPoints(Projection):
     """What can be restored, and what could be: one for each run that has completed, but for one of an empty source."""
 
     NAME = "recovery-points"
-    VERSION = 2
-    EVENTS = (BackupCompleted, RecoveryPointsForgotten)
+    VERSION = 3
+    EVENTS = (BackupCompleted, RecoveryPointsForgotten, RecoveryPointsErased)
     TABLES = ("recovery_points",)
 
     def __init__(self, side: Side) -> None:
@@ -67,7 +68,8 @@ class RecoveryPoints(Projection):
         gone: dict[str, Row] = {}
         for applied in batch.events:
             event = applied.event
-            if isinstance(event, RecoveryPointsForgotten):
+            if isinstance(event, RecoveryPointsForgotten | RecoveryPointsErased):
+                by = event.erasure_id if isinstance(event, RecoveryPointsErased) else event.cleanup_id
                 for each in event.points:
                     gone.setdefault(
                         each.recovery_point_id,
@@ -75,7 +77,7 @@ class RecoveryPoints(Projection):
                             "recovery_point_id": each.recovery_point_id,
                             "organisation": applied.envelope.organisation,
                             "gone_at": applied.envelope.time,
-                            "gone": GoneView(event.cleanup_id, each.rules),
+                            "gone": GoneView(by, each.rules),
                         },
                     )
             elif isinstance(event, BackupCompleted) and event.is_recovery_point:
@@ -91,7 +93,7 @@ class RecoveryPoints(Projection):
 
 
 class GoneView(msgspec.Struct, frozen=True):
-    """By which cleanup a point went, and by which rules it was allowed to."""
+    """By which cleanup (or, under its name, erasure) a point went, and by which rules it was allowed to."""
 
     cleanup_id: str
     rules: tuple[str, ...]

@@ -48,10 +48,10 @@ class RecoveryPoint(Resource, frozen=True, kw_only=True):
 
     `sourceType`, `sourceLocation`: of the configuration as it is now. `tiers`: hold all of it, and a sample was read
     back from each when it was made; `lacking`: did not take it then. `unreadableFiles`: entries of the source that are
-    missing in it. `goneAt`: since when it cannot be restored any more; `goneBy`: the cleanup that let it go, by the
-    rules in `goneBecause`. `heldBy`: the holds that keep it (GET /api/backup/retention/holds/ID). `lastProven`: of each
-    tier, which validation last found it whole, and how deep; `lastDamaged`: which has found damage there, or that it
-    lacks the point, and none since that went as deep has found it whole. A tier in neither was never validated.
+    missing in it. `goneAt`: since when it cannot be restored any more; `goneBy`: the cleanup or erasure that let it go,
+    by the rules in `goneBecause`. `heldBy`: the holds that keep it (GET /api/backup/retention/holds/ID). `lastProven`:
+    of each tier, which validation last found it whole, and how deep; `lastDamaged`: which has found damage there, or
+    that it lacks the point, and none since that went as deep has found it whole. A tier in neither was never validated.
     """
 
     id: str

@@ -11,6 +11,7 @@ import msgspec
 
 from contracts.cleanup_events import PlaceCleaned, RecoveryPointsForgotten, RetentionCleanedUp
 from contracts.envelope import Envelope
+from contracts.erasure_events import RecoveryPointsErased
 from contracts.executor_events import (
     BackupAccepted,
     BackupCancelled,
@@ -193,7 +194,7 @@ class _Sums:
             sums.new_bytes += of.new_bytes
             sums.stored_bytes += of.stored_bytes
 
-    def forgotten(self, envelope: Envelope, event: RecoveryPointsForgotten) -> None:
+    def forgotten(self, envelope: Envelope, event: RecoveryPointsForgotten | RecoveryPointsErased) -> None:
         """Points that are no more."""
         for each in event.points:
             self._configuration(envelope, each.configuration_id).points -= 1
@@ -231,13 +232,14 @@ class Storage(Projection):
     """What is stored, by configuration, class, tier and day; what locations gave back."""
 
     NAME = "storage"
-    VERSION = 3
+    VERSION = 4
     EVENTS = (
         BackupAccepted,
         TierUploaded,
         TierFailed,
         *_ENDS,
         RecoveryPointsForgotten,
+        RecoveryPointsErased,
         RetentionCleanedUp,
         StorageOptimized,
     )
@@ -285,7 +287,7 @@ class Storage(Projection):
                     ended.append(event.execution_id)
                 case BackupFailed(execution_id=execution_id) | BackupCancelled(execution_id=execution_id):
                     ended.append(execution_id)
-                case RecoveryPointsForgotten() as event:
+                case RecoveryPointsForgotten() | RecoveryPointsErased() as event:
                     sums.forgotten(envelope, event)
                 case RetentionCleanedUp(dry_run=False, places=places):
                     sums.cleaned(envelope, places)

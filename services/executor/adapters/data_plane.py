@@ -15,13 +15,15 @@ from chassis.life.signs import Signs
 from chassis.locations import Locations
 from chassis.own_folders import OwnFolders
 from chassis.sealing import Sealer
+from chassis.subject_keys import domain_of
 from contracts import errors
-from contracts.configuration import Destination, Tier
+from contracts.configuration import ConfigurationBody, Destination, Tier
 from repository.backup.backup import BackupOptions
 from repository.backup.source import Source
 from repository.backup.workshop import Workshop
 from repository.errors import RepositoryError, TierUnreachable
 from repository.format import ContentClass
+from repository.keys.key_ring import DEFAULT_DOMAIN
 from repository.tiers.local_cache import LocalCache
 from repository.tiers.port import ObjectStore
 from services.executor.adapters.begun import BegunRepositories
@@ -31,6 +33,7 @@ from services.executor.adapters.run_backup import RepositoryBackup
 from services.executor.adapters.run_sources import RunSources
 from services.executor.kept import Replica
 from services.executor.ports import OpenBackup
+from vault.domains import require_domain
 from vault.open_repositories import Lease, OpenRepositories
 from vault.places import Place
 from vault.repositories import Repositories
@@ -100,6 +103,7 @@ class RepositoryDataPlane:
                     if tier.error is not None:
                         _log.warning("a tier is not as it should be", extra={"tier": tier.name, **facts(tier.error)})
                 require_tiers(lease.repository, destinations, places)
+                domain = self._domain(organisation, body, lease, signs)
         except BaseException:
             if lease is not None:
                 lease.release(is_doubtful=source is not None)
@@ -122,9 +126,19 @@ class RepositoryDataPlane:
                 label=configuration.configuration_id,
                 compression=None if body.compression_enabled else dict.fromkeys(ContentClass, NO_COMPRESSION_LEVEL),
                 required=frozenset(tier.value for tier, each in destinations.items() if each.required),
+                domain=domain,
                 lock_days={tier.value: each.lock_days for tier, each in destinations.items() if each.lock_days},
             ),
         )
+
+    def _domain(self, organisation: str, body: ConfigurationBody, lease: Lease, signs: Signs) -> str:
+        """The key domain that the run writes in: of one data subject's data their own, with which it can be erased."""
+        if body.data_subject_id is None:
+            return DEFAULT_DOMAIN
+        domain = domain_of(body.data_subject_id)
+        with lease.upkeep(signs.moved):
+            require_domain(lease.repository, self._keys_dir, organisation, domain)
+        return domain
 
     @staticmethod
     def _at_tiers(signs: Signs, destinations: dict[Tier, Destination]) -> None:

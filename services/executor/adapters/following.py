@@ -22,6 +22,7 @@ from contracts.configuration import ConfigurationState
 from contracts.executor_events import ExecutionState, ExecutionType
 from contracts.schedule import Schedule
 from services.executor.adapters.cleanups import RecordedCleanups, ScheduledCleanups
+from services.executor.adapters.erasing.record import AGAIN, DEADLINE, RecordedErasures
 from services.executor.adapters.follow_ups import FOLLOW_UP, preceding
 from services.executor.adapters.holds import APPROVAL, TIER_HOLDS, RecordedApprovals
 from services.executor.adapters.points import SCHEDULED, KnownToTheRecord
@@ -119,11 +120,13 @@ def kept_out_until(schedule: Schedule | None, now: datetime) -> datetime | None:
 def timer_loop(
     pool: Pool, store: EventStore, following: FollowingRuns, *, health: Health, telemetry: Telemetry
 ) -> TimerLoop:
-    """What fires the timers: runs that follow, approvals that are over, tiers and holds, scheduled cleanups."""
+    """What fires the timers: runs that follow, approvals that are over, tiers and holds, cleanups, erasures."""
     handlers = {
         FOLLOW_UP: following.begin,
         APPROVAL: RecordedApprovals(store).expire,
         TIER_HOLDS: RecordedCleanups(store).bring_holds,
         SCHEDULED: ScheduledCleanups(store, KnownToTheRecord(pool, store)).begin,
+        AGAIN: RecordedErasures(store, pool).look_again,
+        DEADLINE: RecordedErasures(store, pool).come_near,
     }
     return TimerLoop(TimerTable(pool), handlers, health=health, telemetry=telemetry)

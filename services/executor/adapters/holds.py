@@ -73,7 +73,10 @@ _BODIES: LiteralString = "SELECT configuration_id, body FROM configuration_repli
 _POINTS: LiteralString = """
     SELECT p.recovery_point_id, p.configuration_id, p.at, p.gone_at IS NOT NULL, c.run_id IS NOT NULL
     FROM recovery_points p
-    LEFT JOIN (SELECT id AS run_id FROM cleanup_claims WHERE state <> 'done') c ON c.run_id = p.going_by
+    LEFT JOIN (
+        SELECT id AS run_id FROM cleanup_claims WHERE state <> 'done'
+        UNION ALL SELECT erasure_id FROM subject_erasures WHERE NOT is_over
+    ) c ON c.run_id = p.going_by
     WHERE p.organisation = %(organisation)s AND (p.gone_at IS NULL OR p.recovery_point_id = ANY(%(named)s))
 """
 _SCOPE = msgspec.json.Decoder(HoldScope)

@@ -1,17 +1,18 @@
 """The executor's own tables, beside the event store's. Installed by the administrator's role; append only.
 
-`configuration_replicas` and `run_claims` are working state: the first is filled again from the config service's
-stream, the second follows from the runs (a run that has not ended has an open claim). `run_claims.configuration` is
-the body that the run was accepted with, until it ends; `opening`: its worker opens the repository, or creates it. The
-table is that of `chassis.claims.work`, under names of its own; `configuration_version` is of older builds. `timers` are
-those of `chassis.timers`: when a configuration's run is followed by another, when an approval is over, and when
-tiers are to follow holds.
+`configuration_replicas` and `run_claims` are working state: the first is filled again from the config service's stream,
+the second follows from the runs (a run that has not ended has an open claim). `run_claims.configuration` is the body
+that the run was accepted with, until it ends; `opening`: its worker opens the repository, or creates it. The table is
+that of `chassis.claims.work`, under names of its own; `configuration_version` is of older builds. `timers` are those of
+`chassis.timers`: when a configuration's run is followed by another, when an approval is over, when tiers are to follow
+holds, and when an erasure is to be looked at again or its time is over.
 """
 
 from typing import LiteralString
 
 from chassis.timers import table as timers
 from services.executor.adapters.cleanups import CLEANUPS
+from services.executor.adapters.erasing.record import SCHEMA as ERASURES
 from services.executor.adapters.holds import LATER_SCHEMA as RELEASED_HOLDS
 from services.executor.adapters.holds import SCHEMA as HOLDS
 from services.executor.adapters.optimizations import SCHEMA as OPTIMIZATIONS
@@ -139,4 +140,6 @@ STATEMENTS: tuple[LiteralString, ...] = (
     *REPAIRS.later_schema(),
     # Optimisations, and what they store again in a day.
     *OPTIMIZATIONS,
+    # Erasures of data subjects, and whose keys were destroyed.
+    *ERASURES,
 )

@@ -80,15 +80,15 @@ SEAL_SECONDS = 30.0
 
 
 class SealedReports:
-    """`Reports`, sealed under the organisation's key, since they name files."""
+    """`Reports`, sealed under the organisation's key or the data subject's, since they name files."""
 
     def __init__(self, sealer: Sealer, *, seal_seconds: float = SEAL_SECONDS) -> None:
         self._sealer = sealer
         self._seal_seconds = seal_seconds
 
-    async def seal(self, organisation: str, report: bytes) -> SealedReport:
+    async def seal(self, organisation: str, report: bytes, *, subject: str | None = None) -> SealedReport:
         """Seal a report. See `Reports.seal`."""
-        seal = partial(self._sealer.seal, organisation, REPORT_FIELD, report.decode())
+        seal = partial(self._sealer.seal, organisation, REPORT_FIELD, report.decode(), subject=subject)
         # A silent disk is not UNAVAILABLE, which is tried again: the run ends without a report, and holds up no other's
         # heartbeat.
         sealed = msgspec.json.encode(await self._sealer.ask(seal, seconds=self._seal_seconds))

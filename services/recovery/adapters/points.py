@@ -8,6 +8,7 @@ from chassis.postgres.pool import Pool
 from chassis.record.eventstore import EventStore, Statement
 from contracts.cleanup_events import RecoveryPointsForgotten
 from contracts.config_events import ConfigurationFact
+from contracts.erasure_events import RecoveryPointsErased
 from contracts.executor_events import BackupCompleted
 from contracts.reading import written_as
 from services.recovery.kept import KeptPlace, KeptPoint
@@ -83,7 +84,7 @@ class PointTable:
         also = [Statement(_KEEP, values, name="keep-point")] if completed.is_recovery_point else []
         await self._store.save(context=handling.context, handled=handling.handled, also=also)
 
-    async def forget(self, gone: RecoveryPointsForgotten, handling: Handling) -> None:
+    async def forget(self, gone: RecoveryPointsForgotten | RecoveryPointsErased, handling: Handling) -> None:
         """Keep that these are gone with the inbox row of the fact that told of it."""
         ids = [each.recovery_point_id for each in gone.points]
         also = [Statement(_GONE, (ids, handling.context.organisation), name="points-gone")]

@@ -460,7 +460,7 @@ async def test_backup_that_is_on_its_tier_is_no_failure_where_its_report_cannot_
     """The keys' disk falls silent at the end: the run is completed, degraded, and has no report."""
 
     class Unsealed:
-        async def seal(self, organisation: str, report: bytes) -> SealedReport:
+        async def seal(self, organisation: str, report: bytes, *, subject: str | None = None) -> SealedReport:
             assert b"a fifo" in report
             raise PlatformError(errors.KEYS_UNUSABLE, "the disk of the sealing keys does not answer")
 

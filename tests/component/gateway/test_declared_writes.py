@@ -43,6 +43,7 @@ from gateway.writes.things import (
     CONFIGURATION,
     DR_EXECUTION,
     DR_PLAN,
+    ERASURE,
     HOLD,
     RECOVERY,
     RETENTION_POLICY,
@@ -173,6 +174,11 @@ async def test_declared_write_keeps_what_every_write_keeps(gateway: RunningGatew
         await _point(gateway, configuration)
         there["planId"] = await _plan(gateway, configuration)
         other_there["planId"] = await _plan(gateway, configuration)
+    if write.OF is ERASURE:
+        for person, called in ((there, "ada@example.com"), (other_there, "ben@example.com")):
+            async with gateway.http("owner") as http:
+                await gateway.create_configuration(http, name=called, dataSubject=called)
+            person["dataSubject"] = called
     gateway.owners.asked.clear()
     if write.OF is CONFIGURATION:
         targets = [configuration, another]

@@ -8,11 +8,13 @@ import msgspec
 import pytest
 
 from contracts import errors
+from contracts.cleanup_events import GoingPoint
 from contracts.compliance_events import EVIDENCE_MAX
 from contracts.config_events import BackupFellDue, BackupMissed, ConfigurationCreated, ConfigurationRetired
 from contracts.config_events import ConfigurationUpdated as Updated
 from contracts.configuration import StorageDestinations
 from contracts.controls import CONTROLS, ControlVerdict, Framework
+from contracts.erasure_events import DataSubjectErased, ErasureAccepted, PrivacyLaw, RecoveryPointsErased
 from contracts.event import Event
 from contracts.executor_events import BackupCompleted, BackupFailed
 from contracts.gateway_events import ConfigurationChangeSubmitted, RecoveryRequested
@@ -76,6 +78,22 @@ ASKED, ACCEPTED = sample_event(RecoveryRequested), sample_event(RecoveryAccepted
 WITHOUT = made(RecoveryRequested, evidence=msgspec.structs.replace(ASKED.evidence, second_factor=False))
 CHANGED, CHANGE = made(Updated, version=2), sample_event(ConfigurationChangeSubmitted)
 
+MONTH = timedelta(days=31)
+
+
+def _asked_for(law: PrivacyLaw, at: datetime) -> ErasureAccepted:
+    return made(ErasureAccepted, law=law, received_at=at, deadline_at=at + MONTH)
+
+
+ERASED, PART = sample_event(DataSubjectErased), made(DataSubjectErased, is_complete=False)
+GONE = made(
+    RecoveryPointsErased,
+    points=(GoingPoint(recovery_point_id=ACCEPTED.recovery_point_id, configuration_id="c", rules=()),),
+)
+IN_TIME = [(_asked_for(PrivacyLaw.GDPR, NOW - 20 * DAY), 20 * DAY), (PART, 19 * DAY), (ERASED, 10 * DAY)]
+OVERDUE = [(_asked_for(PrivacyLaw.GDPR, NOW - 40 * DAY), 40 * DAY), (PART, 30 * DAY)]
+OF_CCPA = (_asked_for(PrivacyLaw.CCPA, NOW - 40 * DAY), 40 * DAY)
+
 CASES: dict[str, tuple[History, History]] = {
     "GDPR-30": ([CREATED], [CREATED, made(Updated, version=2, body=body(purpose=None))]),
     "CCPA-100": ([CREATED], [made(ConfigurationCreated, body=body(data_categories=()))]),
@@ -93,6 +111,11 @@ CASES: dict[str, tuple[History, History]] = {
     "SOX-404-CM-1": ([CHANGE, CHANGED], [CHANGED]),
     "SOX-404-OP-1": ([DUE, COMPLETED], [(DUE, 3 * HOUR)]),
     "SOX-404-OP-2": ([(FAILED, HOUR), COMPLETED], [(COMPLETED, HOUR), FAILED]),
+    "GDPR-17-1": (IN_TIME, OVERDUE),
+    "GDPR-17-2": ([ACCEPTED, (RESTORED, DAY), (GONE, HOUR)], [ACCEPTED, (GONE, HOUR), RESTORED]),
+    "GDPR-19-1": (IN_TIME, OVERDUE),
+    "CCPA-105-1": ([OF_CCPA, (ERASED, 30 * DAY)], [OF_CCPA, (ERASED, DAY)]),
+    "CCPA-105-2": ([(GONE, HOUR)], [ACCEPTED, (GONE, HOUR), RESTORED]),
     "GDPR-32d": ([(VERIFIED, 80 * DAY)], [(VERIFIED, 100 * DAY)]),
     "HIPAA-7A": ([NOT_RESTORED, VERIFIED, RESTORED], [VERIFIED, RESTORED, NOT_RESTORED]),
     "HIPAA-312a-i": ([ASKED], [ASKED, (CHANGE, HOUR, "service:somebody")]),

@@ -1,0 +1,1 @@
+"""Erasures of data subjects: asked for, and what became of them."""

@@ -1,0 +1,1 @@
+"""Erasures in the record, over repositories, and applied again."""
