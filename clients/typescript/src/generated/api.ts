@@ -116,6 +116,83 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/backup/compliance/erasures": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List erasures
+         * @description Erasures of the organisation's data subjects, the latest first.
+         *
+         *     Roles: auditor, operator, owner, viewer.
+         */
+        get: operations["listErasures"];
+        put?: never;
+        /**
+         * Erase a data subject
+         * @description Have a data subject erased: every key that opens what is theirs is destroyed, in the record and on all tiers.
+         *
+         *     202 with the request, whose `resource` is the erasure. What stands against it (a configuration that is not retired,
+         *     a hold, a legal obligation, a recovery that reads) does not refuse it: it waits, says why and until when, and goes
+         *     on by itself, in the time that the law gives. Nobody of whom nothing is kept under a key of their own is taken
+         *     (`data-subject-unknown`): their data lies among that of others.
+         *
+         *     Roles: owner.
+         */
+        post: operations["eraseDataSubject"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/backup/compliance/erasures/{erasure_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show an erasure
+         * @description One erasure: what stands against it and until when, what was destroyed where, and what is left.
+         *
+         *     Roles: auditor, operator, owner, viewer.
+         */
+        get: operations["showErasure"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/backup/compliance/erasures/{erasure_id}/receipt": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Have the receipt of an erasure
+         * @description What the organisation's repository has signed, to the byte: `wedsync-backup repo verify-receipt` proves it.
+         *
+         *     Roles: auditor, operator, owner, viewer.
+         */
+        get: operations["getErasureReceipt"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/backup/compliance/reports": {
         parameters: {
             query?: never;
@@ -2465,6 +2542,8 @@ export interface components {
             purpose: string | null;
             /** @default [] */
             dataCategories: string[];
+            /** @default null */
+            dataSubject: string | null;
             id: string;
             version: number;
             state: components["schemas"]["ConfigurationState"];
@@ -2510,6 +2589,8 @@ export interface components {
             purpose: string | null;
             /** @default [] */
             dataCategories: string[];
+            /** @default null */
+            dataSubject: string | null;
         };
         /**
          * ConfigurationHealth
@@ -2778,6 +2859,76 @@ export interface components {
          * @enum {unknown}
          */
         EntryKindShown: "file" | "folder" | "other" | "symlink";
+        /**
+         * Erasure
+         * @description The erasure of one data subject.
+         *
+         *     `dataSubject`: null once it is erased. `dueAt`: when the law wants it done; `isDueSoon`: within seven days, and it
+         *     is not complete; `isOverdue`: it is not, and that time is over. `obstacles`: what stands against it, `possibleAt`:
+         *     when all of that is over by itself, null where it takes a person or nobody knows. `configurationIds`, `points`: what
+         *     there was when it was asked for. `erasedAt`: since when the subject's keys are destroyed in the record and at every
+         *     location that answered; `completedAt`: since when at all. `places`: what became of the wrapped keys at each
+         *     location. `hasReceipt`: there is one to be had. `appliedAgain`: how often a key that was back was destroyed again.
+         */
+        Erasure: {
+            id: string;
+            version: number;
+            requestId: string;
+            requestedBy: string;
+            dataSubject: string | null;
+            law: components["schemas"]["PrivacyLaw"];
+            /** Format: date-time */
+            receivedAt: string;
+            /** Format: date-time */
+            dueAt: string;
+            isDueSoon: boolean;
+            isOverdue: boolean;
+            state: components["schemas"]["ErasureState"];
+            /** Format: date-time */
+            acceptedAt: string;
+            obstacles: components["schemas"]["ErasureObstacle"][];
+            possibleAt: string | null;
+            configurationIds: string[];
+            points: number;
+            erasedAt: string | null;
+            completedAt: string | null;
+            places: components["schemas"]["PlaceErased"][];
+            hasReceipt: boolean;
+            appliedAgain: number;
+            attempts: number;
+            error: components["schemas"]["ErasureError"] | null;
+            waiting: components["schemas"]["Waiting"] | null;
+            /** @default [] */
+            unreadableFields: string[];
+        };
+        /**
+         * ErasureError
+         * @description Why the latest attempt failed; another one follows by itself.
+         */
+        ErasureError: {
+            code: string;
+            title: string;
+            hint: string;
+        };
+        /**
+         * ErasureObstacle
+         * @description One thing that stands against an erasure. `about`: its id; `until`: when it is over by itself, where that is so.
+         *
+         *     `hint`: what to do about it.
+         */
+        ErasureObstacle: {
+            code: string;
+            title: string;
+            hint: string;
+            about: string;
+            until: string | null;
+        };
+        /**
+         * ErasureState
+         * @description Where an erasure is.
+         * @enum {unknown}
+         */
+        ErasureState: "blocked" | "completed" | "erasing" | "initializing" | "preparing" | "waiting";
         /**
          * ExecutedStep
          * @description A step of an execution. `dueAt`: when it has ended or has failed. `operationId`: of the recovery that it is.
@@ -3133,6 +3284,15 @@ export interface components {
             nextCursor: string | null;
         };
         /**
+         * ListPage[Erasure]
+         * @description One page of a list. `nextCursor` continues it; null on the last page.
+         */
+        ListPage_Erasure_: {
+            items: components["schemas"]["Erasure"][];
+            /** @default null */
+            nextCursor: string | null;
+        };
+        /**
          * ListPage[Execution]
          * @description One page of a list. `nextCursor` continues it; null on the last page.
          */
@@ -3338,14 +3498,15 @@ export interface components {
          * @description What is to be backed up, and where to.
          *
          *     `sourceLocation`, a destination's `location`: names of registered locations. `sourceIdentifier`: a path below the
-         *     source location, empty for all of it, as of a database always. `weddingDate` is sealed, as name and path are:
-         *     what is critical and has a schedule names it; without `isWeddingCritical` it changes no run.
-         *     `schedule`: when runs are due by themselves; around the date of a critical wedding each hour, and before others.
-         *     `encryption`: may be left out, since nothing is ever stored without it.
-         *     `exclude`: what is left out, patterns as in a `.gitignore`, the last that matches decides; sealed as well.
-         *     `excludeCaches`: leave out what is in folders with a CACHEDIR.TAG. `retentionPolicyId`: a retention policy, by which
-         *     nothing is removed yet; null keeps everything. `purpose` (sealed) and `dataCategories`: for the record of
-         *     processing.
+         *     source location, empty for all of it, as of a database always. `weddingDate` is sealed, as name and path are: what
+         *     is critical and has a schedule names it; without `isWeddingCritical` it changes no run. `schedule`: when runs are
+         *     due by themselves; around the date of a critical wedding each hour, and before others. `encryption`: may be left
+         *     out, since nothing is ever stored without it. `exclude`: what is left out, patterns as in a `.gitignore`, the last
+         *     that matches decides; sealed as well. `excludeCaches`: leave out what is in folders with a CACHEDIR.TAG.
+         *     `retentionPolicyId`: a retention policy, by which nothing is removed yet; null keeps everything. `purpose` (sealed)
+         *     and `dataCategories`: for the record of processing. `dataSubject` (sealed): the one person whose data it is, by
+         *     whatever you find them again (an address, a customer's number); all that is saved is then under a key of theirs, and
+         *     can be erased by it (`/compliance/erasures`).
          */
         NewConfiguration: {
             /** @description Visible characters alone: no controls, line separators, bidirectional or zero-width marks. Kept in NFC, without white space around it. */
@@ -3368,6 +3529,7 @@ export interface components {
             retentionPolicyId?: string | null;
             purpose?: string | null;
             dataCategories?: string[];
+            dataSubject?: string | null;
         };
         /**
          * NewConfigurations
@@ -3376,6 +3538,19 @@ export interface components {
         NewConfigurations: {
             mode?: components["schemas"]["BulkMode"];
             items: components["schemas"]["NewConfiguration"][];
+        };
+        /**
+         * NewErasure
+         * @description Who is to be erased.
+         *
+         *     `dataSubject`: as configurations have it (case and blanks are no matter). `law`: by which they ask, which says how
+         *     long it may take. `receivedAt`: when they asked you, from which that counts; now without it.
+         */
+        NewErasure: {
+            /** @description Visible characters alone: no controls, line separators, bidirectional or zero-width marks. Kept in NFC, without white space around it. */
+            dataSubject: string;
+            law?: components["schemas"]["PrivacyLaw"];
+            receivedAt?: string | null;
         };
         /**
          * NewExecution
@@ -3708,6 +3883,26 @@ export interface components {
             pinnedBytes: number;
         };
         /**
+         * PlaceErased
+         * @description What became of the wrapped keys at a location. `code`: why not all are gone there.
+         *
+         *     `removed`: how many were deleted by this; `left`: how many are there still, `locked_until`: how long a lock keeps
+         *     the last of them.
+         */
+        PlaceErased: {
+            location: string;
+            /** @default null */
+            code: string | null;
+            /** @default  */
+            hint: string;
+            /** @default 0 */
+            removed: number;
+            /** @default 0 */
+            left: number;
+            /** @default null */
+            lockedUntil: string | null;
+        };
+        /**
          * PlaceHeld
          * @description How a location follows the holds. `points`: how many recovery points its log holds for them.
          *
@@ -3985,6 +4180,12 @@ export interface components {
             runs: number;
         };
         /**
+         * PrivacyLaw
+         * @description By which law somebody asks, which says how long it may take: a month, or 45 days.
+         * @enum {unknown}
+         */
+        PrivacyLaw: "ccpa" | "gdpr";
+        /**
          * Problem
          * @description What went wrong with a request.
          *
@@ -4235,10 +4436,10 @@ export interface components {
          *
          *     `sourceType`, `sourceLocation`: of the configuration as it is now. `tiers`: hold all of it, and a sample was read
          *     back from each when it was made; `lacking`: did not take it then. `unreadableFiles`: entries of the source that are
-         *     missing in it. `goneAt`: since when it cannot be restored any more; `goneBy`: the cleanup that let it go, by the
-         *     rules in `goneBecause`. `heldBy`: the holds that keep it (GET /api/backup/retention/holds/ID). `lastProven`: of each
-         *     tier, which validation last found it whole, and how deep; `lastDamaged`: which has found damage there, or that it
-         *     lacks the point, and none since that went as deep has found it whole. A tier in neither was never validated.
+         *     missing in it. `goneAt`: since when it cannot be restored any more; `goneBy`: the cleanup or erasure that let it go,
+         *     by the rules in `goneBecause`. `heldBy`: the holds that keep it (GET /api/backup/retention/holds/ID). `lastProven`:
+         *     of each tier, which validation last found it whole, and how deep; `lastDamaged`: which has found damage there, or
+         *     that it lacks the point, and none since that went as deep has found it whole. A tier in neither was never validated.
          */
         RecoveryPoint: {
             id: string;
@@ -5353,6 +5554,188 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["WriteRequest"];
                 };
+            };
+            /** @description What is wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listErasures: {
+        parameters: {
+            query?: {
+                /** @description Items on a page */
+                limit?: number;
+                /** @description `nextCursor` of the page before */
+                cursor?: string;
+                /** @description States; several may be given */
+                status?: components["schemas"]["ErasureState"][];
+            };
+            header?: {
+                /** @description An `ETag`; 304 where it is still the same */
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page */
+            200: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListPage_Erasure_"];
+                };
+            };
+            /** @description It is still what the `ETag` is of */
+            304: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What is wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    eraseDataSubject: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A new UUID for each new write; the same key and body again is the same write. Required. */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewErasure"];
+            };
+        };
+        responses: {
+            /** @description In the record. `state` says whether it is accepted; Location is where the answer is or will be */
+            202: {
+                headers: {
+                    /** @description Where the request is */
+                    Location?: string;
+                    /** @description When to ask there, where it is pending */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WriteRequest"];
+                };
+            };
+            /** @description What is wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    showErasure: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description An `ETag`; 304 where it is still the same */
+                "If-None-Match"?: string;
+            };
+            path: {
+                /** @description A UUID */
+                erasure_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The erasure */
+            200: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Erasure"];
+                };
+            };
+            /** @description It is still what the `ETag` is of */
+            304: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What is wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getErasureReceipt: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description An `ETag`; 304 where it is still the same */
+                "If-None-Match"?: string;
+            };
+            path: {
+                /** @description A UUID */
+                erasure_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The receipt, as it was signed */
+            200: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": string;
+                };
+            };
+            /** @description It is still what the `ETag` is of */
+            304: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description What is wrong */
             default: {

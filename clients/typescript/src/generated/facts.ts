@@ -324,6 +324,12 @@ export interface components {
             /** @constant */
             "configuration-unreadable": true;
             /** @constant */
+            "data-subject-erased": true;
+            /** @constant */
+            "data-subject-fixed": true;
+            /** @constant */
+            "data-subject-unknown": true;
+            /** @constant */
             "destination-excluded": true;
             /** @constant */
             "destination-is-source": true;
@@ -357,6 +363,12 @@ export interface components {
             "entry-unknown": true;
             /** @constant */
             "entry-without-content": true;
+            /** @constant */
+            "erasure-open": true;
+            /** @constant */
+            "erasure-receipt-none": true;
+            /** @constant */
+            "erasure-unknown": true;
             /** @constant */
             "event-unreadable": true;
             /** @constant */
@@ -587,6 +599,9 @@ export interface components {
          *     `retention_policy_id`: how long what it saves is to be kept; None for all of it, for ever. `purpose`,
          *     `data_categories`: what for, and which data it is; for the record of processing.
          *
+         *     `data_subject`: the person whose data it is, if it is of one alone; `data_subject_id`, a keyed digest (hex) of that,
+         *     is the name of the key that all sealed fields are under then, and of the key domain of its recovery points.
+         *
          *     `name_digest` is a keyed digest (hex) of the normalised name under the organisation's key: it
          *     lets the record keep names unique without knowing them.
          */
@@ -608,6 +623,8 @@ export interface components {
             retentionPolicyId?: string | null;
             purpose?: components["schemas"]["Sealed"] | null;
             dataCategories?: string[];
+            dataSubject?: components["schemas"]["Sealed"] | null;
+            dataSubjectId?: string | null;
         };
         /**
          * ConfigurationChangeRefused
@@ -1141,6 +1158,35 @@ export interface components {
             secondFactor?: boolean;
         };
         /**
+         * ErasureAccepted
+         * @description An erasure is in the record. `deadline_at`: when the law wants it done; `configuration_ids`: the subject's own.
+         *
+         *     `point_count`: how many recovery points they have.
+         */
+        ErasureAccepted: {
+            erasureId: string;
+            requestId: string;
+            dataSubject: components["schemas"]["Sealed"];
+            dataSubjectId: string;
+            law: components["schemas"]["PrivacyLaw"];
+            receivedAt: string;
+            deadlineAt: string;
+            configurationIds?: string[];
+            pointCount?: number;
+        };
+        /**
+         * ErasureRefused
+         * @description A requested erasure was refused.
+         */
+        ErasureRefused: {
+            requestId: string;
+            code: string;
+            field?: string | null;
+            hint?: string;
+            wrong?: components["schemas"]["WrongField"][];
+            erasureId: string;
+        };
+        /**
          * EstimatedFrom
          * @description By what a backup's size is estimated: by a look at all of the source, or by the latest run that completed.
          * @enum {unknown}
@@ -1264,6 +1310,8 @@ export interface components {
             "config.retention-policy-refused.v1": components["schemas"]["RetentionPolicyRefused"];
             "executor.approval-denied.v1": components["schemas"]["ApprovalDenied"];
             "executor.approval-denial-refused.v1": components["schemas"]["ApprovalDenialRefused"];
+            "executor.erasure-accepted.v1": components["schemas"]["ErasureAccepted"];
+            "executor.erasure-refused.v1": components["schemas"]["ErasureRefused"];
             "executor.backup-accepted.v1": components["schemas"]["BackupAccepted"];
             "executor.backup-refused.v1": components["schemas"]["BackupRefused"];
             "dr.dr-execution-started.v1": components["schemas"]["DrExecutionStarted"];
@@ -1647,6 +1695,12 @@ export interface components {
          * @enum {unknown}
          */
         PlanType: "accidental-deletion" | "other" | "platform-loss" | "ransomware" | "region-loss" | "supplier-loss";
+        /**
+         * PrivacyLaw
+         * @description By which law somebody asks, which says how long it may take: a month, or 45 days.
+         * @enum {unknown}
+         */
+        PrivacyLaw: "ccpa" | "gdpr";
         /**
          * Problem
          * @description What went wrong with a request.
