@@ -34,6 +34,8 @@ SAY_SECONDS = 20.0
 """How soon, and how often from then on, it is said that an answer has not come."""
 _BEFORE = ("initializing", "preparing")
 _ENDED = ("completed", "failed", "cancelled")
+_LATER = ("blocked", "waiting")
+"""In these an erasure may be for years: it is told, and not waited for."""
 _VERDICTS = {"pass": ExitCode.OK, "fail": ExitCode.FAILED, "unknown": ExitCode.DEGRADED, "untested": ExitCode.DEGRADED}
 
 
@@ -51,6 +53,7 @@ _WITH_AN_END = (
     _Kind(frozenset({"state", "dryRun", "went"}), "retention/cleanups", "cleanup"),
     _Kind(frozenset({"state", "dryRun", "readPercent"}), "storage/repairs", "repair"),
     _Kind(frozenset({"state", "dryRun", "attempts", "result"}), "storage/optimizations", "optimisation"),
+    _Kind(frozenset({"state", "dataSubject", "receivedAt"}), "compliance/erasures", "erasure"),
     _Kind(frozenset({"state", "configurationId", "executionType"}), "executions", "run"),
 )
 
@@ -227,13 +230,13 @@ class Call:
             await asyncio.sleep(SAY_SECONDS)
 
     async def _ended(self, client: "ApiClient", run: "Document") -> "tuple[Document, ExitCode]":
-        """The run, recovery, validation, cleanup, repair or optimisation when it is over; how it ended."""
+        """The run, recovery, validation, cleanup, repair, optimisation or erasure when it is over; how it ended."""
         kind = next((each for each in _WITH_AN_END if each.fields <= run.keys()), None)
         if kind is None:
             raise _beside(
                 run,
                 "--until-ended",
-                "what was answered is no run, recovery, validation, cleanup, repair or optimisation",
+                "what was answered is no run, recovery, validation, cleanup, repair, optimisation or erasure",
             )
         path = f"{kind.path}/{run['id']}"
         try:
@@ -241,17 +244,20 @@ class Call:
         except BaseException:
             _tell(f"the {kind.noun} {run['id']} goes on. To follow it: {self._again(path)}")
             raise
+        if run["state"] in _LATER:
+            _tell(f"the {kind.noun} is {run['state']}, and goes on by itself: the answer says why, and until when")
+            return run, ExitCode.DEGRADED
         wanted = "cancelled" if self._path.endswith("/cancel") else "completed"
         if run["state"] != wanted or (run.get("result") or {}).get("verdict") == "damaged":
             return run, ExitCode.FAILED
-        return run, ExitCode.DEGRADED if run["degraded"] else ExitCode.OK
+        return run, ExitCode.DEGRADED if run.get("degraded") else ExitCode.OK
 
     async def _followed(self, client: "ApiClient", run: "Document", path: str, noun: str) -> "Document":
         from contracts import errors
         from contracts.errors import PlatformError
 
         begun = told = time.monotonic()
-        while run["state"] not in _ENDED:
+        while run["state"] not in (*_ENDED, *_LATER):
             now = time.monotonic()
             waits = (run.get("waiting") or {}).get("code")
             words = f"the {noun} is not over: {run['state']}" + (f", waits for {waits}" if waits else "")

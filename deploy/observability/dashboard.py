@@ -124,6 +124,11 @@ ROWS: tuple[tuple[Panel, ...], ...] = (
     ),
     (
         ("Sealing keys", "short", [("max by (job) (wedsync_sealing_keys)", "in use")]),
+        (
+            "Next erasure is due in",
+            "s",
+            [("min by (job) (wedsync_erasures_deadline_timestamp_seconds) - time()", "the next one")],
+        ),
         ("Sealing keys unusable", "short", [("wedsync_sealing_keys_unusable", "{{instance}}")]),
         (
             "Age of the oldest sealing key",

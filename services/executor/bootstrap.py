@@ -159,6 +159,7 @@ async def run(settings: ExecutorSettings) -> int:
     limits = QueueLimits(per_organisation=settings.queue_per_organisation, in_all=settings.queue_in_all)
     queue = ClaimQueue(RUNS, pool)
     telemetry.figures.add("queue", queue.read)
+    cleaning.add_figures(telemetry, pool)
     Gauge("wedsync_queue_limit_runs", "Runs that may wait in all.", registry=telemetry.registry).set(limits.in_all)
     trials = RecordedTrials(store)
     answering = use_cases(

@@ -42,7 +42,7 @@ from contracts.streams import STOP_WORKERS, WAKE_CLEANUPS, WAKE_ERASURES, WAKE_O
 from services.executor.adapters.cleanup_plane import RepositoryCleanups
 from services.executor.adapters.cleanups import CLEANUPS, RecordedCleanups
 from services.executor.adapters.erasing.plane import RepositoryErasures
-from services.executor.adapters.erasing.record import ERASURES, RecordedErasures
+from services.executor.adapters.erasing.record import ERASURES, ErasureFigures, RecordedErasures
 from services.executor.adapters.holds import RecordedApprovals, RecordedHolds
 from services.executor.adapters.optimization_plane import RepositoryOptimizations
 from services.executor.adapters.optimizations import OPTIMIZATIONS, RecordedOptimizations, SpentBytes
@@ -111,6 +111,11 @@ def records(store: EventStore, pool: Pool) -> Records:
         NotedLocations(pool),
         RecordedErasures(store, pool),
     )
+
+
+def add_figures(telemetry: Telemetry, pool: Pool) -> None:
+    """What is read of all of this at a scrape."""
+    telemetry.figures.add("erasures", ErasureFigures(pool).read)
 
 
 def cases(kept: Records) -> dict[type[Event], UseCase]:

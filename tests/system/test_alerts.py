@@ -2,7 +2,8 @@
 
 Those that a running platform cannot be brought to in seconds are in tests/unit/observability/test_provoked.py; the
 refusing relay is in tests/system/test_stack_recovery.py, the certificate in tests/component/chassis/test_trust.py,
-schedules are in tests/component/gateway/test_schedules.py, recoveries beside them and in tests/component/recovery.
+schedules are in tests/component/gateway/test_schedules.py, recoveries beside them and in tests/component/recovery,
+erasures in tests/component/executor.
 """
 
 import asyncio
@@ -28,6 +29,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(280)]
 
 HOUR = 3600.0
 ONLY_IN_TROUBLE = {
+    "wedsync_erasures_deadline_timestamp_seconds",
     "wedsync_findings",
     "wedsync_queue_oldest_timestamp_seconds",
     "wedsync_queue_oldest_recoveries_timestamp_seconds",

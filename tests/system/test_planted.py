@@ -16,6 +16,7 @@ from psycopg import sql
 
 from chassis.ids import new_id
 from cli.demo_receiver import DemoReceiver
+from contracts import errors
 from deploy.locations import named_secrets
 from deploy.stack.postgres import admin_dsn
 from deploy.stack.secrets import read_secrets
@@ -115,6 +116,7 @@ async def _live(studio: Studio, planted: Planted) -> set[str]:
             await eventually(lambda: receiver.told_of("backup.completed", point))
             assert not planted.found_in(json.dumps(receiver._told))
             await _refused(http, planted, body)
+            await _erased(studio, http, planted, body)
 
             async def is_tested() -> bool:
                 seen = (await http.get(f"{API}/configurations/{configuration}/test")).json()
@@ -123,6 +125,42 @@ async def _live(studio: Studio, planted: Planted) -> set[str]:
             await eventually(is_tested, within=60)
             told = (await http.get(f"{API}/configurations/{configuration}")).text
     return set(planted.found_in(told))
+
+
+async def _erased(studio: Studio, http: httpx.AsyncClient, planted: Planted, body: dict[str, Any]) -> None:
+    """What is saved of a data subject, who is erased then: asked for before the configuration is retired, it waits."""
+    word, called = planted.word, planted.word("data subject")
+    of_one = {**body, "name": word("subject's name"), "purpose": word("subject's purpose"), "dataSubject": called}
+    of_one |= {"weddingDate": None, "isWeddingCritical": False, "exclude": []}
+    configuration = await _made(http, "configurations", of_one)
+    point = await _run(studio, http, configuration)
+    asked = await write(http, "compliance/erasures", {"dataSubject": called.upper()})
+    path = asked.json()["resource"]
+
+    async def shown(state: str) -> dict[str, Any] | None:
+        found: dict[str, Any] = (await http.get(path)).json()
+        return found if found.get("state") == state else None
+
+    blocked = await eventually(lambda: shown("blocked"), within=30)
+    assert blocked is not None
+    assert [(each["code"], each["about"]) for each in blocked["obstacles"]] == [
+        (errors.CONFIGURATION_IN_FORCE.code, configuration)
+    ]
+    assert blocked["dataSubject"] == called.upper()
+    retired = await http.delete(f"{API}/configurations/{configuration}", headers={"Idempotency-Key": new_id()})
+    assert retired.status_code == 202, retired.text
+    done = await eventually(lambda: shown("completed"), within=60)
+    assert done is not None
+    assert (done["dataSubject"], [each["code"] for each in done["places"]]) == (None, [None, None])
+    receipt = (await http.get(f"{path}/receipt")).json()["receipt"]
+    assert (receipt["isComplete"], len(receipt["snapshots"])) == (True, 1)
+
+    async def is_gone() -> bool:
+        return bool((await http.get(f"{API}/recovery-points/{point}")).json()["goneBy"] == done["id"])
+
+    await eventually(is_gone, within=30)
+    told = (await http.get(f"{API}/configurations/{configuration}")).json()
+    assert (told["name"], told["dataSubject"], told["unreadableFields"]) == (None, None, [])
 
 
 async def _made(http: httpx.AsyncClient, path: str, body: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ from contracts.configuration import ConfigurationState
 from contracts.errors import PlatformError
 from contracts.reading import read_plain, written_as
 from contracts.sealed import Sealed
+from services.executor.adapters.erasing.record import looked_at_soon
 from services.executor.kept import KeptConfiguration, Replica
 from services.executor.ports import SealedReport
 
@@ -71,7 +72,10 @@ class ReplicaTable:
         await self._store.save(
             context=handling.context,
             handled=handling.handled,
-            also=[Statement(_KEEP_REPLICA, parameters, name="keep-replica")],
+            also=[
+                Statement(_KEEP_REPLICA, parameters, name="keep-replica"),
+                *([looked_at_soon(replica.organisation)] if replica.state is ConfigurationState.RETIRED else ()),
+            ],
         )
 
 

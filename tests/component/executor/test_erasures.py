@@ -13,10 +13,11 @@ from psycopg import sql
 from chassis.claims.progress import NatsProgress
 from chassis.claims.table import ClaimTable
 from chassis.clock import SystemClock
-from chassis.life.health import Health
+from chassis.life.health import Health, HealthServer, answer
 from chassis.life.standstills import Standstills
 from chassis.sealing import Sealer
 from chassis.subject_keys import SubjectKey, domain_of, standing, subject_id_of
+from chassis.telemetry.instruments import Telemetry
 from chassis.timers.table import TimerTable
 from contracts import errors
 from contracts.config_events import RetentionPolicyCreated
@@ -45,13 +46,15 @@ from repository.tiers.location import open_tier
 from services.executor.adapters.begun import BegunRepositories
 from services.executor.adapters.erasing.ledger import ErasureLedger
 from services.executor.adapters.erasing.plane import RepositoryErasure, RepositoryErasures
-from services.executor.adapters.erasing.record import AGAIN, DEADLINE, ERASURES, RecordedErasures
+from services.executor.adapters.erasing.record import AGAIN, DEADLINE, ERASURES, ErasureFigures, RecordedErasures
 from services.executor.erasing.performance import ErasurePerformance
 from services.executor.erasing.ports import Destroyed
 from tests.component.executor.test_runs import perform_next
+from tests.support.alerts import firing
 from tests.support.executor import CONFIGURATION, EVIDENCE, ORGANISATION, SILENCE_SECONDS, ExecutorBench, executor_bench
 from tests.support.nats_server import NatsServer
 from tests.support.postgres_server import PostgresServer
+from tests.support.promql import Scrapes
 from vault.key_files import name_of
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(180)]
@@ -393,6 +396,27 @@ async def test_its_time_is_told_before_it_is_over_and_when_it_is(bench: Executor
             await connection.execute("SELECT due_at - now() FROM timers WHERE kind = %s", (DEADLINE,))
         ).fetchone()
     assert timedelta(days=1) < due < timedelta(days=6)
+
+
+async def test_an_erasure_that_is_due_within_a_week_is_alerted_on_until_it_is_complete(bench: ExecutorBench) -> None:
+    telemetry, health, scrapes = Telemetry("executor"), Health("executor"), Scrapes()
+    HealthServer(health, telemetry)
+    telemetry.figures.add("erasures", ErasureFigures(bench.pool).read)
+
+    async def scrape() -> None:
+        _, _, body = await answer(health, telemetry, "/metrics")
+        scrapes.add(SystemClock().now().timestamp(), {"executor": body.decode()})
+
+    await _retire(bench)
+    await scrape()
+    assert not firing(scrapes, "WedsyncErasureDue")
+    await _ask(bench)
+    await scrape()
+    assert not firing(scrapes, "WedsyncErasureDue")
+    assert firing(scrapes, "WedsyncErasureDue", in_seconds=25 * 86_400)
+    await _perform(bench)
+    await scrape()
+    assert not firing(scrapes, "WedsyncErasureDue", in_seconds=60 * 86_400)
 
 
 async def test_a_subject_of_whom_nothing_was_saved_is_erased_from_the_record_alone(bench: ExecutorBench) -> None:

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import LiteralString
 
 import msgspec
+from prometheus_client.core import GaugeMetricFamily, Metric
 
 from chassis.claims.port import Claim, Unclaimed
 from chassis.claims.record import RecordedWork
@@ -36,6 +37,8 @@ DEADLINE = "erasure-deadline"
 AGAIN = "erasure-again"
 """Of the timers after which an erasure is looked at again; as above."""
 AGAIN_SECONDS = 3600.0
+LOOK_SECONDS = 600.0
+"""So often the record is looked at for what stands against one: nothing is told of a look that finds the same."""
 PAUSES_MAX = 24
 """After so many attempts it is tried once a day: what a tier needs that is away for weeks is no other event an hour."""
 SCHEMA: tuple[LiteralString, ...] = (
@@ -51,9 +54,10 @@ SCHEMA: tuple[LiteralString, ...] = (
     "CREATE INDEX subject_erasures_done ON subject_erasures (organisation) WHERE erased_at IS NOT NULL",
     *ERASURES.schema(),
     *ERASURES.later_schema(),
+    "ALTER TABLE subject_erasures ADD COLUMN deadline_at timestamptz",
 )
 _TAKE: LiteralString = """
-    INSERT INTO subject_erasures (erasure_id, organisation, data_subject_id) VALUES (%s, %s, %s)
+    INSERT INTO subject_erasures (erasure_id, organisation, data_subject_id, deadline_at) VALUES (%s, %s, %s, %s)
 """
 _ERASED: LiteralString = """
     UPDATE subject_erasures SET is_over = is_over OR %s, erased_at = coalesce(erased_at, now()) WHERE erasure_id = %s
@@ -66,6 +70,13 @@ _RUNNING: LiteralString = """
     SELECT configuration_id FROM run_claims WHERE organisation = %s AND state <> 'done' AND configuration_id = ANY(%s)
 """
 _NOW = "SELECT now()"
+_DUE = "SELECT extract(epoch FROM min(deadline_at)) FROM subject_erasures WHERE NOT is_over"
+_SOON: LiteralString = """
+    UPDATE timers SET due_at = clock_timestamp(), held_until = NULL, fence = pg_current_xact_id()::text::bigint
+    WHERE kind = %s AND name IN (
+        SELECT erasure_id FROM subject_erasures WHERE organisation = %s AND NOT is_over AND erased_at IS NULL
+    )
+"""
 
 
 class _Whose(msgspec.Struct, frozen=True, rename="camel"):
@@ -75,6 +86,28 @@ class _Whose(msgspec.Struct, frozen=True, rename="camel"):
 
 
 _WHOSE = msgspec.json.Decoder(_Whose)
+
+
+def looked_at_soon(organisation: str) -> Statement:
+    """Has the organisation's erasures that something stands against looked at: one of those things is over."""
+    return Statement(_SOON, (AGAIN, organisation), name="erasures-soon")
+
+
+class ErasureFigures:
+    """When the next erasure has to be complete, of all organisations (see `chassis.telemetry.figures`)."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def read(self) -> list[Metric]:
+        """Nothing where none is open."""
+        with translated():
+            async with self._pool.connection() as connection:
+                ((due,),) = await (await connection.execute(_DUE)).fetchall()
+        if due is None:
+            return []
+        words = "When the open erasure of a data subject that is due next has to be complete."
+        return [GaugeMetricFamily("wedsync_erasures_deadline_timestamp_seconds", words, float(due))]
 
 
 class RecordedErasures(RecordedWork[SubjectErasure]):
@@ -113,9 +146,14 @@ class RecordedErasures(RecordedWork[SubjectErasure]):
         assert erasure.deadline_at is not None  # noqa: S101  # it was accepted
         body = context.organisation.encode()
         also = [
-            Statement(_TAKE, (erasure.id, context.organisation, erasure.data_subject_id), rows=1, name="erasure"),
+            Statement(
+                _TAKE,
+                (erasure.id, context.organisation, erasure.data_subject_id, erasure.deadline_at),
+                rows=1,
+                name="erasure",
+            ),
             set_at(DEADLINE, erasure.id, erasure.deadline_at - NEAR, body),
-            set_in(AGAIN, erasure.id, AGAIN_SECONDS, body)
+            set_in(AGAIN, erasure.id, LOOK_SECONDS, body)
             if erasure.state is ErasureState.BLOCKED
             else ERASURES.asked(erasure.id, context=context, subject=erasure.data_subject_id),
         ]
@@ -154,7 +192,7 @@ class RecordedErasures(RecordedWork[SubjectErasure]):
             standing = await self.standing(organisation, erasure.data_subject_id)
             if obstacles := against(standing):
                 erasure.block(obstacles)
-                later = timer.moved(timer.now + timedelta(seconds=AGAIN_SECONDS))
+                later = timer.moved(timer.now + timedelta(seconds=LOOK_SECONDS))
                 await self._store.save(*_if_changed(erasure), context=context, also=[later])
                 return
         erasure.resume()
