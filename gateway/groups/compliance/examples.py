@@ -52,9 +52,9 @@ REPORT = ComplianceReport(
         _result(
             "GDPR-32d",
             ControlVerdict.PASS,
-            "1 restores were verified within the last 90 days",
+            "1 plans were tested within the last 90 days: all came back, whole and within the target",
             EXECUTION_ID,
-            query="recovery.recovery-verified.v1, recovery.recovery-failed.v1",
+            query="dr.dr-test-started.v1, dr.dr-step-ended.v1, dr.dr-execution-completed.v1, dr.dr-execution-failed.v1",
         ),
         _result("GDPR-33", ControlVerdict.NO_EVIDENCE, "nothing that the platform records decides this yet"),
     ],

@@ -5,10 +5,16 @@ from collections.abc import Iterable, Iterator
 from contracts.compliance_events import ControlFinding
 from contracts.controls import CONTROLS, ControlVerdict, Framework
 from contracts.event import Event
-from services.compliance.controls import configurations, erasures, people, runs
+from services.compliance.controls import configurations, erasures, people, rehearsals, runs
 from services.compliance.controls.facts import Evaluator, Facts
 
-_EVERY = (*configurations.EVALUATORS, *erasures.EVALUATORS, *people.EVALUATORS, *runs.EVALUATORS)
+_EVERY = (
+    *configurations.EVALUATORS,
+    *erasures.EVALUATORS,
+    *people.EVALUATORS,
+    *rehearsals.EVALUATORS,
+    *runs.EVALUATORS,
+)
 EVALUATORS = {each.control: each for each in _EVERY}
 _NOT_EVALUATED = "nothing that the platform records decides this yet"
 

@@ -14,6 +14,14 @@ from contracts.config_events import BackupFellDue, BackupMissed, ConfigurationCr
 from contracts.config_events import ConfigurationUpdated as Updated
 from contracts.configuration import StorageDestinations
 from contracts.controls import CONTROLS, ControlVerdict, Framework
+from contracts.disaster import StepOutcome
+from contracts.dr_execution_events import (
+    DrExecutionCompleted,
+    DrExecutionFailed,
+    DrRecoveryAsked,
+    DrStepEnded,
+    DrTestStarted,
+)
 from contracts.erasure_events import DataSubjectErased, ErasureAccepted, PrivacyLaw, RecoveryPointsErased
 from contracts.event import Event
 from contracts.executor_events import BackupCompleted, BackupFailed
@@ -48,6 +56,11 @@ def body(**fields: Any) -> Any:
         schedule=Schedule(cron="0 2 * * *", time_zone="Europe/Berlin"),
     )
     return msgspec.structs.replace(known, **fields)
+
+
+def _later(ended: DrExecutionFailed) -> DrExecutionFailed:
+    """The end of another test of the same plan."""
+    return msgspec.structs.replace(ended, execution_id="u")
 
 
 def _two(each: Any) -> tuple[Event, timedelta]:
@@ -94,6 +107,12 @@ IN_TIME = [(_asked_for(PrivacyLaw.GDPR, NOW - 20 * DAY), 20 * DAY), (PART, 19 * 
 OVERDUE = [(_asked_for(PrivacyLaw.GDPR, NOW - 40 * DAY), 40 * DAY), (PART, 30 * DAY)]
 OF_CCPA = (_asked_for(PrivacyLaw.CCPA, NOW - 40 * DAY), 40 * DAY)
 
+TESTED, NOT_PASSED = made(DrTestStarted, execution_id="t"), made(DrExecutionFailed, execution_id="t", is_test=True)
+PASSED = made(DrExecutionCompleted, execution_id="t", is_test=True, rto_seconds=60.0)
+STEP = made(DrStepEnded, execution_id="t", outcome=StepOutcome.COMPLETED, code=None)
+RESTORES_NOTHING = msgspec.structs.replace(TESTED.body, procedures=TESTED.body.procedures[:1])
+BY_PLAN = made(DrRecoveryAsked, request_id=ACCEPTED.request_id)
+
 CASES: dict[str, tuple[History, History]] = {
     "GDPR-30": ([CREATED], [CREATED, made(Updated, version=2, body=body(purpose=None))]),
     "CCPA-100": ([CREATED], [made(ConfigurationCreated, body=body(data_categories=()))]),
@@ -116,7 +135,7 @@ CASES: dict[str, tuple[History, History]] = {
     "GDPR-19-1": (IN_TIME, OVERDUE),
     "CCPA-105-1": ([OF_CCPA, (ERASED, 30 * DAY)], [OF_CCPA, (ERASED, DAY)]),
     "CCPA-105-2": ([(GONE, HOUR)], [ACCEPTED, (GONE, HOUR), RESTORED]),
-    "GDPR-32d": ([(VERIFIED, 80 * DAY)], [(VERIFIED, 100 * DAY)]),
+    "GDPR-32d": ([TESTED, (PASSED, 80 * DAY)], [TESTED, (PASSED, 100 * DAY)]),
     "HIPAA-7A": ([NOT_RESTORED, VERIFIED, RESTORED], [VERIFIED, RESTORED, NOT_RESTORED]),
     "HIPAA-312a-i": ([ASKED], [ASKED, (CHANGE, HOUR, "service:somebody")]),
     "HIPAA-312c": ([COMPLETED], [COMPLETED, made(BackupCompleted, code=None, verified=())]),
@@ -181,7 +200,18 @@ def test_change_is_not_approved_by_who_asked_for_it() -> None:
         ("HIPAA-312d", [ACCEPTED], FAIL),
         ("HIPAA-312d", [WITHOUT], NO_EVIDENCE),
         ("HIPAA-7A", [RESTORED], FAIL),
-        ("GDPR-32d", [NOT_RESTORED], FAIL),
+        ("HIPAA-312d", [BY_PLAN, ACCEPTED], FAIL),
+        ("HIPAA-312d", [msgspec.structs.replace(BY_PLAN, second_factor=True), ACCEPTED], PASS),
+        ("HIPAA-312d", [msgspec.structs.replace(BY_PLAN, is_test=True), ACCEPTED], PASS),
+        ("GDPR-32d", [VERIFIED, RESTORED, made(DrExecutionCompleted, is_test=False)], NO_EVIDENCE),
+        ("GDPR-32d", [TESTED], FAIL),
+        ("GDPR-32d", [TESTED, STEP, PASSED], PASS),
+        ("GDPR-32d", [TESTED, made(DrTestStarted, execution_id="u"), (PASSED, DAY), _later(NOT_PASSED)], FAIL),
+        ("GDPR-32d", [TESTED, made(DrTestStarted, execution_id="u"), (_later(NOT_PASSED), DAY), PASSED], PASS),
+        ("GDPR-32d", [TESTED, msgspec.structs.replace(STEP, code=errors.RECOVERY_INCOMPLETE.code), PASSED], FAIL),
+        ("GDPR-32d", [TESTED, msgspec.structs.replace(STEP, code=errors.DR_NOTICE_NOT_SENT.code), PASSED], PASS),
+        ("GDPR-32d", [TESTED, msgspec.structs.replace(PASSED, rto_seconds=240 * 60 + 1.0)], FAIL),
+        ("GDPR-32d", [made(DrTestStarted, execution_id="t", body=RESTORES_NOTHING), PASSED], FAIL),
         ("HIPAA-312c", [(made(BackupCompleted, code=None, verified=()), 100 * DAY)], NO_EVIDENCE),
     ],
 )
