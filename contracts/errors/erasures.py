@@ -60,7 +60,7 @@ CONFIGURATION_IN_FORCE = entered(
     409,
     Retry.AFTER_OPERATOR,
     "A configuration of the data subject is not retired",
-    "Retire it (DELETE /api/backup/configurations/{id}): else it would go on saving what is to be erased.",
+    "Retire it (DELETE /api/backup/configurations/ID): else it would go on saving what is to be erased.",
 )
 BACKUP_UNDER_WAY = entered(
     "backup-under-way",
@@ -81,8 +81,8 @@ POINT_HELD = entered(
     409,
     Retry.AFTER_OPERATOR,
     "A hold keeps a recovery point of the data subject",
-    "Two owners release it (POST /api/backup/retention/holds/{id}/release), once what it was placed for allows that. "
-    "One that the command line has placed: wedsync-backup repo release NAME.",
+    "Two owners release it (POST /api/backup/retention/holds/ID/release), once what it was placed for allows that. "
+    "One that the command line has placed is released by it (wedsync-backup repo release).",
 )
 RETENTION_OBLIGED = entered(
     "retention-obliged",

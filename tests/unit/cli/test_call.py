@@ -134,6 +134,22 @@ async def test_cleanup_is_followed_to_its_end_and_one_that_left_a_place_out_is_t
     assert heads[1].split()[1] == "/api/backup/retention/cleanups/x"
 
 
+@pytest.mark.parametrize(
+    ("state", "code"),
+    [("completed", ExitCode.OK), ("blocked", ExitCode.DEGRADED), ("waiting", ExitCode.DEGRADED)],
+)
+async def test_erasure_is_followed_until_it_is_complete_or_told_to_go_on_by_itself(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], state: str, code: ExitCode
+) -> None:
+    """What stands against it may do so for years: nobody waits for that, and none takes it for done."""
+    monkeypatch.setattr(call, "LOOK_SECONDS", 0.0)
+    erasure = {"id": "e", "dataSubject": None, "receivedAt": "2026-12-01T00:00:00Z", "state": "preparing"}
+    async with api((200, {}, erasure), (200, {}, {**erasure, "state": state})) as (client, heads):
+        assert await _call(client, "GET", "compliance/erasures/e", "--until-ended") == code
+    assert heads[1].split()[1] == "/api/backup/compliance/erasures/e"
+    assert ("goes on by itself" in capsys.readouterr().err) is (code is ExitCode.DEGRADED)
+
+
 async def test_recovery_is_followed_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where it is shown, and by the same words."""
     monkeypatch.setattr(call, "LOOK_SECONDS", 0.0)
