@@ -107,10 +107,11 @@ class Soak:
         return {str(run): str(state) for run, state in rows}
 
     async def _configure(self, organisation: str) -> None:
-        tokens = IdentityProvider.of(self.platform.layout)
+        tokens, person = IdentityProvider.of(self.platform.layout), new_id()
         api = self._apis[organisation] = ApiClient(
             self.platform.layout.gateway_url,
-            lambda: tokens.token(organisation=organisation, roles=["owner"]),
+            # One person: who sends a key once more is somebody else's otherwise, and asks for a run of its own.
+            lambda: tokens.token(organisation=organisation, roles=["owner"], subject=person),
             new_key=new_id,
             patience_seconds=60.0,
         )
