@@ -61,7 +61,7 @@ class ErasureRequested(Event, frozen=True, kw_only=True):
     """An owner asked for a data subject to be erased, who had asked for that at `received_at`.
 
     `data_subject`: who it is, under the subject's own key, with which it goes; `data_subject_id`: as configurations
-    say.
+    say. `configuration_ids`: those that the gateway knows to say so: the executor judges none without them.
     """
 
     request_id: str
@@ -71,3 +71,4 @@ class ErasureRequested(Event, frozen=True, kw_only=True):
     law: PrivacyLaw
     received_at: datetime
     evidence: Evidence
+    configuration_ids: tuple[str, ...] = ()

@@ -3,7 +3,7 @@
 from chassis.subject_keys import SubjectKey, standing, subject_id_of
 from contracts import errors
 from contracts.configuration import DATA_SUBJECT_FIELD
-from contracts.erasure_events import ErasureAccepted, ErasureRefused
+from contracts.erasure_events import NAMED_MAX, ErasureAccepted, ErasureRefused
 from contracts.errors import PlatformError
 from contracts.storage_requests import ErasureRequested
 from gateway.auth.rights import Right
@@ -12,6 +12,11 @@ from gateway.groups.erasures.resources import NewErasure
 from gateway.http.texts import kept, wrong_texts
 from gateway.writes.declaration import Asked, Draft, New, Write
 from gateway.writes.things import ERASURE
+
+_CONFIGURATIONS = """
+    SELECT configuration_id FROM configurations WHERE organisation = %s AND body ->> 'dataSubjectId' = %s
+    ORDER BY configuration_id LIMIT %s
+"""
 
 
 class EraseDataSubject(Write[NewErasure]):
@@ -57,6 +62,10 @@ class EraseDataSubject(Write[NewErasure]):
         elif key is not SubjectKey.THERE:
             wrong.append(PlatformError(errors.DATA_SUBJECT_ERASED, "they were erased", field="dataSubject"))
 
+        async with gateway.reading(organisation) as database:
+            found = await database.execute(_CONFIGURATIONS, (organisation, subject, NAMED_MAX))
+            configurations = tuple(each for (each,) in await found.fetchall())
+
         def event(new: New) -> ErasureRequested:
             return ErasureRequested(
                 request_id=new.request_id,
@@ -65,6 +74,7 @@ class EraseDataSubject(Write[NewErasure]):
                 data_subject_id=subject,
                 law=body.law,
                 received_at=body.received_at or now,
+                configuration_ids=configurations,
                 evidence=new.evidence,
             )
 

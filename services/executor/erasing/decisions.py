@@ -7,7 +7,8 @@ from contracts.storage_requests import ErasureRequested
 from services.executor.erasing.domain import SubjectErasure
 from services.executor.erasing.obstacles import against
 from services.executor.erasing.ports import Erasures
-from services.executor.errors import ErasureBusy
+from services.executor.errors import ConfigurationNotSeenYet, ErasureBusy
+from services.executor.policies import DELIVERIES_BEFORE_REFUSAL
 
 
 class ErasureDecisions:
@@ -17,9 +18,16 @@ class ErasureDecisions:
         self._erasures = erasures
 
     async def decide(self, request: ErasureRequested, handling: Handling) -> None:
-        """Accept a request, with what stands against it now; refuse a second one about the same subject."""
+        """Accept a request, with what stands against it now; refuse a second one about the same subject.
+
+        Raises CONFIGURATION_NOT_SEEN_YET to be asked again later.
+        """
         organisation = handling.context.organisation
         standing = await self._erasures.standing(organisation, request.data_subject_id)
+        unseen = next((each for each in request.configuration_ids if each not in standing.states), None)
+        if unseen is not None and handling.deliveries < DELIVERIES_BEFORE_REFUSAL:
+            # One that is in force would stand against it, and nobody would have been told.
+            raise ConfigurationNotSeenYet(unseen, version=1, seen=0)
         erasure = SubjectErasure(request.erasure_id)
         erasure.accept(request, configuration_ids=standing.configuration_ids, point_count=len(standing.points))
         if obstacles := against(standing):

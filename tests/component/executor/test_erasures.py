@@ -366,6 +366,18 @@ async def test_a_second_erasure_of_a_subject_is_refused_and_anothers_subject_is_
     assert bench.sealer.open("org-b", NAME_FIELD, box) == CALLED
 
 
+async def test_a_configuration_that_has_not_arrived_yet_is_waited_for(bench: ExecutorBench) -> None:
+    """It is in force: an erasure that knew nothing of it would take away the key with which it is read."""
+    with pytest.raises(PlatformError) as later:
+        await _ask(bench, configuration_ids=(CONFIGURATION, "the newest"))
+    assert later.value.code is errors.CONFIGURATION_NOT_SEEN_YET
+    assert await bench.told("erasure-1") == []
+    await bench.configure(**_of_subject(bench, configuration_id="the newest"))
+    blocked = (await _ask(bench, configuration_ids=(CONFIGURATION, "the newest")))[-1]
+    assert isinstance(blocked, ErasureBlocked)
+    assert [each.about for each in blocked.obstacles] == [CONFIGURATION, "the newest"]
+
+
 async def test_a_key_that_an_older_copy_of_the_folder_brings_back_is_destroyed_again(bench: ExecutorBench) -> None:
     """The ledger is applied as soon as a worker looks, and the record says so."""
     copy = bench.home / "older-copy"

@@ -57,6 +57,7 @@ async def test_an_erasure_is_of_a_subject_that_a_configuration_names_and_of_no_o
         request = decode_data(gateway.owners.asked[-1])
         assert isinstance(request, ErasureRequested)
         assert (request.data_subject_id, request.law) == (subject, "ccpa")
+        assert request.configuration_ids == (made["id"],)
         assert b"planted" not in bytes(gateway.owners.asked[-1].data).lower()
     async with gateway.http("owner", organisation="another", second_factor=True) as stranger:
         unknown = await _send(stranger, dataSubject=ADA)
