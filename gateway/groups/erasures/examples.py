@@ -1,7 +1,7 @@
 """Examples of the group's requests and answers: typed, so that they cannot drift from what the API takes and gives."""
 
 from contracts.erasure_events import ErasureState, PlaceErased, PrivacyLaw
-from gateway.groups.erasures.resources import Erasure, NewErasure
+from gateway.groups.erasures.resources import Erasure, ErasureReceipt, NewErasure
 from gateway.http.resources import ListPage
 from gateway.runs.examples import ACTOR, CONFIGURATION_ID, ERASURE_ID, REQUEST_ID, at
 
@@ -36,7 +36,17 @@ ERASURE = Erasure(
 )
 
 ERASURES = ListPage[Erasure](items=[ERASURE])
-RECEIPT = (
-    '{"receipt":{"format":1,"repositoryId":"5f0c","domain":"subject-9a1b","keyIds":["7c31"],"snapshots":[],'
-    '"time":"2026-06-13T11:31:30+00:00","isComplete":true,"tiers":[],"notPromised":[]},"signature":"00"}'
+RECEIPT = ErasureReceipt(
+    receipt={
+        "format": 1,
+        "repositoryId": "5f0c3a9b",
+        "domain": "subject-9a1b9a1b",
+        "keyIds": ["7c31"],
+        "snapshots": [],
+        "time": "2026-06-13T11:31:30+00:00",
+        "isComplete": True,
+        "tiers": [{"name": "local", "state": "erased", "removed": ["keys/7c31.9d20"], "left": {}}],
+        "notPromised": [],
+    },
+    signature="00" * 64,
 )

@@ -2,7 +2,7 @@
 
 from contracts import errors
 from gateway.groups.erasures.examples import ERASURE, ERASURES, RECEIPT
-from gateway.groups.erasures.resources import Erasure
+from gateway.groups.erasures.resources import Erasure, ErasureReceipt
 from gateway.http.resources import ListPage
 from gateway.openapi.operation import Answer, Operation
 
@@ -20,7 +20,12 @@ OPERATIONS = {
     "get_erasure_receipt": Operation(
         group="Erasures",
         answers=(
-            Answer(status=200, description="The receipt, as it was signed", body=str, examples={"signed": RECEIPT}),
+            Answer(
+                status=200,
+                description="The receipt, as it was signed",
+                body=ErasureReceipt,
+                examples={"signed": RECEIPT},
+            ),
         ),
         errors=(errors.ERASURE_UNKNOWN, errors.ERASURE_RECEIPT_NONE),
     ),

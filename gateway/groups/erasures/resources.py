@@ -1,5 +1,7 @@
 """Erasures as the API takes and gives them."""
 
+from typing import Any
+
 import msgspec
 
 from contracts.erasure_events import ErasureState, PlaceErased, PrivacyLaw
@@ -18,6 +20,16 @@ class NewErasure(Body, frozen=True, kw_only=True):
     data_subject: Printable
     law: PrivacyLaw = PrivacyLaw.GDPR
     received_at: Timestamp | None = None
+
+
+class ErasureReceipt(Resource, frozen=True, kw_only=True):
+    """What the organisation's repository has signed: Ed25519 over the very bytes of `receipt` as they are answered.
+
+    `receipt`: which keys were destroyed on which tier, what is left there, and what nobody can promise.
+    """
+
+    receipt: dict[str, Any]
+    signature: str
 
 
 class ErasureObstacle(Resource, frozen=True, kw_only=True):
