@@ -2924,6 +2924,16 @@ export interface components {
             until: string | null;
         };
         /**
+         * ErasureReceipt
+         * @description What the organisation's repository has signed: Ed25519 over the very bytes of `receipt` as they are answered.
+         *
+         *     `receipt`: which keys were destroyed on which tier, what is left there, and what nobody can promise.
+         */
+        ErasureReceipt: {
+            receipt: Record<string, unknown>;
+            signature: string;
+        };
+        /**
          * ErasureState
          * @description Where an erasure is.
          * @enum {unknown}
@@ -5725,7 +5735,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": string;
+                    "application/json": components["schemas"]["ErasureReceipt"];
                 };
             };
             /** @description It is still what the `ETag` is of */
