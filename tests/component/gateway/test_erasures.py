@@ -1,5 +1,6 @@
 """Erasures at the API: whom they are about, what is told of them, and that what is kept names nobody."""
 
+import shutil
 from datetime import timedelta
 from typing import Any
 
@@ -10,14 +11,14 @@ import pytest
 from chassis.clock import SystemClock
 from chassis.ids import new_id
 from chassis.sealing import Sealer
-from chassis.subject_keys import subject_id_of
+from chassis.subject_keys import SubjectKey, standing, subject_id_of
 from contracts import errors
 from contracts.envelope import decode_data
 from contracts.erasure_events import DataSubjectErased, ErasureAccepted, ErasureBegun, ErasureBlocked, ErasurePutOff
 from contracts.event import Event
 from contracts.samples import sample_event
 from contracts.storage_requests import ErasureRequested
-from tests.support.gateway import ORGANISATION, RunningGateway, problem_code
+from tests.support.gateway import NEW_CONFIGURATION, ORGANISATION, RunningGateway, problem_code
 
 pytestmark = pytest.mark.stack
 
@@ -87,6 +88,27 @@ async def test_a_configuration_keeps_its_subject_and_has_none_that_was_erased(ga
         )
         assert (again.status_code, problem_code(again)) == (409, errors.DATA_SUBJECT_ERASED.code)
         assert problem_code(await _send(http, dataSubject=ADA)) == errors.DATA_SUBJECT_ERASED.code
+
+
+async def test_no_second_key_is_made_for_a_subject_whose_key_an_older_copy_of_the_folder_lacks(
+    gateway: RunningGateway,
+) -> None:
+    """It would open nothing of what the first one has sealed, and hide that it is lost."""
+    async with gateway.http("owner", second_factor=True) as http:
+        await gateway.create_configuration(http, name="Contracts")
+        keys = gateway.settings.keys_dir
+        older = shutil.copytree(keys, keys.with_name("older-keys"))
+        await gateway.create_configuration(http, name="Photos of Ada", dataSubject=ADA)
+        shutil.rmtree(keys)
+        shutil.copytree(older, keys)
+        again = await http.post(
+            "/api/backup/configurations",
+            json={**NEW_CONFIGURATION, "name": "More of Ada", "dataSubject": ADA},
+            headers={"Idempotency-Key": new_id()},
+        )
+        assert problem_code(again) == errors.KEYS_UNUSABLE.code, again.text
+        subject = subject_id_of(Sealer(keys), ORGANISATION, ADA)
+        assert standing(Sealer(keys), ORGANISATION, subject) is SubjectKey.NONE
 
 
 async def test_an_erasure_is_told_from_its_obstacles_to_its_receipt(gateway: RunningGateway) -> None:
