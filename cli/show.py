@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _KINDS_OF_LISTS = {
     **{each: f"{each} runs, the latest" for each in ("failed", "degraded", "waiting")},
     "channels": "notification channels that have given up",
+    "erasures": "erasures that are not complete, which is due next first",
 }
 LISTED_MAX = 20
 """So many of what uses a place are shown to a person; a machine gets all."""
@@ -118,6 +119,22 @@ _QUERIES = {
         LEFT JOIN executor.optimization_claims claim ON claim.id = asked.id
         WHERE shown.optimization_id IS NOT NULL OR claim.id IS NOT NULL
     """,
+    "erasure": """
+        SELECT coalesce(shown.organisation, kept.organisation) AS organisation, shown.state AS state,
+            shown.view ->> 'law' AS law, kept.deadline_at::text AS due,
+            (SELECT string_agg(concat(each ->> 'code', ' ', each ->> 'about', ' until ' || (each ->> 'until')), ', ')
+                FROM json_array_elements(shown.view -> 'obstacles') each) AS against,
+            (SELECT string_agg(concat(each ->> 'location', ' ', each ->> 'code'), ', ')
+                FROM json_array_elements(shown.view -> 'places') each WHERE each ->> 'code' IS NOT NULL) AS "leftAt",
+            shown.view -> 'error' ->> 'code' AS code,
+            shown.view -> 'waiting' ->> 'code' AS "waitsFor", shown.view -> 'waiting' ->> 'since' AS "waitsSince",
+            coalesce(shown.view -> 'error' ->> 'hint', shown.view -> 'waiting' ->> 'hint') AS hint,
+            shown.accepted_at::text AS accepted, shown.view ->> 'completed_at' AS finished
+        FROM (SELECT %(id)s::text AS id) asked
+        LEFT JOIN gateway.subject_erasures shown ON shown.erasure_id = asked.id
+        LEFT JOIN executor.subject_erasures kept ON kept.erasure_id = asked.id
+        WHERE shown.erasure_id IS NOT NULL OR kept.erasure_id IS NOT NULL
+    """,
     "retention policy": """
         SELECT organisation, version, changed_at::text AS changed FROM gateway.retention_policies
         WHERE retention_policy_id = %(id)s
@@ -150,6 +167,10 @@ _LISTS = {
     "channels": """
         SELECT concat(channel_id, ' of ', organisation, ' [', failing_code, '] since ', failing_since::text)
         FROM config.notification_channels WHERE failing_since IS NOT NULL ORDER BY failing_since LIMIT 200
+    """,
+    "erasures": """
+        SELECT concat(erasure_id, ' of ', organisation, ', due ', deadline_at::text)
+        FROM executor.subject_erasures WHERE NOT is_over ORDER BY deadline_at LIMIT 200
     """,
     "failed": f"""
         SELECT concat(execution_id, ' of ', organisation, {_CODE}, ' at ', finished_at::text)
@@ -190,10 +211,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "id",
         metavar="ID",
         type=given,
-        help="of a configuration, run, recovery, cleanup, repair, optimisation, retention policy, request, "
+        help="of a configuration, run, recovery, cleanup, repair, optimisation, erasure, retention policy, request, "
         "organisation or place; a tier (cloudPrimary) for what its last upload failed of; failed, degraded or waiting "
         "for the latest such runs; "
-        "channels for those that have given up",
+        "channels for those that have given up, erasures for those that are not complete",
     )
     parser.add_argument("--json", action="store_true", help="one JSON document")
     add_home(parser)

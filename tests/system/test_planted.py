@@ -147,6 +147,11 @@ async def _erased(studio: Studio, http: httpx.AsyncClient, planted: Planted, bod
         (errors.CONFIGURATION_IN_FORCE.code, configuration)
     ]
     assert blocked["dataSubject"] == called.upper()
+    listed = await asyncio.to_thread(studio.platform.command, "show", "erasures", "--json")
+    assert blocked["id"] in listed.stdout
+    told = await asyncio.to_thread(studio.platform.command, "show", blocked["id"])
+    assert f"{errors.CONFIGURATION_IN_FORCE.code} {configuration}" in told.stdout, told.stdout
+    assert not planted.found_in(listed.stdout + told.stdout)
     retired = await http.delete(f"{API}/configurations/{configuration}", headers={"Idempotency-Key": new_id()})
     assert retired.status_code == 202, retired.text
     done = await eventually(lambda: shown("completed"), within=60)
@@ -159,8 +164,8 @@ async def _erased(studio: Studio, http: httpx.AsyncClient, planted: Planted, bod
         return bool((await http.get(f"{API}/recovery-points/{point}")).json()["goneBy"] == done["id"])
 
     await eventually(is_gone, within=30)
-    told = (await http.get(f"{API}/configurations/{configuration}")).json()
-    assert (told["name"], told["dataSubject"], told["unreadableFields"]) == (None, None, [])
+    left = (await http.get(f"{API}/configurations/{configuration}")).json()
+    assert (left["name"], left["dataSubject"], left["unreadableFields"]) == (None, None, [])
 
 
 async def _made(http: httpx.AsyncClient, path: str, body: dict[str, Any]) -> str:
