@@ -169,6 +169,14 @@ VALIDATION_TIER_UNKNOWN = entered(
     "The configuration of the recovery point has never had this tier",
     "Choose among the tiers of GET /api/backup/recovery-points/ID, or leave tiers out for all of them.",
 )
+VALIDATION_OVERDUE = entered(
+    "validation-overdue",
+    503,
+    Retry.AFTER_OPERATOR,
+    "Locations were not read whole within the set time",
+    "GET /api/backup/recovery/validations tells what kept them. Where they hold more than the time allows, raise "
+    "WEDSYNC_RECOVERY_VALIDATE_BYTES_A_DAY or WEDSYNC_RECOVERY_VALIDATE_WITHIN_DAYS.",
+)
 VALIDATION_FINISHED = entered(
     "validation-finished", 409, Retry.NEVER, "The validation has ended already", "Ask for a new validation."
 )

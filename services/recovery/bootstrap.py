@@ -45,7 +45,8 @@ from services.recovery.adapters.looks import RepositoryLooks
 from services.recovery.adapters.operations import RECOVERIES, RecordedOperations
 from services.recovery.adapters.points import PointTable
 from services.recovery.adapters.targets import LookedAtTargets
-from services.recovery.adapters.validations import VALIDATIONS, RecordedValidations
+from services.recovery.adapters.validations import RecordedValidations
+from services.recovery.adapters.work import VALIDATIONS
 from services.recovery.application import Catalogue, RecoveryDecisions
 from services.recovery.domain import RecoveryOperation
 from services.recovery.failures import told_code
@@ -55,7 +56,7 @@ from services.recovery.ports import Operations, Points, Targets
 from services.recovery.settings import RecoverySettings, RecoveryWorkerSettings
 from services.recovery.validating.ports import Validations
 from services.recovery.validations import REFUSED as VALIDATIONS_REFUSED
-from services.recovery.validations import unclaimed_validations, validation_cases, validation_loop
+from services.recovery.validations import unclaimed_validations, validation_cases, validation_loop, validation_timers
 
 SERVICE = "recovery"
 WORKER_IDENTITY = "recovery-worker"
@@ -140,9 +141,18 @@ async def run(settings: RecoverySettings) -> int:
     validations = unclaimed_validations(
         store, pool, bound_seconds=settings.recovery_unclaimed_seconds, telemetry=telemetry
     )
+    timers = validation_timers(
+        store,
+        pool,
+        within_days=settings.recovery_validate_within_days,
+        bytes_a_day=settings.recovery_validate_bytes_a_day,
+        health=health,
+        telemetry=telemetry,
+    )
     server = HealthServer(health, telemetry, port=settings.health_port)
     topology = TopologyCheck(connection, SERVICE)
-    parts: list[Part] = [server, store, PoolPart(pool), connection, topology, relay, unclaimed, validations, bus]
+    parts: list[Part] = [server, store, PoolPart(pool), connection, topology, relay, unclaimed, validations]
+    parts += [bus, timers]
     return await run_service(parts, health=health)
 
 

@@ -19,6 +19,24 @@ class RecoverySettings(ServiceSettings, frozen=True, kw_only=True):
             "What it waits for is told after 60.",
         ),
     ] = 3600.0
+    recovery_validate_within_days: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=3660,
+            description="Every byte of every location is read within so many days, by validations that begin by "
+            "themselves once half of them are over; readiness tells what was not. 0: nothing is validated by itself.",
+        ),
+    ] = 0
+    recovery_validate_bytes_a_day: Annotated[
+        int,
+        Meta(
+            ge=1_000_000,
+            le=1_000_000_000_000_000,
+            description="So many bytes of an organisation such validations read in a day, on the average: after a "
+            "location was read, the next one waits until what it had is paid for.",
+        ),
+    ] = 100 * 1024**3
 
 
 class RecoveryWorkerSettings(ServiceSettings, frozen=True, kw_only=True):

@@ -19,19 +19,24 @@ from chassis.postgres.pool import Pool
 from chassis.record.eventstore import EventStore
 from chassis.record.unanswered import RefusedAs
 from chassis.telemetry.instruments import Telemetry
+from chassis.timers.loop import TimerLoop
+from chassis.timers.table import Timer, TimerTable
 from contracts.event import Event
 from contracts.storage_requests import RecoveryValidationCancellationRequested, RecoveryValidationRequested
 from contracts.streams import STOP_VALIDATIONS, WAKE_VALIDATIONS
 from contracts.validation_events import RecoveryValidationCancellationRefused, RecoveryValidationRefused
 from services.recovery.adapters.points import PointTable
+from services.recovery.adapters.rounds import ROUND, RecordedRounds
 from services.recovery.adapters.validation_plane import RepositoryValidations
-from services.recovery.adapters.validations import VALIDATIONS, RecordedValidations
+from services.recovery.adapters.validations import RecordedValidations
+from services.recovery.adapters.work import VALIDATIONS
 from services.recovery.failures import told_code
 from services.recovery.ports import Points
 from services.recovery.validating.decisions import ValidationDecisions
 from services.recovery.validating.domain import RecoveryValidation
 from services.recovery.validating.performance import ValidationPerformance
 from services.recovery.validating.ports import Validations
+from services.recovery.validating.scheduled import ScheduledValidations
 
 REFUSED: dict[type[Event], RefusedAs] = {
     RecoveryValidationRequested: RefusedAs(RecoveryValidationRefused, "validation_id", kind=RecoveryValidation),
@@ -63,6 +68,20 @@ def unclaimed_validations(
         name="unclaimed-validations",
         telemetry=telemetry,
     )
+
+
+def validation_timers(
+    store: EventStore, pool: Pool, *, within_days: int, bytes_a_day: int, health: Health, telemetry: Telemetry
+) -> TimerLoop:
+    """What begins validations by themselves."""
+    rounds = RecordedRounds(store, pool, health)
+    scheduled = ScheduledValidations(rounds, PointTable(pool, store), within_days=within_days, bytes_a_day=bytes_a_day)
+
+    async def turn(timer: Timer) -> None:
+        await scheduled.turn(rounds.round_of(timer))
+
+    table, once = TimerTable(pool), {ROUND: 1}
+    return TimerLoop(table, {ROUND: turn}, health=health, telemetry=telemetry, recalled=[ROUND], at_once=once)
 
 
 def validation_loop(

@@ -52,7 +52,8 @@ from services.recovery.adapters.points import PointTable
 from services.recovery.adapters.schema import STATEMENTS
 from services.recovery.adapters.targets import LookedAtTargets
 from services.recovery.adapters.validation_plane import RepositoryValidations
-from services.recovery.adapters.validations import VALIDATIONS, RecordedValidations
+from services.recovery.adapters.validations import RecordedValidations
+from services.recovery.adapters.work import VALIDATIONS
 from services.recovery.bootstrap import POOL_CONNECTIONS, use_cases
 from services.recovery.performance import LEAVE_SECONDS, RecoveryPerformance
 from services.recovery.validating.performance import ValidationPerformance

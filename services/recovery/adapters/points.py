@@ -11,6 +11,7 @@ from contracts.config_events import ConfigurationFact
 from contracts.erasure_events import RecoveryPointsErased
 from contracts.executor_events import BackupCompleted
 from contracts.reading import written_as
+from services.recovery.adapters.rounds import first_round
 from services.recovery.kept import KeptPlace, KeptPoint
 
 _FIND = """
@@ -81,7 +82,8 @@ class PointTable:
             completed.configuration_id,
             completed.snapshot_id,
         )
-        also = [Statement(_KEEP, values, name="keep-point")] if completed.is_recovery_point else []
+        kept = [Statement(_KEEP, values, name="keep-point"), first_round(handling.context.organisation)]
+        also = kept if completed.is_recovery_point else []
         await self._store.save(context=handling.context, handled=handling.handled, also=also)
 
     async def forget(self, gone: RecoveryPointsForgotten | RecoveryPointsErased, handling: Handling) -> None:

@@ -3,12 +3,14 @@
 `recovery_points` and `configuration_places` are working state: they are filled again from the streams of the executor
 and the config service. `recovery_claims` follows from the operations, `validation_claims` from
 the validations.
+`proven_places` is what readiness and the budget of scheduled validations go by: where it is lost, all is read anew.
 """
 
 from typing import LiteralString
 
 from services.recovery.adapters.operations import RECOVERIES
-from services.recovery.adapters.validations import VALIDATIONS
+from services.recovery.adapters.rounds import SCHEMA as ROUNDS
+from services.recovery.adapters.work import VALIDATIONS
 
 STATEMENTS: tuple[LiteralString, ...] = (
     """CREATE TABLE recovery_points (
@@ -36,4 +38,5 @@ STATEMENTS: tuple[LiteralString, ...] = (
     *VALIDATIONS.schema(),
     *VALIDATIONS.later_schema(),
     "CREATE INDEX recovery_points_by_snapshot ON recovery_points (organisation, snapshot_id)",
+    *ROUNDS,
 )

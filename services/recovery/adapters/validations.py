@@ -6,24 +6,17 @@ import msgspec
 
 from chassis.claims.port import Claim
 from chassis.claims.record import RecordedWork
-from chassis.claims.work import CLAIM, Work
+from chassis.claims.work import CLAIM
 from chassis.context import Context
 from chassis.handling import Handling
 from chassis.record.eventstore import Statement, StatementRefused
 from contracts import errors
 from contracts.errors import PlatformError
 from contracts.validation_events import RecoveryValidationCancelled
+from services.recovery.adapters.rounds import proofs_of
+from services.recovery.adapters.work import VALIDATIONS
 from services.recovery.validating.domain import RecoveryValidation
 from services.recovery.validating.found import ValidationOrder
-
-VALIDATIONS = Work(
-    noun="validation",
-    claims="validation_claims",
-    turns="validation_turns",
-    workers="validation_workers",
-    subject="recovery_point",
-)
-"""The claims of validations: of a recovery point at most one is open."""
 
 
 class RecordedValidations(RecordedWork[RecoveryValidation]):
@@ -53,5 +46,6 @@ class RecordedValidations(RecordedWork[RecoveryValidation]):
         return [VALIDATIONS.cancelled(thing.id)] if is_cancelled else []
 
     async def record_end(self, thing: RecoveryValidation, *, claim: Claim, context: Context) -> None:
-        """Record the end and close the claim in one transaction."""
-        await self.save_of(thing, claim, context, [VALIDATIONS.closed(claim)])
+        """Record the end, close the claim, and note what is proven, in one transaction."""
+        proofs = list(proofs_of(thing.pending, context.organisation))
+        await self.save_of(thing, claim, context, [VALIDATIONS.closed(claim), *proofs])

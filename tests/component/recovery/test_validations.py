@@ -5,13 +5,18 @@ import shutil
 import stat
 import threading
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from chassis.claims.table import ClaimTable
 from chassis.life.blocking import RunInterrupted
+from chassis.life.health import Health
+from chassis.timers.table import TimerTable
 from contracts import errors
 from contracts.configuration import Tier
+from contracts.errors import PlatformError
 from contracts.storage_requests import RecoveryValidationCancellationRequested
 from contracts.validation_events import (
     RecoveryPointCorrupted,
@@ -20,12 +25,16 @@ from contracts.validation_events import (
     RecoveryValidationRefused,
     TierWholeness,
     ValidationDepth,
+    ValidationEnd,
 )
 from repository.keys.key_file import KeyFile
 from repository.opened.repository import Repository
 from repository.prune.prune import PruneOptions, prune
 from repository.retention.orders import forget
 from repository.tiers.location import open_tier
+from services.recovery.adapters.rounds import OVERDUE, ROUND, RecordedRounds
+from services.recovery.adapters.work import VALIDATIONS
+from services.recovery.validating.scheduled import ScheduledValidations
 from tests.support.file_trees import Seen, seen
 from tests.support.nats_server import NatsServer
 from tests.support.postgres_server import PostgresServer
@@ -195,3 +204,46 @@ async def test_one_of_a_point_at_a_time_and_one_that_is_cancelled_says_nothing(b
     await bench.validate("v-4", ValidationDepth.SAMPLE)
     await bench.validated()
     assert (await bench.names("v-4"))[-1] == "point-verified"
+
+
+async def test_places_are_validated_by_themselves_one_after_the_other_and_what_is_overdue_is_told(
+    bench: RecoveryBench,
+) -> None:
+    """Each once within its time, by its own tier alone; one that is away keeps no other from being read."""
+    health = Health("recovery")
+    rounds = RecordedRounds(bench.store, bench.pool, health)
+    scheduled = ScheduledValidations(rounds, bench.points(), within_days=30, bytes_a_day=2**50)
+    table = TimerTable(bench.pool)
+
+    async def turned() -> list[ValidationEnd]:
+        """The round comes; what the validation has found that it began."""
+        async with bench.pool.connection() as connection:
+            await connection.execute("UPDATE timers SET due_at = now(), held_until = NULL")
+            await connection.execute("UPDATE proven_places SET proven_at = proven_at - interval '1 minute'")
+        timer = await table.take([ROUND])
+        assert timer is not None
+        round_ = rounds.round_of(timer)
+        await scheduled.turn(round_)
+        with pytest.raises(PlatformError):  # Who has held the timer for too long begins nothing.
+            await scheduled.turn(round_)
+        claim = await ClaimTable(VALIDATIONS, bench.pool, bench.beats, silence_seconds=60.0).take("w0")
+        if claim is None:
+            return []
+        await bench.validation_performance(ClaimTable(VALIDATIONS, bench.pool, bench.beats)).perform(
+            claim, lambda: False
+        )
+        return [each for each in await bench.told(claim.work_id) if isinstance(each, ValidationEnd)]
+
+    gone = bench.tier("local").rename(bench.home / "away")
+    read = [tier for _ in range(3) for end in await turned() for tier in end.tiers]
+    assert [(each.location, each.verdict) for each in read] == [("second", TierWholeness.WHOLE)]
+    gone.rename(bench.tier("local"))
+    read = [tier for _ in range(3) for end in await turned() for tier in end.tiers]
+    assert [(each.location, each.verdict) for each in read] == [("local", TierWholeness.WHOLE)]
+    assert not health.is_degraded(OVERDUE)
+    async with bench.pool.connection() as connection:
+        await connection.execute(
+            "UPDATE proven_places SET proven_at = now() - interval '31 days' WHERE location = 'local'"
+        )
+    await rounds.tell_overdue(timedelta(days=30))
+    assert health.is_degraded(OVERDUE)
