@@ -38,9 +38,11 @@ class Watching(msgspec.Struct, kw_only=True):
 
 
 class Watched(msgspec.Struct, kw_only=True):
-    """Of each fact at each client: milliseconds from the moment that it names. `dropped`: connections that ended."""
+    """How often a fact was at a client so many milliseconds after the moment that it names. `dropped`: connections that
+    ended.
+    """
 
-    fact_ms: list[float]
+    fact_ms: dict[int, int]
     progress: int = 0
     dropped: int = 0
 
@@ -58,7 +60,7 @@ _WATCHED = msgspec.json.Decoder(Watched)
 async def run(plan: Watching) -> Watched:
     """Watch until stdin ends."""
     clock = SystemClock()
-    watched, opened = Watched(fact_ms=[]), asyncio.Semaphore(OPENED_AT_ONCE)
+    watched, opened = Watched(fact_ms={}), asyncio.Semaphore(OPENED_AT_ONCE)
     ready = [asyncio.Event() for _ in range(plan.clients)]
 
     async def one(number: int) -> None:
@@ -75,7 +77,8 @@ async def run(plan: Watching) -> Watched:
                 now = clock.now()
                 message = _MESSAGE.decode(text)
                 if message.type == "fact" and message.time is not None:
-                    watched.fact_ms.append((now - message.time).total_seconds() * 1000)
+                    late = round((now - message.time).total_seconds() * 1000)
+                    watched.fact_ms[late] = watched.fact_ms.get(late, 0) + 1
                 elif message.type == "progress":
                     watched.progress += 1
         except (WebSocketException, OSError):
