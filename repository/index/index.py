@@ -18,17 +18,16 @@ from typing import Final
 
 from repository.format import ID_LENGTH, FrameEntry
 from repository.stored.few_rows import ROWS_FEW, encode_few
+from repository.stored.index_runs import Run, runs_of
 from repository.stored.index_segment import (
     SPLIT_ID,
     Columns,
     Location,
-    Run,
     Segment,
     Stored,
     encode_segment,
     in_mapped_file,
     merged,
-    runs_of,
     without_packs,
 )
 

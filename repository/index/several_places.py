@@ -7,9 +7,13 @@ or locked, for the sake of what lies in another one as well. The same chunks giv
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from repository.index.index import Location
 from repository.stored.index_segment import Segment, columns_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 Rank = Callable[[Collection[bytes]], Mapping[bytes, float]]
 """How much each of these packs is to be preferred; one that is not named least."""
@@ -24,12 +28,19 @@ def in_several_rows(segments: Iterable[Segment]) -> set[bytes]:
         return set()
     prefixes = np.concatenate([part[:, 0] for part in parts]).astype(np.uint64)
     prefixes.sort()
-    twice = np.unique(prefixes[1:][prefixes[1:] == prefixes[:-1]])
+    twice = prefixes[1:][prefixes[1:] == prefixes[:-1]]
     if not len(twice):
         return set()
-    return {
-        part[row].tobytes() for part in parts for row in np.nonzero(np.isin(part[:, 0].astype(np.uint64), twice))[0]
-    }
+    return {part[row].tobytes() for part in parts for row in np.nonzero(_is_among(part[:, 0], twice))[0]}
+
+
+def _is_among(prefixes: NDArray[Any], ordered: NDArray[Any]) -> NDArray[Any]:
+    """`np.isin`, which would import all of `numpy.ma` and sort what is sorted."""
+    import numpy as np
+
+    asked = prefixes.astype(np.uint64)
+    found: NDArray[Any] = ordered[np.minimum(np.searchsorted(ordered, asked), len(ordered) - 1)] == asked
+    return found
 
 
 def choose(places: Mapping[bytes, Sequence[Location]], taken: Collection[bytes], rank: Rank) -> dict[bytes, Location]:

@@ -15,7 +15,8 @@ from repository.errors import RepositoryError
 from repository.index.segments import SealedSegment
 from repository.opened.open_tier import LockUntil, OpenTier, no_lock
 from repository.opened.open_tiers import OpenTiers
-from repository.stored.index_segment import ROWS_MAX, Segment, in_mapped_file, merged, runs_of
+from repository.stored.index_runs import runs_of
+from repository.stored.index_segment import ROWS_MAX, Segment, in_mapped_file, merged
 
 RUNS_MAX: Final = 8
 FULL_ROWS: Final = ROWS_MAX // 2

@@ -9,7 +9,7 @@ from benchmarks.history import make_history, segments_of
 from benchmarks.opening_probe import commit_once, small_index
 from repository.opened.open_tier import TierState
 from repository.opened.repository import Repository
-from repository.stored.index_segment import runs_of
+from repository.stored.index_runs import runs_of
 from repository.tiers.memory import MemoryObjectStore
 from tests.support.repositories import key_file
 

@@ -21,7 +21,8 @@ from repository.index.index import Index, Location
 from repository.index.pack_sizes import least_sizes
 from repository.stored import index_segment
 from repository.stored.few_rows import encode_few, pack_ends
-from repository.stored.index_segment import Run, Segment, columns_of, concatenated, encode_segment, merged, runs_of
+from repository.stored.index_runs import Run, runs_of
+from repository.stored.index_segment import Segment, columns_of, concatenated, encode_segment, merged
 
 
 def _id(number: int) -> bytes:
