@@ -61,7 +61,10 @@ def _backup(arguments: argparse.Namespace, asked: Asked) -> int:
             result = back_up(repository, asked.source, options=options)
         away = [tier.name for tier in repository.tiers if tier.name not in result.tiers]
         on_tiers = [tier.name for tier in repository.tiers_with(result.snapshot)]
-        damaged = [tier.name for tier in repository.tiers if tier.state is TierState.DAMAGED]
+        before = {
+            words: [tier.name for tier in repository.tiers if tier.state is state]
+            for state, words in _BEFORE_A_CATCH_UP.items()
+        }
         foreign = {tier.name: tier.error for tier in repository.tiers if tier.state is TierState.FOREIGN}
         not_there = _not_there(repository, result)
         lacking = result.lacking(arguments.require)
@@ -81,7 +84,7 @@ def _backup(arguments: argparse.Namespace, asked: Asked) -> int:
         }
         say_json({**_document(result, on_tiers, away), **told})
     else:
-        _say_result(result, [name for name in away if name not in foreign], damaged, lacking)
+        _say_result(result, [name for name in away if name not in foreign], before, lacking)
         for name, error in foreign.items():
             say(f"another repository lies at {name}. {error.hint if error is not None else ''}")
         asked.say_left_out()
@@ -110,6 +113,14 @@ def _backup(arguments: argparse.Namespace, asked: Asked) -> int:
     if was_emptied or all_left_out:
         return ExitCode.INCOMPLETE
     return _exit_code(result, is_less=bool(away or failures or asked.is_empty_input()))
+
+
+_BEFORE_A_CATCH_UP = {
+    TierState.DAMAGED: "damaged, and to be made whole before that: {} (`repo repair`)",
+    TierState.PARTLY_UNREADABLE: "not to be read whole, and not written to before that: {} (give the rights)",
+    TierState.REPLAYED: "showing another history than was seen, to be settled before that: {} (`repo repair` says how)",
+}
+"""What has to be done to a tier before it is caught up."""
 
 
 def _not_there(repository: Repository, result: BackupResult) -> dict[str, RepositoryError]:
@@ -170,7 +181,7 @@ def _error_document(error: FileError) -> dict[str, object]:
     }
 
 
-def _say_result(result: BackupResult, away: list[str], damaged: list[str], lacking: list[str]) -> None:
+def _say_result(result: BackupResult, away: list[str], before: dict[str, list[str]], lacking: list[str]) -> None:
     totals = result.totals
     say(f"snapshot {result.snapshot_id}")
     rate = f" ({size(totals.source_bytes / result.seconds)}/s)" if result.seconds > 0 else ""
@@ -189,8 +200,9 @@ def _say_result(result: BackupResult, away: list[str], damaged: list[str], lacki
     owed = [name for name, tier in result.tiers.items() if tier.state is not Delivery.COMMITTED] + away
     if owed:
         say(f"owed a catch-up: {', '.join(owed)} (`repo catch-up`)")
-    if damaged:
-        say(f"damaged, and to be made whole before that: {', '.join(damaged)} (`repo repair`)")
+    for words, names in before.items():
+        if names:
+            say(words.format(", ".join(names)))
     if lacking:
         say(f"required, and without this snapshot: {', '.join(lacking)}")
     _say_errors(result)

@@ -9,6 +9,7 @@ from cli.exit_codes import ExitCode, exit_code_of
 from cli.output import say, say_json
 from cli.progress import Reading, display
 from cli.repo_caught_up import added, catch_up_document, say_caught_up
+from cli.repo_places import refuse_no_folder
 from cli.repo_session import chosen, lock_days, opened, replayed, split_name, stoppable
 from repository.errors import BackupCancelled, NoUsableTier, RepositoryError
 from repository.opened.locking import lock_date
@@ -37,10 +38,12 @@ def catch_up(arguments: argparse.Namespace) -> int:
                 # Of a call that was interrupted, or a slip: what is there is this repository's, and goes on.
                 print(f"{arguments.begin_anew} is in use: it is caught up, and not begun anew", file=sys.stderr)
             elif arguments.begin_anew is not None:
+                refuse_no_folder(arguments.begin_anew, addresses[arguments.begin_anew])
                 begin_anew(repository.tier(arguments.begin_anew))
 
             def attempt(tier: OpenTier) -> CatchUpResult:
                 if tier.state is TierState.EMPTY:
+                    refuse_no_folder(tier.name, addresses[tier.name])
                     refuse_nested(list(addresses.items()), tier.name)
                     refuse_within_repository(tier.name, addresses[tier.name])
                 if tier.state is TierState.EMPTY and not arguments.beside_other_files:

@@ -4,12 +4,14 @@ import argparse
 import os
 import re
 import sys
+from collections.abc import Mapping
 
-from cli.exit_codes import ExitCode
+from cli.exit_codes import ExitCode, exit_code_of
 from cli.output import columns, say, say_json
+from cli.repo_owed import way_to_catch_up
 from cli.repo_secret import Provider, new_passphrase, provider_of, words_for
-from cli.repo_session import opened, split_name
-from repository.errors import KeyNotFound, KeysNotOpened, RepositoryError
+from cli.repo_session import opened, say_hint, split_name
+from repository.errors import KeyNotFound, KeysNotOpened, NoUsableTier, RepositoryError
 from repository.keys.key_file import KeyFile
 from repository.opened.key_change import add_generation, rewrap
 from repository.opened.repository import Repository
@@ -76,7 +78,7 @@ def add(arguments: argparse.Namespace) -> int:
             _other_passphrase(repository) if path is None else KeyFile.create(path) if is_new else KeyFile.load(path)
         )
         stored = rewrap(repository, provider)
-        away = [tier.name for tier in repository.tiers if tier.name not in stored]
+        away = {tier.name: tier.error for tier in repository.tiers if tier.name not in stored}
     done = f"{path or 'the new passphrase'} {'was made and ' if is_new else ''}opens the repository"
     return _told(arguments, stored, away, done, {"new_key_file": path, "created": is_new})
 
@@ -110,7 +112,7 @@ def rotate(arguments: argparse.Namespace) -> int:
                 else "keep it\nwhere you find it: it is stored nowhere"
             )
             done = f"{new} opens the repository: use it from now on, {kept}, then end the old one with it: {ends}"
-        away = [tier.name for tier in repository.tiers if tier.name not in stored]
+        away = {tier.name: tier.error for tier in repository.tiers if tier.name not in stored}
     document = {
         "new_key_file": arguments.new_key_file,
         "data": arguments.data,
@@ -149,7 +151,7 @@ def domain(arguments: argparse.Namespace) -> int:
         ready: dict[str, RepositoryError | None] = {tier.name: None for tier in repository.ready_tiers()}
         stored = add_generation(repository, provider_of(arguments), arguments.name) if is_new else ready
         shut_out = not_opening(repository, repository.keys.active(arguments.name).key_id.hex())
-        away = [tier.name for tier in repository.tiers if tier.name not in stored]
+        away = {tier.name: tier.error for tier in repository.tiers if tier.name not in stored}
     done = (
         f"domain {arguments.name} {'begins' if is_new else 'is there already'}: `repo backup --domain` writes into it"
     )
@@ -209,23 +211,32 @@ def remove(arguments: argparse.Namespace) -> int:
     return ExitCode.DEGRADED
 
 
+def _what_then(error: RepositoryError | None, *, is_done: bool) -> str:
+    if is_done:
+        return f": {way_to_catch_up(error)} brings it there"
+    return f"\n    {error.hint}" if error is not None else ""
+
+
 def _told(
     arguments: argparse.Namespace,
     stored: dict[str, RepositoryError | None],
-    away: list[str],
+    away: Mapping[str, RepositoryError | None],
     done: str,
     document: dict[str, object],
 ) -> int:
     failed = {name: f"{error} [{error.code}]" for name, error in stored.items() if error is not None}
     tiers = [name for name, error in stored.items() if error is None]
     if arguments.json:
-        say_json({**document, "tiers": tiers, "failed": failed, "owed": away})
+        say_json({**document, "tiers": tiers, "failed": failed, "owed": list(away)})
     else:
         say(done if tiers else "NOTHING was done")
         for name, why in failed.items():
             say(f"{name}: NOT done: {why}")
-        for name in away:
-            say(f"{name} is away: `repo catch-up` brings it there")
+            say_hint(stored[name])
+        for name, error in away.items():
+            is_away = error is None or exit_code_of(error) is ExitCode.UNAVAILABLE
+            say(f"{name} {'is away' if is_away else f'was left out ({error})'}{_what_then(error, is_done=bool(tiers))}")
     if not tiers:
-        return ExitCode.UNAVAILABLE
+        errors = [*stored.values(), *away.values()]
+        return exit_code_of(NoUsableTier.because("no tier has it", errors))
     return ExitCode.DEGRADED if failed or away else ExitCode.OK

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, tzinfo
 from cli.exit_codes import ExitCode
 from cli.options import UsageInvalid
 from cli.output import columns, moment, say, say_json, shown, timestamp
+from cli.repo_owed import way_to_catch_up
 from cli.repo_session import opened
 from cli.repo_snapshots import completeness_of
 from repository.errors import RulesInvalid, SnapshotNotFound
@@ -227,7 +228,7 @@ def _say_owed(done: Ordered | None) -> None:
         if isinstance(error, SnapshotNotFound):
             print(f"{name} does not keep it: {error}", file=sys.stderr)
         else:
-            print(f"{name} was not told ({error}); `repo catch-up` tells it", file=sys.stderr)
+            print(f"{name} was not told ({error}); {way_to_catch_up(error)} tells it", file=sys.stderr)
 
 
 def _ordered(

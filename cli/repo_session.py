@@ -10,20 +10,19 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import count
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from cli.interruption import end_soon
 from cli.options import TIER_NAME, home_folder
 from cli.output import say
+from cli.repo_places import none_is_there, say_what_lies_there, why_absent
 from cli.repo_secret import Provider, heads_path, in_words_of, provider_of
 from cli.repo_waiting import Waiting
 from repository.errors import (
     BackupCancelled,
     LocationInvalid,
     NotARepository,
-    NoUsableTier,
     RepositoryError,
-    TierVanished,
 )
 from repository.opened.open_tier import OpenTier, TierState
 from repository.opened.opening import Patience
@@ -183,7 +182,10 @@ def opened(
         if not arguments.json:
             for tier in repository.tiers:
                 if not tier.is_ready:
-                    why = f": {tier.error}\n    {tier.error.hint}" if tier.error else ""
+                    # Who repairs is told by the repair itself what is left to be done.
+                    is_being_mended = tier.state is TierState.DAMAGED and arguments.subcommand == "repair"
+                    why = f": {tier.error}" if tier.error else ""
+                    why += f"\n    {tier.error.hint}" if tier.error and not is_being_mended else ""
                     print(f"tier {tier.name} is {tier.state}{why}", file=sys.stderr)
         try:
             yield repository
@@ -254,36 +256,19 @@ def _open(tiers: list[ObjectStore], key: Provider, patience: Patience, arguments
             )
         except NotARepository as error:
             refuse_vanished(arguments)
+            whys = {name: why for name, url in places.items() if (why := why_absent(name, url)) is not None}
             if isinstance(states := error.context.get("tiers"), dict):
-                states.update({name: f"absent: {why}" for name, why in _absent(places).items() if name in states})
+                states.update({name: f"absent: {why}" for name, why in whys.items() if name in states})
             raise
-    for name, why in _absent(places).items():
-        tier = repository.tier(name)
-        if tier.state is TierState.EMPTY:
-            tier.set_state(TierState.EMPTY, why)
+    say_what_lies_there(repository, places)
     return repository
-
-
-def _absent(places: Mapping[str, str]) -> dict[str, NotARepository]:
-    """The tiers whose folders are not there, which says more than that they are empty: a disk may not be mounted."""
-    hint = "Is the path as it was meant, and is its disk mounted? A tier that is meant to be new `repo catch-up` fills."
-    urls = {name: urlsplit(address) for name, address in places.items()}
-    folders = {name: unquote(url.path, errors="surrogateescape") for name, url in urls.items() if url.scheme == "file"}
-    return {
-        name: NotARepository("its folder is not there", hint=hint, tier=name, path=folder)
-        for name, folder in folders.items()
-        if not os.path.lexists(folder)
-    }
 
 
 def refuse_vanished(arguments: argparse.Namespace) -> None:
     """Raise `NoUsableTier` where a tier was seen at one of the places, all of which are empty: no disk is mounted."""
-    heads = _heads_of(arguments)
-    gone = [name for name, place in _by_name(arguments.tiers).items() if heads.knows(place)]
-    if gone:
-        hint = f"{TierVanished.hint} If all is gone for good, begin anew with a key file of its own."
-        errors = {name: TierVanished("tier was in use, and is empty now", hint=hint, tier=name) for name in gone}
-        raise NoUsableTier.because("tiers that were in use are empty now", errors.values(), tiers=errors)
+    heads, places = _heads_of(arguments), _by_name(arguments.tiers)
+    if gone := [name for name, place in places.items() if heads.knows(place)]:
+        raise none_is_there(gone, places)
 
 
 def local_cache(tiers: Sequence[ObjectStore]) -> LocalCache | None:

@@ -52,12 +52,21 @@ def snapshots(arguments: argparse.Namespace) -> int:
 
 
 def completeness_of(repository: Repository) -> ExitCode:
-    """Whether the snapshots are all that the answering tiers ever had; where nobody can say that, it is said."""
+    """Whether the snapshots are all that the given tiers ever had; where nobody can say that, it is said."""
     hiding = [tier.name for tier in repository.may_hide_snapshots()]
-    if not hiding:
-        return ExitCode.OK
-    print(f"snapshots may be missing from the list: not all that {', '.join(hiding)} had is known", file=sys.stderr)
-    return ExitCode.DEGRADED
+    away = _away(repository)
+    missing = "snapshots may be missing from the list"
+    if hiding:
+        print(f"{missing}: not all that {', '.join(hiding)} had is known", file=sys.stderr)
+    if away:
+        print(f"{missing}: {', '.join(away)} cannot be read", file=sys.stderr)
+    return ExitCode.DEGRADED if hiding or away else ExitCode.OK
+
+
+def _away(repository: Repository) -> list[str]:
+    """The tiers of which nobody knows what they have."""
+    # One that holds nothing of this repository has nothing; where it should hold something it has VANISHED.
+    return [tier.name for tier in repository.tiers if not tier.is_readable and tier.state is not TierState.EMPTY]
 
 
 def certainty_of(repository: Repository, asked: Mapping[str, Snapshot]) -> ExitCode:
@@ -82,8 +91,7 @@ def certainty_of(repository: Repository, asked: Mapping[str, Snapshot]) -> ExitC
             "`repo repair` looks for what was lost, and a snapshot that is named by its id is what it is",
             file=sys.stderr,
         )
-    # One that holds nothing of this repository has no newer one; where it should hold something it has VANISHED.
-    away = [tier.name for tier in repository.tiers if not tier.is_readable and tier.state is not TierState.EMPTY]
+    away = _away(repository)
     if away:
         print(
             f"{unknown}: {', '.join(away)} cannot be read, and may have a newer one; "

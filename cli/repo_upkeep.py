@@ -8,6 +8,7 @@ from typing import Final
 from cli.exit_codes import ExitCode, exit_code_of
 from cli.output import say, say_json, size
 from cli.progress import Display, Reading, display
+from cli.repo_accept import accept
 from cli.repo_pins import say_unpinned, unreadable_pins
 from cli.repo_session import chosen, opened, replayed, say_hint, stoppable, tier_states
 from repository.errors import BackupCancelled, NoUsableTier, RepositoryError
@@ -15,7 +16,6 @@ from repository.opened.open_tier import TierState
 from repository.opened.repository import Repository
 from repository.retention.pins import pinned
 from repository.stored.log_entry import entry_object_key
-from repository.upkeep.accepted_history import accept_history
 from repository.upkeep.catch_up import lag
 from repository.upkeep.check import check as check_repository
 from repository.upkeep.check_report import CheckProgress, CheckReport, Finding, Problem, TierCounts, why_not
@@ -59,9 +59,12 @@ def repair(arguments: argparse.Namespace) -> int:
     failed: dict[str, RepositoryError] = {}
     copies = [arguments.accept_history] if arguments.accept_history is not None else []
     with opened(arguments, copies=copies) as repository, stoppable() as check_cancelled:
+        accepted = None
         if arguments.accept_history is not None:
-            is_accepted = accept_history(repository, repository.tier(arguments.accept_history))
-            if not is_accepted and not arguments.json:
+            accepted = accept(repository, arguments.accept_history)
+            if accepted is not None and not arguments.json:
+                accepted.say()
+            elif not arguments.json:
                 say(f"{arguments.accept_history}: shows what was seen of it; there is no older history to accept")
         with display(for_machines=arguments.json) as bars:
             report = _checked(repository, arguments, bars, check_cancelled)
@@ -93,9 +96,9 @@ def repair(arguments: argparse.Namespace) -> int:
             tiers = {name: _repair_document(result, report) for name, result in results.items()}
             reasons = {name: str(error) for name, error in failed.items()}
             documents = [_finding_document(each) for each in left]
-            say_json(
-                {"tiers": tiers, "failed": reasons, "damage_left": documents, "left_out": left_out, "behind": behind}
-            )
+            looked = {"tiers": tiers, "failed": reasons, "damage_left": documents}
+            taken = accepted._asdict() if accepted is not None else None
+            say_json({**looked, "left_out": left_out, "behind": behind, "accepted": taken})
         else:
             _say_repairs(results, left_out, report)
             _say_not_repaired(failed, left, report)
@@ -113,7 +116,11 @@ def repair(arguments: argparse.Namespace) -> int:
         return ExitCode.DAMAGED
     return (
         ExitCode.DEGRADED
-        if codes or left_out or is_unknown or any(result.given_up for result in results.values())
+        if codes
+        or left_out
+        or is_unknown
+        or (accepted is not None and accepted.seen)
+        or any(result.given_up for result in results.values())
         else ExitCode.OK
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from cli.exit_codes import ExitCode
 from cli.output import name_fields, say, say_json, shown
+from cli.repo_places import refuse_no_folder
 from cli.repo_secret import provider_of, words_for
 from cli.repo_session import refuse_one_tier_twice, refuse_vanished, say_tiers, split_name, stores, tier_states
 from cli.repo_waiting import Waiting
@@ -24,6 +25,7 @@ def init(arguments: argparse.Namespace) -> int:
     addresses = [(name or url, url) for name, url in map(split_name, arguments.tiers)]
     refuse_nested(addresses)
     for name, url in addresses:
+        refuse_no_folder(name, url)
         refuse_within_repository(name, url)
     if arguments.key_file is not None:
         refuse_key_within(arguments.key_file, (url for _, url in addresses))

@@ -40,7 +40,8 @@ class LogReader:
         what = self._store.blocked_by(entry_object_key(number)) or "something that is no log entry"
         return Damaged(
             f"{what} lies where the next log entry belongs",
-            hint="Look at what has this name on the tier and take it away, then run again.",
+            hint="`repo repair` puts a copy of the entry there, where there is one, and keeps what lies there below "
+            "quarantine/; `repo repair --bridge` gives up what no copy is left of.",
             tier=self._store.name,
             object_key=entry_object_key(number),
         )

@@ -4,6 +4,7 @@ Two tiers at one place are one copy that is counted as two.
 """
 
 import os
+import stat as stat_bits
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final, TypeVar
@@ -24,6 +25,13 @@ _NOBODYS: Final = frozenset(
     )
 )
 """What a file system has of itself, and what a repository has, be it half of one: opening it says more of that."""
+_KINDS: Final = {
+    stat_bits.S_IFREG: "a file",
+    stat_bits.S_IFLNK: "a link that leads to no folder",
+    stat_bits.S_IFIFO: "a pipe",
+    stat_bits.S_IFSOCK: "a socket",
+}
+_NO_FOLDER: Final = "something that is no folder"
 _LOOKED_AT: Final = 1000
 _CONFIG_BEGINS: Final = b'{"config":{"format":'
 WITHIN_REPOSITORY: Final = (
@@ -53,7 +61,12 @@ def refuse_one_place_twice(tiers: Sequence[tuple[str, str]]) -> None:
     for name, address in tiers:
         first = names.setdefault(place_of(address), name)
         if first is not name:
-            raise one_place_twice(first, name)
+            hint = (
+                "What is there is kept once, however often it is named: give each place once. Does a link lead there,"
+                f" or is another disk to be mounted at {name}: put its own folder there, or leave {name} out meanwhile."
+            )
+            message = "two tiers are one and the same place"
+            raise LocationInvalid(message, hint=hint, tier=first, other=name)
 
 
 def refuse_nested(tiers: Sequence[tuple[str, str]], new: str | None = None) -> None:
@@ -91,7 +104,7 @@ def refuse_target_within(target: str, addresses: Iterable[str]) -> None:
 
 
 def one_place_twice(first: str, second: str) -> LocationInvalid:
-    """The refusal of two tiers that are one."""
+    """The refusal of two tiers that have one log: one place by two addresses that do not show it, or a copy."""
     hint = (
         "What is there is kept once, however often it is named: give each place once. Is another disk mounted at"
         f" {second}: mount its own, or leave {second} out meanwhile. A copy that is to be a tier of its own becomes one"
@@ -131,6 +144,24 @@ def _unlisted(store: ObjectStore) -> Iterator[str]:
 def strangers_of(names: Iterable[str]) -> list[str]:
     """Of what lies at a place, what neither a file system nor a repository has of itself."""
     return [name for name in names if name not in _NOBODYS and not name.startswith(".tmp-")]
+
+
+def in_the_way(address: str) -> str | None:
+    """What lies where a tier's folder belongs and is none, in words. None: a folder, nothing, or no folder's address.
+
+    Also where the disk does not answer: that is for whoever opens the tier to tell.
+    """
+    if urlsplit(address).scheme != "file":
+        return None
+    folder = directory_path(address)
+
+    def look() -> str | None:
+        try:
+            return None if os.path.isdir(folder) else _KINDS.get(stat_bits.S_IFMT(os.lstat(folder).st_mode), _NO_FOLDER)
+        except OSError:
+            return None
+
+    return _answered(look, lambda: None)
 
 
 def refuse_within_repository(name: str, address: str) -> None:

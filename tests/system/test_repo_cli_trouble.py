@@ -319,7 +319,10 @@ def test_rolled_back_tier_is_not_written_until_an_operator_accepts_it(repo: Repo
     left_out = repo.run("repair")
     assert left_out.code == ExitCode.DEGRADED
     assert "b: left out, replayed" in left_out.out
-    assert repo.run("repair", "--accept-history", "b").code == ExitCode.OK
+    accepted = repo.run("repair", "--accept-history", "b")
+    assert accepted.code == ExitCode.DEGRADED
+    assert "b: what it shows counts from now on, up to log entry 3\n" in accepted.out
+    assert "b: log entries 4 to 5, which were seen, GIVEN UP" in accepted.out
     assert repo.run("catch-up").code == ExitCode.OK
     assert repo.run("check", "--read-data").code == ExitCode.OK
 
@@ -488,7 +491,7 @@ def test_server_that_never_answers_holds_no_reader_up(
         dead = f"dead=s3://bucket/tier?endpoint=http://127.0.0.1:{frozen.getsockname()[1]}&region=eu"
         tiers = [dead, repo.tiers[0]]
         listed = repo.run("snapshots", tiers=tiers)
-        assert listed.code == ExitCode.OK
+        assert listed.code == ExitCode.DEGRADED
         assert "waiting for dead" in listed.err
         assert "tier dead is unreachable" in listed.err
         restored = repo.run("restore", "latest", "--target", tmp_path / "restored", tiers=tiers)
@@ -564,7 +567,7 @@ def test_only_tier_that_is_put_back_as_a_whole_shows_and_is_not_forked(repo: Rep
     assert "replayed" in refused.err + refused.out
     assert sorted(path for path in repo.tier("a").rglob("*")) == before
     assert repo.run("snapshots", tiers=alone).code != ExitCode.OK
-    assert repo.run("repair", "--accept-history", "a", tiers=alone).code == ExitCode.OK
+    assert repo.run("repair", "--accept-history", "a", tiers=alone).code == ExitCode.DEGRADED
     assert repo.run("backup", source, tiers=alone).code == ExitCode.OK
 
 
@@ -613,7 +616,7 @@ def test_tiers_whose_disks_are_all_away_are_called_vanished(repo: RepoCommand, s
         disk.mkdir()
     for words in (("snapshots",), ("check",), ("backup", source), ("init",)):
         done = repo.run(*words)
-        assert (done.code, "empty now" in done.err, "`repo init`" in done.err) == (8, True, False), done
+        assert (done.code, "tier was in use" in done.err, "`repo init`" in done.err) == (8, True, False), done
     for disk in disks:
         assert not any(path.is_file() for path in disk.rglob("*"))
         shutil.rmtree(disk)
@@ -721,8 +724,9 @@ def test_latest_is_not_called_the_newest_while_a_tier_is_away(repo: RepoCommand,
     assert not (repo.folder / "out/later").exists()
     listed = repo.run("ls", "latest", "--json")
     assert (listed.code, listed.document["is_newest_known"]) == (ExitCode.DEGRADED, False)
-    (snapshot,) = repo.json("snapshots")["snapshots"]
-    assert repo.run("ls", snapshot["id"]).code == 0
+    listed = repo.run("snapshots", "--json")
+    assert (listed.code, "b cannot be read" in listed.err) == (ExitCode.DEGRADED, True)
+    assert repo.run("ls", listed.document["snapshots"][0]["id"]).code == 0
 
 
 def test_tier_that_was_begun_anew_is_gone_on_with_by_the_same_command(repo: RepoCommand) -> None:
