@@ -293,18 +293,27 @@ class KeyRing:
         if not own:
             raise UnknownKey("this key domain has no key here")
         newest = max(own, key=lambda key: key.generation)
-        if newest.key_id.hex() in self.destroyed:
+        if newest.key_id.hex() in self.with_domains(self.destroyed):
             hint = "Nothing is written under it; give what is to be kept a domain of its own."
             raise UnknownKey("this key domain's key was destroyed", hint=hint, key_id=newest.key_id.hex())
         return newest
 
     def expect_not_destroyed(self, identity_id: bytes, destroyed: Collection[str]) -> None:
-        """Raises `UnknownKey` where the newest key of the domain whose secret has this id is among these (hex)."""
-        own = [key for key in self._by_id.values() if key.identity_id == identity_id]
-        newest = max(own, key=lambda key: key.generation, default=None)
-        if newest is not None and newest.key_id.hex() in destroyed:
+        """Raises `UnknownKey` where a key of the domain whose secret has this id is among these (hex): all of it goes,
+        also a key that was made beside that.
+        """
+        own = (key.key_id.hex() for key in self._by_id.values() if key.identity_id == identity_id)
+        if gone := next((key_id for key_id in own if key_id in destroyed), None):
             message = "this key domain's key was destroyed: what was written under it is committed nowhere"
-            raise UnknownKey(message, hint="Give what is to be kept a domain of its own.", key_id=newest.key_id.hex())
+            raise UnknownKey(message, hint="Give what is to be kept a domain of its own.", key_id=gone)
+
+    def with_domains(self, key_ids: Collection[str]) -> set[str]:
+        """These keys (ids, hex), and every other one that was opened of the same domains."""
+        if not key_ids:
+            return set()
+        opened = list(self._by_id.values())
+        identities = {key.identity_id for key in opened if key.key_id.hex() in key_ids}
+        return {key.key_id.hex() for key in opened if key.identity_id in identities}.union(key_ids)
 
     def expect_none_lost(self) -> None:
         """Raises `UnknownKey` where a key is gone: of which domain and generation it was is not known any more."""

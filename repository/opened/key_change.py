@@ -40,17 +40,18 @@ from repository.opened import legal_holds
 from repository.opened.open_tier import OpenTier
 from repository.opened.open_tiers import OpenTiers
 from repository.opened.tier_state import TierState
-from repository.stored.log_entry import Body, KeksEnded, KeysChanged
+from repository.stored.log_entry import Body, KeksEnded, KeysChanged, KeysDestroyed
 from repository.stored.object_reading import read_object
 
 
-def record_keys(repository: OpenTiers, tier: OpenTier) -> None:
+def record_keys(repository: OpenTiers, tier: OpenTier, made_of: bytes | None = None) -> None:
     """Let the tier's log say which key objects there are, unless it does; `check` compares them with it.
 
     Only what this ring opened or made, or a log names already, is signed for: anybody may put objects there. What is
     gone stays named, so that it is missed, unless another wrapping of the same key is there. Where a hold keeps a
     snapshot that needs them, they are held. What is wrapped under a key-encryption key that was removed is named no
-    more where another wrapping is. Raises the store's errors and `LegalHoldNotSet`.
+    more where another wrapping is. Raises the store's errors and `LegalHoldNotSet`; `UnknownKey`, where the domain of a
+    new key (`made_of`: the id of its secret) was destroyed.
     """
     follow_root(repository, tier)
     end_keks(repository, tier)
@@ -62,16 +63,14 @@ def record_keys(repository: OpenTiers, tier: OpenTier) -> None:
     held = {key_id_of(object_key) for object_key in ours}
 
     def decide(state: LogState) -> Body | None:
-        missed = {
-            key: digest for key, digest in state.key_objects.items() if key in present or key_id_of(key) not in held
-        }
+        if made_of is not None:  # whoever destroyed the domain meanwhile has not seen the key that was made just now
+            repository.keys.expect_not_destroyed(made_of, state.destroyed_keys)
+        named = state.key_objects.items()
+        missed = {key: digest for key, digest in named if key in present or key_id_of(key) not in held}
         objects = {key: each for key, each in (missed | ours).items() if key_id_of(key) not in destroyed}
         covered = {key_id_of(key) for key in objects if kek_id_of(key) not in state.ended_keks}
-        objects = {
-            key: each
-            for key, each in objects.items()
-            if kek_id_of(key) not in state.ended_keks or key_id_of(key) not in covered
-        }
+        ended = {key for key in objects if kek_id_of(key) in state.ended_keks and key_id_of(key) in covered}
+        objects = {key: each for key, each in objects.items() if key not in ended}
         if state.key_objects == objects:
             return None
         return KeysChanged(time_ns=repository.clock.now_ns(), objects=objects)
@@ -202,8 +201,12 @@ def _gone_keys(repository: OpenTiers, tier: OpenTier) -> dict[str, str]:
 
 
 def destroyed_keys(repository: OpenTiers) -> set[str]:
-    """Ids (hex) of keys that any tier's log calls destroyed: nobody misses them or brings them back."""
-    return {key_id for each in repository.readable_tiers() for key_id in each.log.state.destroyed_keys}
+    """Ids (hex) of keys that any tier's log calls destroyed: nobody misses them or brings them back.
+
+    With each goes all of its domain that was opened, also a key that was made where nobody had heard of it.
+    """
+    said = {key_id for each in repository.readable_tiers() for key_id in each.log.state.destroyed_keys}
+    return repository.keys.with_domains(said)
 
 
 def copy_keys(repository: OpenTiers, tier: OpenTier) -> int:
@@ -275,12 +278,9 @@ def _lies_there(tier: OpenTier, object_key: str, digest: str) -> bool:
 
 
 def _lacks_key(tier: OpenTier, key_id: str) -> TierBehind:
-    return TierBehind(
-        "tier lacks a key that others have, and no whole copy of it was found",
-        hint="Give the command a tier that has the key object, or look at what lies in its place (`repo check`).",
-        tier=tier.name,
-        key_id=key_id,
-    )
+    hint = "Give the command a tier that has the key object, or look at what lies in its place (`repo check`)."
+    message = "tier lacks a key that others have, and no whole copy of it was found"
+    return TierBehind(message, hint=hint, tier=tier.name, key_id=key_id)
 
 
 def follow_root(repository: OpenTiers, tier: OpenTier) -> None:
@@ -346,7 +346,10 @@ def add_generation(
         keys = own[-1].next_generation(repository.randomness)
     else:
         keys = new_keys(repository.id, domain, randomness=repository.randomness)
-    stored = _store(repository, [wrap(keys, provider)], provider)
+    stored = _store(repository, [wrap(keys, provider)], provider, keys.identity_id)
+    if own and own[-1].key_id.hex() in destroyed_keys(repository):
+        _destroy(repository, keys.key_id.hex())
+        repository.keys.active(domain)
     # Only a key that is safe somewhere may encrypt anything.
     if any(error is None for error in stored.values()):
         repository.keys.add(keys)
@@ -373,14 +376,23 @@ def put_wrapped(repository: OpenTiers, tier: OpenTier, wrapped: list[WrappedKey]
         repository.keys.proven.add((key.object_key, crypto.sha256(body).hex()))
 
 
+def _destroy(repository: OpenTiers, key_id: str) -> None:
+    """Its domain was destroyed while it was made: it goes, too, from wherever it lies by now."""
+    new = KeysDestroyed(time_ns=repository.clock.now_ns(), key_ids=(key_id,))
+    for tier in repository.ready_tiers():
+        with suppress(RepositoryError):
+            tier.log.append(lambda state: None if key_id in state.destroyed_keys else new)
+    repository.keys.destroyed = destroyed_keys(repository)
+
+
 def _store(
-    repository: OpenTiers, wrapped: list[WrappedKey], provider: KeyProvider
+    repository: OpenTiers, wrapped: list[WrappedKey], provider: KeyProvider, made_of: bytes | None = None
 ) -> dict[str, RepositoryError | None]:
     outcome: dict[str, RepositoryError | None] = {}
     for tier in repository.ready_tiers():
         try:
             put_wrapped(repository, tier, wrapped, provider)
-            record_keys(repository, tier)
+            record_keys(repository, tier, made_of)
             outcome[tier.name] = None
         except RepositoryError as error:
             outcome[tier.name] = error

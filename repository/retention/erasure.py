@@ -8,9 +8,9 @@ is away, is told, and the same call goes on; after a crash as well.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from repository.errors import (
     ErasureNotConfirmed,
@@ -18,6 +18,7 @@ from repository.errors import (
     KeyStillNeeded,
     RepositoryError,
     SnapshotHeld,
+    UnknownKey,
 )
 from repository.keys import crypto
 from repository.keys.key_ring import DEFAULT_DOMAIN, KEY_PREFIX, ROOT_DOMAIN, DomainKeys, key_id_of
@@ -151,30 +152,39 @@ def erase(repository: Repository, name: str, word: str) -> Erasure:
     if plan.holds:
         raise SnapshotHeld("a hold keeps a snapshot of the domain", hold=plan.holds[0], holds=len(plan.holds))
     done = Erasure(plan, {}, dict(plan.away))
+    key_ids = set(plan.key_ids)
     for tier in repository.ready_tiers():
         done.tiers[tier.name] = TierErased()
         try:
-            _order(repository, tier, plan.key_ids)
+            key_ids |= _order(repository, tier, key_ids)
         except RepositoryError as error:
             if isinstance(error, SnapshotHeld) and not key_change.destroyed_keys(repository).intersection(plan.key_ids):
                 raise
             done.tiers[tier.name].failed = error
-    repository.keys.destroyed = key_change.destroyed_keys(repository)
     for tier in repository.ready_tiers():
         if done.tiers[tier.name].failed is None:
-            done.tiers[tier.name] = finish(repository, tier, plan.key_ids)
+            done.tiers[tier.name] = finish(repository, tier, key_ids)
+    repository.keys.destroyed = key_change.destroyed_keys(repository)
+    done.plan = replace(plan, key_ids=tuple(sorted(repository.keys.with_domains(key_ids))))
     return done
 
 
 def finish(repository: Repository, tier: OpenTier, key_ids: Collection[str] | None = None) -> TierErased:
     """Let go on one tier what some log calls destroyed (all of it, or these keys); what is left, or fails, is told.
 
-    Of a domain of which a hold keeps a snapshot here nothing is let go before the hold is released.
+    With a key goes all of its domain: where somebody who had not heard of it made another one, that is called destroyed
+    as well, before the one that tells whose it is goes. Of a domain of which a hold keeps a snapshot here nothing is
+    let go before the hold is released.
     """
     result = TierErased()
-    destroyed = key_change.destroyed_keys(repository)
-    wanted = destroyed if key_ids is None else destroyed & set(key_ids)
     try:
+        if wanted := key_change.destroyed_keys(repository):
+            _open(repository, [info.key for info in tier.store.list(KEY_PREFIX)])
+            wanted = key_change.destroyed_keys(repository)
+        if key_ids is not None:
+            wanted &= repository.keys.with_domains(key_ids)
+        if wanted:
+            tier.log.append(lambda state: _destroying(repository, state, wanted))
         copies = list(_copies(tier, wanted)) if wanted else []
         held = _let_snapshots_go(repository, tier, wanted, result)
         for copy in copies:
@@ -212,20 +222,44 @@ def not_erased(repository: Repository, snapshots: list[Snapshot]) -> list[Snapsh
     return [each for each in snapshots if each.brief.domain not in going and not gone.has(each)]
 
 
-def _order(repository: Repository, tier: OpenTier, key_ids: Sequence[str]) -> None:
-    """Say on the tier that the keys are destroyed; its snapshots of the domain are forgotten before."""
+def _order(repository: Repository, tier: OpenTier, key_ids: Collection[str]) -> set[str]:
+    """Say on the tier that the keys are destroyed; its snapshots of the domain are forgotten before.
+
+    Returns which keys those are: with these all of their domain, also one that another made meanwhile. Raises
+    `UnknownKey` where the log names a new key and nobody can say whose it is.
+    """
     identities = {keys.identity_id.hex() for keys in _of(repository, key_ids)}
     others = [peer.log.state for peer in repository.sources_for(tier)]
 
     def decide(state: LogState) -> Body | None:
+        _open(repository, state.key_objects, is_strict=True)
         left = _live(state, identities)
         if left:  # a writer may commit one more in between
             return _forgetting(repository, state, others, left)
-        new = tuple(each for each in key_ids if each not in state.destroyed_keys)
-        return KeysDestroyed(time_ns=repository.clock.now_ns(), key_ids=new) if new else None
+        return _destroying(repository, state, repository.keys.with_domains(key_ids))
 
     while tier.log.append(decide) is not None:
         pass
+    return repository.keys.with_domains(key_ids)
+
+
+def _destroying(repository: Repository, state: LogState, key_ids: Collection[str]) -> KeysDestroyed | None:
+    new = tuple(sorted(each for each in key_ids if each not in state.destroyed_keys))
+    return KeysDestroyed(time_ns=repository.clock.now_ns(), key_ids=new) if new else None
+
+
+def _open(repository: Repository, object_keys: Iterable[str], *, is_strict: bool = False) -> None:
+    """Add to the ring what others made since the repository was opened. `is_strict`: raise `UnknownKey` where one of
+    these, which was not known before, cannot be opened.
+    """
+    ring = repository.keys
+    known = ring.shut.union(ring.destroyed, map(key_id_of, ring.lost))
+    for key_id in {key_id_of(each) for each in object_keys} - known:
+        try:
+            ring.by_id(bytes.fromhex(key_id))
+        except (UnknownKey, ValueError):  # anybody may put something there, under whatever name
+            if is_strict:
+                raise
 
 
 def _let_snapshots_go(repository: Repository, tier: OpenTier, key_ids: Collection[str], result: TierErased) -> set[str]:

@@ -336,3 +336,64 @@ def test_a_tier_that_was_away_lets_go_of_a_held_key_that_was_released_and_erased
     for name in "ab":
         assert openable(scene.store(name), scene, key_ids=tuple(own)) == []
     assert check(scene.reopen()).is_ok
+
+
+def test_a_key_that_is_made_beside_an_erasure_goes_with_its_domain() -> None:
+    """Whichever of the two is first, and whoever has not heard of the other."""
+    scene, _ = _scene()
+    eraser, maker = scene.reopen(), scene.reopen()
+    word = plan_erasure(eraser, PERSON).word
+    add_generation(maker, scene.provider, PERSON)
+    made = maker.keys.active(PERSON).key_id.hex()
+    done = erase(eraser, PERSON, word)
+    assert done.is_complete
+    assert made in done.plan.key_ids
+    assert not openable(scene.store("a"), scene, key_ids=done.plan.key_ids)
+    assert PERSON not in {keys.domain for keys in scene.reopen().keys.all()}
+    scene.repository = maker
+    with pytest.raises(UnknownKey, match="destroyed"):
+        scene.backup(LETTERS, "too late", domain=PERSON)
+
+    scene, _ = _scene()
+    maker = scene.reopen()
+    assert _erase(scene.reopen()).is_complete
+    with pytest.raises(UnknownKey, match="destroyed"):
+        add_generation(maker, scene.provider, PERSON)
+    prune(scene.reopen())
+    assert PERSON not in {keys.domain for keys in scene.reopen().keys.all()}
+
+
+@pytest.mark.parametrize("road", ["catch up", "prune", "erase"])
+def test_a_key_that_was_made_where_nobody_had_heard_of_the_erasure_goes_with_its_domain(road: str) -> None:
+    scene, _ = _scene()
+    add_generation(scene.reopen(stores=[scene.store("b")]), scene.provider, PERSON)
+    scene.reopen(stores=[scene.store("b")])
+    scene.backup(photos(3, seed=8), "under the newer key", domain=PERSON)
+    key_ids = plan_erasure(scene.repository, PERSON).key_ids
+    assert len(key_ids) == 2
+    assert _erase(scene.reopen(stores=[scene.store("a")])).is_complete
+    repository = scene.reopen()
+    with pytest.raises(UnknownKey, match="destroyed"):
+        repository.keys.active(PERSON)
+    if road == "catch up":
+        for name in "ab":
+            catch_up(repository, repository.tier(name))
+    elif road == "prune":
+        prune(repository)
+    else:
+        _erase(repository)
+    for name in "ab":
+        assert not openable(scene.store(name), scene, key_ids=key_ids)
+    assert [each.brief.run_token for each in scene.reopen().snapshots()] == ["others"]
+    assert check(scene.reopen(), read_percent=100).is_ok
+
+
+def test_nothing_is_erased_beside_a_key_of_which_nobody_can_say_whose_it_is() -> None:
+    """It may be the domain's: wrapped meanwhile under a key file that this call has not."""
+    scene, made = _scene(("a",))
+    eraser, maker = scene.reopen(), scene.reopen()
+    add_generation(maker, key_file(9), PERSON)
+    done = _erase(eraser)
+    assert isinstance(done.tiers["a"].failed, UnknownKey)
+    assert not scene.reopen().tier("a").log.state.destroyed_keys
+    assert made.id in scene.tier("a").log.state.snapshots
