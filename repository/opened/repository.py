@@ -183,11 +183,24 @@ class Repository(OpenTiers):
         A key that is there and that this key provider does not open is not lost.
         """
         whole = {(record.object_key, crypto.sha256(record.body).hex()) for record in present}
+        self.keys.lost = self._lost_keys(whole)
+        for object_key in self.keys.lost:
+            # The log was read after the keys: what was made in between is looked for once more.
+            with suppress(UnknownKey):
+                self.keys.by_id(bytes.fromhex(key_id_of(object_key)))
+            for tier in self.readable_tiers():
+                with suppress(RepositoryError):
+                    found = object_key, crypto.sha256(read_object(tier.store, object_key)).hex()
+                    tier.keys_seen |= {found}
+                    whole.add(found)
+        self.keys.lost = self._lost_keys(whole)
+
+    def _lost_keys(self, whole: set[tuple[str, str]]) -> list[str]:
         held = {keys.key_id.hex() for keys in self.keys.all()}
         held |= key_change.destroyed_keys(self)
         named = [item for tier in self.readable_tiers() for item in tier.log.state.key_objects.items()]
         held |= {key_id_of(object_key) for object_key, digest in named if (object_key, digest) in whole}
-        self.keys.lost = sorted({object_key for object_key, _ in named if key_id_of(object_key) not in held})
+        return sorted({object_key for object_key, _ in named if key_id_of(object_key) not in held})
 
     def knows_its_keys(self) -> bool:
         """Whether the logs name the keys, and call those destroyed, that they did when it was opened.

@@ -5,6 +5,7 @@ import pytest
 from repository.errors import RepositoryError
 from repository.index.pack_catalog import stored_packs
 from repository.opened.key_change import add_generation, rewrap
+from repository.opened.repository import Repository
 from repository.upkeep.catch_up import catch_up
 from repository.upkeep.check import check
 from tests.support.dying import Dying
@@ -87,3 +88,23 @@ def test_a_key_that_a_dead_rotation_left_on_one_tier_encrypts_nothing_on_a_tier_
         catch_up(repository, tier)
     assert all(made in str(tier.log.state.key_objects) for tier in scene.reopen().tiers)
     assert check(scene.repository, read_percent=100).is_ok
+
+
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_key_that_is_made_while_a_repository_is_opened_is_not_called_lost(
+    is_ours: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The keys are listed before the logs are read: one that was made and named in between is looked for once more."""
+    scene = Scene(("a",))
+    scene.backup(photos(1), "before")
+    maker = scene.repository
+    load = Repository.load
+
+    def load_behind_a_rotation(opened: Repository) -> None:
+        add_generation(maker, scene.provider if is_ours else key_file(5), "default" if is_ours else "another's")
+        load(opened)
+
+    monkeypatch.setattr(Repository, "load", load_behind_a_rotation)
+    opened = Repository.open(scene.stores, scene.provider)
+    assert not opened.keys.lost
+    assert opened.keys.active().generation == (2 if is_ours else 1)
