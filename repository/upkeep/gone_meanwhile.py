@@ -30,18 +30,26 @@ _BY_STRUCTURE: Final = frozenset(
     )
 )
 """What a look at the structure says anew."""
+LOOKS_MAX: Final = 4
+"""How often a tier is looked at anew of which others take something each time; what was found last counts then."""
 
 
 class Standing(NamedTuple):
-    """What a tier had let go, and what its index pointed at, when it was begun to be looked at."""
+    """What a tier had let go, and what its log and its index pointed at, when it was begun to be looked at."""
 
     forgotten: frozenset[str]
     packs: frozenset[bytes]
+    segments: frozenset[str]
 
     @classmethod
     def of(cls, tier: OpenTier) -> Standing:
         """As it is known by now."""
-        return cls(frozenset(tier.log.state.forgotten), frozenset(tier.index.pack_ids()))
+        state = tier.log.state
+        return cls(frozenset(state.forgotten), frozenset(tier.index.pack_ids()), frozenset(state.segments))
+
+    def _has_lasted(self, now: Standing) -> bool:
+        """Whether nothing of it went. Segments do also where nothing is forgotten: others merge them, and prune."""
+        return self.forgotten == now.forgotten and self.packs <= now.packs and self.segments <= now.segments
 
     def judged(
         self,
@@ -52,16 +60,28 @@ class Standing(NamedTuple):
     ) -> list[Finding]:
         """`found`, or where it has damage and the tier let something go since: that without what went.
 
-        `structure`: looks at the tier anew. `is_missed`: whether a pack is needed, by what is known then, of which no
-        row is in the tier's own index. Raises the tier's errors.
+        `structure`: looks at the tier anew, as long as something goes while it is looked at. `is_missed`: whether a
+        pack is needed, by what is known then, of which no row is in the tier's own index. Raises the tier's errors.
         """
-        if not any(each.is_damage for each in found):
-            return list(found)
-        tier.refresh()
-        now = Standing.of(tier)
-        if self.forgotten == now.forgotten and self.packs <= now.packs:
-            return list(found)
-        anew = {(each.problem, each.object_key): each for each in structure()}
+        before, kept = self, list(found)
+        for _ in range(LOOKS_MAX):
+            if not any(each.is_damage for each in kept):
+                return kept
+            tier.refresh()
+            now = Standing.of(tier)
+            if before._has_lasted(now):
+                return kept
+            before, kept = now, self._anew(now, kept, structure(), is_missed)
+        return kept
+
+    def _anew(
+        self,
+        now: Standing,
+        found: Collection[Finding],
+        structure: Iterable[Finding],
+        is_missed: Callable[[bytes], bool],
+    ) -> list[Finding]:
+        anew = {(each.problem, each.object_key): each for each in structure}
         for each in found:
             pack_id = pack_id_in(each.object_key) if each.problem in _WITHIN_PACKS else None
             is_needed = pack_id is None or pack_id in now.packs or (pack_id not in self.packs and is_missed(pack_id))

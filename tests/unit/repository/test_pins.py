@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from repository.backup.backup import BackupOptions, backup
 from repository.errors import AccessDenied, PinNotFound, SnapshotNotFound, TierUnreachable
 from repository.index.pack_catalog import stored_packs
+from repository.opened.compaction import compact_indexes
 from repository.opened.key_change import add_generation
 from repository.opened.open_tier import OpenTier
 from repository.opened.repository import Repository
@@ -31,6 +32,8 @@ from repository.tiers.memory import MemoryObjectStore
 from repository.tiers.port import ObjectStore
 from repository.upkeep.catch_up import catch_up
 from repository.upkeep.check import check
+from repository.upkeep.check_report import Finding, Problem
+from repository.upkeep.gone_meanwhile import Standing
 from tests.support.dying import Dying
 from tests.support.histories import Clock
 from tests.support.memory_source import MemoryFile, MemoryFolder, MemorySource
@@ -181,6 +184,39 @@ def test_a_check_that_holds_nothing_calls_nothing_lost_that_a_prune_took_meanwhi
     report = check(reading.reader, read_percent=100, check_cancelled=others_prune)
     assert len(asked) > looks
     assert (report.damage, report.harmed) == ([], {"a": []})
+
+
+def test_a_check_calls_no_segment_lost_that_others_replaced_and_a_prune_deleted_meanwhile() -> None:
+    """Nothing was forgotten, and no pack went: the index was merged."""
+    reading, asked = _Reading(), list[int]()
+
+    def others_merge() -> None:
+        asked.append(1)
+        if len(asked) == 1:
+            assert compact_indexes(reading.another(), runs_max=1) == 1
+            assert reading.prune().deleted == 0
+
+    report = check(reading.reader, check_cancelled=others_merge)
+    assert len(asked) > 1
+    assert report.findings == []
+
+
+def test_a_tier_is_judged_anew_as_long_as_something_goes_while_it_is_looked_at() -> None:
+    reading, looks = _Reading(), list[int]()
+    tier, lost = reading.reader.tier("a"), Finding("a", Problem.SEGMENT, "index/one", "not there")
+    standing = Standing.of(tier)
+    reading.forget()
+
+    def structure() -> list[Finding]:
+        looks.append(1)
+        if len(looks) == 1:
+            assert compact_indexes(reading.another(), runs_max=1) == 1
+        return [lost][len(looks) - 1 :]
+
+    assert standing.judged(tier, [lost], structure, lambda _pack_id: False) == []
+    assert len(looks) == 2
+    assert Standing.of(tier).judged(tier, [lost], structure, lambda _pack_id: False) == [lost]
+    assert len(looks) == 2
 
 
 @pytest.mark.parametrize("looks", [0, 1])
