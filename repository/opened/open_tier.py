@@ -244,21 +244,21 @@ class OpenTier:
         reason: str,
         *,
         lock_until: datetime | None = None,
+        only_if: Callable[[LogState], bool] = lambda _state: True,
     ) -> bool:
         """Let `added`, which hold the rows of `replaced`, take their place in the index.
 
-        False where another writer replaced some of them first: then nothing was changed. They are locked for as long
-        as a snapshot here, at least: it may need them.
+        False where another writer replaced some of them first, or not `only_if`: then nothing was changed. They are
+        locked for as long as a snapshot here, at least: it may need them.
         """
         names = tuple(replaced)
-        dates = [date for date in (lock_until, self.held_until()) if date is not None]
-        lock_until = max(dates, default=None)
+        lock_until = max((date for date in (lock_until, self.held_until()) if date is not None), default=None)
         if added:
             self.log.bring_keys()
         self.store_segments(added, lock_until=lock_until)
 
         def decide(state: LogState) -> Body | None:
-            if any(name not in state.segments for name in names):
+            if any(name not in state.segments for name in names) or not only_if(state):
                 return None
             new = tuple(sealed.name for sealed in added)
             return IndexChanged(time_ns=self._clock.now_ns(), added=new, replaced=names, reason=reason)

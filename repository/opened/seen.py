@@ -1,7 +1,8 @@
 """What was seen of tiers before, kept apart from them: a tier that was put back as a whole shows by nothing else.
 
 Promise: a head is remembered by the tier's own id and by the place where it was, and only ever raised, until somebody
-accepts an older one. The file is written whole or not at all; one that cannot be read is set aside and told.
+accepts an older one. The file is written whole or not at all; one that is no such file is set aside and told, and one
+that the system does not give is told and stays as it is.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ class HeadsFile:
 
     def seen(self, repository_id: bytes, places: Mapping[str, str]) -> dict[str, list[SeenTier]]:
         """What was seen at each place (name → address), and under the name "" of all tiers of the repository."""
-        known = self._read().repositories.get(repository_id.hex(), {})
+        known = (self._read() or _File()).repositories.get(repository_id.hex(), {})
         heads = {
             tier_id: SeenTier(bytes.fromhex(tier_id), Head(each.number, bytes.fromhex(each.digest)), _rank(each))
             for tier_id, each in known.items()
@@ -92,7 +93,8 @@ class HeadsFile:
 
     def knows(self, place: str) -> bool:
         """Whether a tier of any repository was seen at this place (its address)."""
-        return any(each.place == place for known in self._read().repositories.values() for each in known.values())
+        known = (self._read() or _File()).repositories.values()
+        return any(each.place == place for seen in known for each in seen.values())
 
     def note(self, repository_id: bytes, states: Mapping[str, LogState], *, accepted: str = "") -> None:
         """Remember the heads of these logs (address → state). `accepted`: the place whose older head counts now."""
@@ -102,10 +104,12 @@ class HeadsFile:
     def take_over(self, other: HeadsFile, repository_id: bytes) -> None:
         """Remember of this repository what another file does, too: of each tier whichever saw more."""
         with self._alone():
-            file = self._read()
+            file, theirs = self._read(), other._read()
+            if file is None or theirs is None:
+                return
             known = file.repositories.setdefault(repository_id.hex(), {})
             before = msgspec.json.encode(file)
-            for identity, each in other._read().repositories.get(repository_id.hex(), {}).items():
+            for identity, each in theirs.repositories.get(repository_id.hex(), {}).items():
                 if identity not in known or each.number > known[identity].number:
                     known[identity] = each
             if msgspec.json.encode(file) != before:
@@ -113,6 +117,8 @@ class HeadsFile:
 
     def _note(self, repository_id: bytes, states: Mapping[str, LogState], accepted: str) -> None:
         file = self._read()
+        if file is None:
+            return
         known = file.repositories.setdefault(repository_id.hex(), {})
         before = msgspec.json.encode(file)
         for place, state in states.items():
@@ -148,7 +154,8 @@ class HeadsFile:
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
 
-    def _read(self) -> _File:
+    def _read(self) -> _File | None:
+        """What it says; None where the system does not give it: what it says then is not to be written over."""
         try:
             with open_regular(self._path) as opened:
                 return _FILE.decode(opened.read(_LENGTH_MAX))
@@ -156,7 +163,7 @@ class HeadsFile:
             return _File()
         except OSError as error:
             self._on_trouble(f"what was seen of the tiers before is not known: {self._path}: {error.strerror}")
-            return _File()
+            return None
         except (msgspec.DecodeError, ValueError):
             self._on_trouble("what was seen of the tiers before is not known: the file cannot be read")
             with suppress(OSError):

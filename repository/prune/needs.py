@@ -84,12 +84,20 @@ class Trees:
                 cause = faults[0].error
                 if isinstance(cause, TierError) and not is_fault_of_object(cause):
                     raise cause  # whether it is damaged nobody knows
+                if not self._is_still_there(snapshot):
+                    continue
                 reason = str(cause)
                 message = "tree of a snapshot cannot be read: what it needs is not known"
                 raise Damaged(message, snapshot=snapshot.id, reason=reason)
         self.live |= new
         self.past -= new
         return new
+
+    def _is_still_there(self, snapshot: Snapshot) -> bool:
+        """Whether no prune beside this one may have taken it apart, after others forgot it. Raises the stores'."""
+        for tier in self._repository.readable_tiers():
+            tier.refresh()
+        return any(each.id == snapshot.id for each in self._repository.snapshots())
 
     def look_at_past(self, tiers: Iterable[OpenTier]) -> None:
         """Take in what forgotten snapshots referenced, after all live ones."""

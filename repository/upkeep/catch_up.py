@@ -9,20 +9,18 @@ Memory: `PACKS_AT_A_TIME` packs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence, Set
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from repository.errors import NoUsableTier, RepositoryError, RepositoryExists
+from repository.errors import NoUsableTier, RepositoryError, RepositoryExists, SnapshotNotFound
 from repository.format import pack_object_key
 from repository.index.index import Location
 from repository.index.pack_catalog import each_in_parallel
-from repository.index.segments import SealedSegment, segment_object_key
 from repository.index.several_places import Rank, choose
-from repository.keys import crypto
 from repository.log.state import LogState
 from repository.opened import key_change, pending
 from repository.opened.open_tier import OpenTier, TierState
@@ -31,11 +29,10 @@ from repository.prune.needs import locked_packs
 from repository.prune.sweep import Sweep
 from repository.retention import erasure, held_objects
 from repository.retention.orders import owed_orders, take_over
-from repository.stored.index_segment import Segment, without_packs
 from repository.stored.log_entry import Body, PacksUnmarked
-from repository.stored.object_reading import read_object
 from repository.stored.snapshot import Snapshot
 from repository.stored.tree_visit import TreeVisitor
+from repository.upkeep.copied_segments import copy_segments
 from repository.upkeep.owed_packs import owed_packs
 from repository.upkeep.stream_check import lacking
 from repository.upkeep.stream_copy import CopiedStreams, copy_streams
@@ -174,7 +171,8 @@ def catch_up(
         pending.adopt_orphans(repository, tier, lock_until)
         missing = _with_gone(tier, missing._replace(packs=tier.lacks(missing.packs)))
     _copy_packs(tier, sources, missing.packs, result, lock_until, on_progress, check_cancelled)
-    _copy_segments(repository, tier, missing.packs, result, lock_until)
+    brought = missing.packs - set(result.lost_packs)
+    result.copied_segments = copy_segments(repository, tier, brought, lock_until)
     if tier.lacks(missing.packs.difference(result.lost_packs)):
         # Their rows are in segments that this tier replaced (an index rebuilt while packs were gone).
         pending.adopt_orphans(repository, tier, lock_until)
@@ -222,62 +220,6 @@ def _copy_packs(
     tier.store.sync()
 
 
-def _copy_segments(
-    repository: Repository, tier: OpenTier, packs: Set[bytes], result: CatchUpResult, lock_until: datetime | None
-) -> None:
-    """Copy each source's segments, and let them take the place of what that source compacted."""
-    brought = packs - set(result.lost_packs)
-    for source in repository.sources_for(tier):
-        own, theirs = tier.log.state, source.log.state
-        wanted = [name for name in theirs.segments if name not in own.segments and name not in own.replaced_segments]
-        # What is not owed was not brought.
-        not_here = theirs.marked_packs | (tier.lacks(source.index.pack_ids()) - brought)
-        copies = [_segment(repository, source, tier, name, not_here) for name in wanted]
-        added = [sealed for sealed in copies if sealed is not None]
-        # What the source compacted may go only when all that took its place is here.
-        is_whole = [sealed.name for sealed in added] == wanted
-        compacted = sorted(name for name in own.segments if name in theirs.replaced_segments)
-        replaced = _replaceable(tier, compacted, added) if is_whole else []
-        if added or replaced:
-            tier.change_index(added, replaced, "caught up", lock_until=lock_until)
-            result.copied_segments += len(added)
-
-
-def _replaceable(tier: OpenTier, names: Sequence[str], added: Sequence[SealedSegment]) -> list[str]:
-    """Which of these segments point at no pack that only they know.
-
-    The source may have rebuilt its index without packs that it lost, and this tier still has.
-    """
-    segments = tier.named_segments()
-    known = {pack_id for sealed in added for pack_id in sealed.segment.pack_ids()}
-    known.update(*(segment.pack_ids() for name, segment in segments.items() if name not in names))
-    return [name for name in names if name in segments and known.issuperset(segments[name].pack_ids())]
-
-
-def _segment(
-    repository: Repository, source: OpenTier, tier: OpenTier, name: str, not_here: Set[bytes]
-) -> SealedSegment | None:
-    """The segment as it lies on the source, without rows of packs that are not here.
-
-    None where it is damaged, or says nothing then that the tier does not know.
-    """
-    if name in source.damaged_segments:
-        return None
-    try:
-        body = read_object(source.store, segment_object_key(name))
-        segment = source.named_segments()[name]
-    except RepositoryError:
-        return None
-    if crypto.sha256(body).hex() != name:
-        return None
-    if segment.packs.isdisjoint(not_here):
-        return SealedSegment(name, body, segment)
-    if not tier.lacks(segment.packs - not_here):
-        return None
-    (sealed,) = repository.seal_segments([Segment(without_packs(segment, not_here))])
-    return sealed
-
-
 def _commit_snapshots(
     repository: Repository,
     tier: OpenTier,
@@ -303,8 +245,11 @@ def _commit_snapshots(
             # What was missing may be in the next one as well: nothing that was seen counts as being there.
             visitor, packs = TreeVisitor(reader.chunk), set()
             continue
+        try:
+            tier.commit_snapshot(snapshot.body, packs=packs | found, lock_until=dates[snapshot.id])
+        except SnapshotNotFound:
+            continue  # forgotten here meanwhile: the tier owes it to nobody
         packs |= found
-        tier.commit_snapshot(snapshot.body, packs=packs, lock_until=dates[snapshot.id])
         result.snapshots.append(snapshot.id)
 
 

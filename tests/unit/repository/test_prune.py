@@ -12,6 +12,7 @@ from repository.backup.fanout import Delivery
 from repository.errors import Damaged, PackMarked, RepositoryError, TierBehind
 from repository.format import pack_object_key
 from repository.index.pack_catalog import stored_packs
+from repository.opened.compaction import compact_indexes
 from repository.opened.key_change import add_generation
 from repository.opened.open_tier import OpenTier
 from repository.opened.pending import adopt_orphans
@@ -24,6 +25,7 @@ from repository.stored.log_entry import PacksMarked
 from repository.stored.snapshot import Snapshot
 from repository.tiers.memory import MemoryObjectStore
 from repository.tiers.port import ObjectStore
+from repository.upkeep import catch_up as catch_up_module
 from repository.upkeep.catch_up import catch_up
 from repository.upkeep.check import check
 from repository.upkeep.read_back import read_back as read_back_sample
@@ -357,6 +359,70 @@ def test_two_prunes_at_once_and_a_tier_that_catches_up() -> None:
         assert plan.is_complete
     assert [len(_packs(scene, name)) for name in "ab"] == [2, 2]
     _expect_whole(scene.reopen(), {"kept": (kept, photos(3, seed=2))})
+
+
+def test_what_a_prune_deletes_while_a_tier_catches_up_does_not_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other tier still has its rows, in segments of its own; who backs up next must not lean on them."""
+    scene = Scene(("a", "b"))
+    going = scene.backup(photos(3, seed=1), "going")
+    assert going is not None
+    for number in range(3):
+        scene.backup(photos(2, seed=10 + number), f"old {number}")
+    compact_indexes(scene.repository, 0)
+    forget(scene.repository, [each.id for each in scene.repository.snapshots() if each.id != going.id][:2])
+    prune(scene.reopen())  # from here on what is left lies in segments of each tier's own
+    names = [set(tier.log.state.segments) for tier in scene.repository.tiers]
+    assert names[0].isdisjoint(names[1])
+    scene.reopen(stores=[scene.store("b")])
+    scene.backup(photos(2, seed=20), "missed")
+    both = scene.reopen()
+    forget(both, [going.id])
+    both = scene.reopen()
+    real = catch_up_module._copy_packs
+
+    def slowly(*args: Any) -> None:
+        alone = [scene.store("a")]
+        other = Repository.open(alone, scene.provider, clock=scene.clock, randomness=scene.randomness)
+        assert prune(other)["a"].deleted
+        real(*args)
+
+    monkeypatch.setattr(catch_up_module, "_copy_packs", slowly)
+    assert catch_up(both, both.tier("a")).is_complete
+    repository = scene.reopen()
+    assert repository.tier("a").index.pack_ids() == _packs(scene, "a")
+    assert check(repository, read_percent=100).is_ok
+
+
+def test_a_snapshot_that_another_prune_took_apart_meanwhile_is_no_damage() -> None:
+    scene = Scene()
+    old, kept = scene.backup(photos(3, seed=1), "old"), scene.backup(photos(3, seed=2), "kept")
+    assert old is not None
+    assert kept is not None
+    late = _another(scene)
+    forget(scene.repository, [old.id])
+    assert prune(scene.reopen())["a"].deleted == 2
+    plan = prune(late)["a"]
+    assert plan.failed is None
+    assert plan.is_complete
+    _expect_whole(scene.reopen(), {"kept": (kept, photos(3, seed=2))})
+
+
+def test_a_snapshot_that_is_forgotten_while_it_is_brought_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes after it is brought all the same."""
+    scene = Scene(("a", "b"))
+    scene.backup(photos(1), "first")
+    scene.reopen(stores=[scene.store("b")])
+    missed = [scene.backup(photos(2, seed=number), f"missed {number}") for number in range(2)]
+    both = scene.reopen()
+    real = catch_up_module._copy_packs
+
+    def slowly(*args: Any) -> None:
+        forget(_another(scene), [missed[0].id])  # type: ignore[union-attr]
+        real(*args)
+
+    monkeypatch.setattr(catch_up_module, "_copy_packs", slowly)
+    result = catch_up(both, both.tier("a"))
+    assert (result.is_complete, result.snapshots) == (True, [missed[1].id])  # type: ignore[union-attr]
 
 
 def test_a_tree_that_cannot_be_read_ends_the_prune_of_its_tier() -> None:

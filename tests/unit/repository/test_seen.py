@@ -1,11 +1,14 @@
 """What was seen of tiers is remembered apart from them, and only ever raised."""
 
+import errno
 import os
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from repository.log.state import Head, LogState
+from repository.opened import seen as seen_module
 from repository.opened.seen import HeadsFile, SeenTier
 
 ID = b"R" * 16
@@ -57,8 +60,33 @@ def test_file_that_cannot_be_read_is_set_aside_and_told(tmp_path: Path) -> None:
     (tmp_path / "key.heads").mkdir()
     assert heads.seen(ID, {"a": "x"}) == {"a": [], "": []}
     heads.note(ID, {"x": _state(A, 5, b"5" * 32)})
-    assert "cannot be remembered" in told[-1]
+    assert "is not known" in told[-1]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["key.heads", "key.heads.damaged"]
+
+
+def test_what_the_system_does_not_give_for_once_is_not_written_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another user's file, or a disk's error: what it says of tiers that were rolled back is not to be lost by it."""
+    heads, told = _file(tmp_path)
+    heads.note(ID, {"file:///a": _state(A, 5, b"5" * 32)})
+    body = (tmp_path / "key.heads").read_bytes()
+    other = HeadsFile(tmp_path / "other.heads")
+    other.note(ID, {"file:///b": _state(B, 2, b"2" * 32)})
+    with monkeypatch.context() as patch:
+        patch.setattr(seen_module, "open_regular", _refused)
+        assert heads.seen(ID, {"a": "file:///a"}) == {"a": [], "": []}
+        assert not heads.knows("file:///a")
+        heads.note(ID, {"file:///a": _state(A, 3, b"3" * 32)})
+        heads.take_over(other, ID)
+    assert (tmp_path / "key.heads").read_bytes() == body
+    assert len(told) == 4
+    assert all("is not known" in words for words in told)
+    assert heads.seen(ID, {"a": "file:///a"})["a"] == [SeenTier(A, Head(5, b"5" * 32))]
+
+
+def _refused(_path: Path) -> NoReturn:
+    raise PermissionError(errno.EACCES, "Permission denied")
 
 
 @pytest.mark.parametrize(
