@@ -24,6 +24,7 @@ from repository.errors import RepositoryError, SnapshotNotFound
 from repository.opened.open_tier import OpenTier
 from repository.opened.pack_access import ChunkReader, nearest_first
 from repository.opened.repository import Repository
+from repository.restore.writing import LinkKey, link_key
 from repository.retention.pins import pinned
 from repository.stored.snapshot import Snapshot
 from repository.stored.tree import Entry, Flag, decode_xattrs
@@ -78,7 +79,7 @@ class _Content:
         self._tree = SnapshotTree(self._reader, snapshot, self._damaged)
         self._damage: RepositoryError | None = None
         self._is_less = False
-        self._links: dict[tuple[int, ...], str] = {}
+        self._links: dict[LinkKey, str] = {}
 
     @property
     def is_damaged(self) -> bool:
@@ -157,7 +158,7 @@ class _Content:
 
     def _is_linked(self, found: Found) -> bool:
         """Whether it is another name of a file that is in the archive already."""
-        return self._links.get(_identity(found.entry), _name(found.path)) != _name(found.path)
+        return self._links.get(link_key(found.entry), _name(found.path)) != _name(found.path)
 
     def _header_of(self, found: Found) -> bytes:
         entry, stat = found.entry, found.entry.stat
@@ -177,7 +178,7 @@ class _Content:
             info.devmajor, info.devminor = entry.extra.device
         elif entry.is_file:
             if stat.links > 1:
-                info.linkname = self._links.setdefault(_identity(entry), info.name)
+                info.linkname = self._links.setdefault(link_key(entry), info.name)
             if info.linkname not in ("", info.name):
                 info.type = tarfile.LNKTYPE
             else:
@@ -201,12 +202,6 @@ _TYPES = {
 def _tiers(repository: Repository, snapshot: Snapshot) -> list[OpenTier]:
     tiers = nearest_first(repository.tiers_with(snapshot))
     return [*tiers, *(tier for tier in repository.readable_tiers() if tier not in tiers)]
-
-
-def _identity(entry: Entry) -> tuple[int, ...]:
-    """What two names of one file have in common."""
-    stat = entry.stat
-    return stat.device, stat.inode, stat.size, stat.mtime_ns, stat.mode
 
 
 def _name(text: bytes) -> str:

@@ -36,8 +36,8 @@ _NO_LINKS: Final = frozenset((errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.EX
 _SPECIAL: Final = (stat_bits.S_IFIFO, stat_bits.S_IFCHR, stat_bits.S_IFBLK, stat_bits.S_IFSOCK)
 
 
-_LinkKey: TypeAlias = tuple[int, int, int, int, int, bytes]
-_NO_LINK: Final[_LinkKey] = (0, 0, 0, 0, 0, b"")
+LinkKey: TypeAlias = tuple[int, int, int, int, int, bytes]
+_NO_LINK: Final[LinkKey] = (0, 0, 0, 0, 0, b"")
 
 
 class _First(NamedTuple):
@@ -84,8 +84,8 @@ class RestoreWriting:
         self._places = Places(folders, files, contents, target, conflict, on_trouble)
         self._path: list[_Level] = [_Level(None, folders.root)]
         self._left: list[tuple[Folder, Match]] = []
-        self._links: dict[_LinkKey, _First] = {}
-        self._links_waiting: list[tuple[Folder, Step, _LinkKey]] = []
+        self._links: dict[LinkKey, _First] = {}
+        self._links_waiting: list[tuple[Folder, Step, LinkKey]] = []
         self.files_found = 0
         self.bytes_found = 0
         self.is_complete = False
@@ -216,7 +216,7 @@ class RestoreWriting:
         if folder is None:
             return
         is_linked = entry.stat.links > 1
-        key = _link_key(entry) if is_linked else _NO_LINK
+        key = link_key(entry) if is_linked else _NO_LINK
         if is_linked and key in self._links:
             self._links_waiting.append((folder, step, key))
             return
@@ -298,7 +298,7 @@ class RestoreWriting:
             self._set_attributes(folder, match)
         self._left.clear()
 
-    def _link(self, folder: Folder, step: Step, key: _LinkKey) -> None:
+    def _link(self, folder: Folder, step: Step, key: LinkKey) -> None:
         """Give what was restored another of its names; where the target knows no such thing, a copy has it."""
         first_folder, first_name, file = self._links[key]
         if file is not None and file.told:
@@ -357,7 +357,7 @@ class RestoreWriting:
             self._result.others += 1
 
 
-def _link_key(entry: Entry) -> _LinkKey:
+def link_key(entry: Entry) -> LinkKey:
     """What the names of one file (or link, or special file) have in common.
 
     The inode alone is not enough: the file may have been written to, or its number given to another one, between
