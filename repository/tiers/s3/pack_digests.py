@@ -7,6 +7,7 @@ there, with their checksum, but no proof of it. The name alone counts: without a
 
 import hashlib
 import hmac
+import threading
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -21,22 +22,28 @@ _JUDGED_MAX: Final = 16_384
 
 
 class PackDigests:
-    """Makes proofs and judges them, from when it is known how (`prove`)."""
+    """Makes proofs and judges them, from when it is known how (`prove`). Thread-safe."""
 
     def __init__(self) -> None:
         self.prove: PackProof | None = None
         self._judged: dict[tuple[str, str, bytes | None], bool] = {}
+        self._lock = threading.Lock()
 
     def judged(self, object_key: str, version_id: str | None, sha256: bytes | None, look: Callable[[], bool]) -> bool:
-        """What `look`, which reads the version, says of its bytes: asked once, since a version never changes."""
+        """What `look`, which reads the version, says of its bytes: asked once, as a version never changes."""
         if not version_id or version_id == "null":  # written before the bucket kept versions: it may be replaced
             return look()
         version = object_key, version_id, sha256
-        if version not in self._judged:
+        with self._lock:
+            known = self._judged.get(version)
+        if known is not None:
+            return known
+        is_own = look()  # it is read for that: others judge theirs meanwhile
+        with self._lock:
             if len(self._judged) >= _JUDGED_MAX:
                 del self._judged[next(iter(self._judged))]
-            self._judged[version] = look()
-        return self._judged[version]
+            self._judged[version] = is_own
+        return is_own
 
     def metadata(self, object_key: str, sha256: bytes) -> dict[str, str]:
         """What to put beside an object of this checksum; nothing where it is no pack."""
