@@ -8,14 +8,13 @@ import threading
 from collections.abc import Iterator
 
 from repository.errors import RepositoryError, RestoreCancelled
-from repository.opened.pack_access import ChunkReader, nearest_first
+from repository.opened.pack_access import ChunkReader
 from repository.opened.repository import Repository
 from repository.progress import Progress
 from repository.restore.options import RestoreOptions, RestoreResult, RestoreTrouble, Trouble, trouble_of
 from repository.restore.path_filter import PathFilter
-from repository.restore.restore import TROUBLES_KEPT_MAX
+from repository.restore.restore import TROUBLES_KEPT_MAX, tiers_to_read
 from repository.restore.snapshot_walk import SnapshotWalk
-from repository.retention.pins import reading_tiers
 from repository.stored.snapshot import Snapshot
 from repository.stored.tree import Entry, content_ids
 
@@ -24,11 +23,8 @@ class Restoring:
     """One restore. Troubles may come from any thread; `_lock` is held while the result is counted up."""
 
     def __init__(self, repository: Repository, snapshot: Snapshot, options: RestoreOptions) -> None:
-        tiers = reading_tiers(repository, snapshot)
-        if options.tiers:
-            by_name = {tier.name: tier for tier in tiers}
-            tiers = [by_name[name] for name in options.tiers if name in by_name]
-        self._reader = ChunkReader(nearest_first(tiers), repository.keys)
+        """Raises `SnapshotNotFound` (of the tiers that were named none has it) and `NoUsableTier`."""
+        self._reader = ChunkReader(tiers_to_read(repository, snapshot, options.tiers), repository.keys)
         self._snapshot = snapshot
         self._options = options
         self._result = RestoreResult()

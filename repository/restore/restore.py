@@ -72,7 +72,7 @@ class _Restore:
         self._started = time.monotonic()
         self._snapshot = snapshot
         self._target_path = target
-        tiers = _tiers(repository, snapshot, options.tiers)
+        tiers = tiers_to_read(repository, snapshot, options.tiers)
         self._reader = _Chunks(tiers, repository.keys)
         self._tiers = tiers
         self._ring = repository.keys
@@ -193,8 +193,11 @@ class _Chunks(ChunkReader):
             raise OSError(errno.EMFILE, error.message) from error
 
 
-def _tiers(repository: Repository, snapshot: Snapshot, names: Sequence[str]) -> list[OpenTier]:
-    """The tiers to read from, best first."""
+def tiers_to_read(repository: Repository, snapshot: Snapshot, names: Sequence[str]) -> list[OpenTier]:
+    """The tiers to read from, best first: of these names, where some are given.
+
+    Raises `SnapshotNotFound` (none of these has the snapshot, and others have) and `NoUsableTier`.
+    """
     tiers = reading_tiers(repository, snapshot)
     if names:
         by_name = {tier.name: tier for tier in tiers}
