@@ -1,8 +1,8 @@
 """Who holds a pin, in words that this very machine can tell the end of.
 
-Promise: a holder is called ended only by whoever can know: a process of the same boot, in the same namespaces, whose
-number is no process's any more, or one's that was begun at another time. Everywhere else nothing is said, as where the
-system has no `/proc` or shows not all of it.
+Promise: a holder is called ended only by whoever can know: a process of the same machine and boot, in the same
+namespaces, whose number is no process's any more, or one's that was begun at another time. Everywhere else nothing is
+said, as where the system has no `/proc` or shows not all of it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Final
 
 _PROCESSES: Final = Path("/proc")
 _MARK_LENGTH: Final = 16
-_HOLDER: Final = re.compile(rf".* by process ([0-9]+) on .* \(([0-9a-f]{{{_MARK_LENGTH}}})/([0-9]+)\)", re.DOTALL)
+_HOLDER: Final = re.compile(rf".* by process ([0-9]+) on (.*) \(([0-9a-f]{{{_MARK_LENGTH}}})/([0-9]+)\)", re.DOTALL)
 
 
 def holder_of(what: str) -> str:
@@ -30,7 +30,8 @@ def holder_of(what: str) -> str:
 def has_ended(holder: str) -> bool:
     """Whether these words are of a process of this machine that is gone for certain."""
     named = _HOLDER.fullmatch(holder)
-    if named is None or named[2] != _mark():
+    # A machine that was copied while it ran has the same boot as the one that it is a copy of.
+    if named is None or named[2] != socket.gethostname() or named[3] != _mark():
         return False
     process = int(named[1])
     try:
@@ -40,7 +41,7 @@ def has_ended(holder: str) -> bool:
     except OSError:
         pass  # it is another user's
     started = _started(process)
-    return started is not None and started != named[3]
+    return started is not None and started != named[4]
 
 
 def _mark() -> str | None:

@@ -1,5 +1,6 @@
 """What is being read stays while its reader lives, and no longer; see ADR 0076."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -301,6 +302,7 @@ def test_of_a_reader_that_died_on_this_machine_nobody_waits_an_hour() -> None:
     assert not alive
     assert has_ended(holder)
     assert not has_ended(holder.replace(mark, mark[::-1]))
+    assert not has_ended(re.sub(" on .* ", " on the machine that this one is a copy of ", holder))
     assert not has_ended(holder_of("restore"))
     assert has_ended(holder_of("restore").rpartition("/")[0] + f"/{started}0)")  # its number is another one's by now
     assert not has_ended("restore by process 0 on a machine of which nothing is known")
