@@ -8,7 +8,12 @@ from cli.options import given, positive
 
 def add_follow_options(parser: argparse.ArgumentParser) -> None:
     """The options of `repo follow`. What else `backup` takes is as if it were not given."""
-    parser.add_argument("database", metavar="DATABASE", help="postgres://USER@HOST/NAME", type=_database)
+    parser.add_argument(
+        "database",
+        metavar="DATABASE",
+        help="postgres://USER@HOST/NAME, or a whole cluster: postgres-cluster://USER@HOST",
+        type=_database,
+    )
     parser.set_defaults(
         files_from=None,
         stdin=False,
@@ -70,10 +75,22 @@ def moment(text: str) -> int | None:
     return int((found - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(microseconds=1))
 
 
-def _database(text: str) -> str:
-    from sources.postgres.database import is_database  # not where only options are told
+def log_position(text: str) -> int:
+    """A position of a cluster's log, in bytes."""
+    from sources.postgres.physical.record import position_of  # not where only options are told
 
-    if not is_database(text):
+    try:
+        return position_of(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("is no position of the log: write 0/3000148") from None
+
+
+def _database(text: str) -> str:
+    # Not where only options are told.
+    from sources.postgres.database import is_database
+    from sources.postgres.physical.cluster import is_cluster
+
+    if not is_database(text) and not is_cluster(text):
         raise argparse.ArgumentTypeError("is no address of a database: write postgres://USER@HOST/NAME")
     return text
 

@@ -10,7 +10,7 @@ import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from cli.backup_options import add_backup_options, add_follow_options, moment
+from cli.backup_options import add_backup_options, add_follow_options, log_position, moment
 from cli.options import Parser, credentials_option, given, positive, tier_address
 from cli.repo_defaults import add_profile, complete
 from cli.repo_key_options import add_key_options, configure_keys
@@ -191,12 +191,20 @@ def _configure_writing(parsers: dict[str, argparse.ArgumentParser]) -> None:
     )
     restore.add_argument(
         "--at",
+        "--to-time",
+        dest="at",
         type=moment,
         metavar="TIME",
         default=argparse.SUPPRESS,
-        help="of a database that is followed: as it was then (2026-05-01T12:00:00Z), or `latest`; with `latest` for "
-        "SNAPSHOT from the newest that is older",
+        help="of a database or cluster that is followed: as it was then (2026-05-01T12:00:00Z), or `latest`; with "
+        "`latest` for SNAPSHOT from the newest that is older",
     )
+    for option, metavar, what, kind in (
+        ("--to-lsn", "POSITION", "all of its log before that (0/3000148)", log_position),
+        ("--to-xid", "NUMBER", "to that transaction's commit", positive),
+        ("--to-name", "NAME", "to the point that pg_create_restore_point made", given),
+    ):
+        restore.add_argument(option, metavar=metavar, type=kind, help=f"of a cluster that is followed: {what}")
     restore.add_argument(
         "--on-conflict",
         choices=("refuse", "skip", "overwrite", "rename"),

@@ -1,30 +1,27 @@
 """`repo follow`."""
 
 import argparse
-import json
-import sys
-import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 
 from cli.backup_source import Asked, asked_for
 from cli.exit_codes import ExitCode
+from cli.following import STEP_SECONDS, Following
 from cli.output import say, say_json
 from cli.repo_session import interruptible, opened
 from repository.backup.source import SourceUnreachable
-from repository.errors import BackupCancelled, RepositoryError, Retry, about
+from repository.errors import RepositoryError, about
 from repository.opened.repository import Repository
-from repository.streams.stream import Appended, open_stream
+from repository.streams.stream import open_stream
 from sources.postgres.following.follower import CHANGES_AT_ONCE, Follower, guard, parts_of
 from sources.postgres.following.gaps import dumps_of, open_gaps
 from sources.postgres.following.record import Life, stream_name
 from sources.postgres.following.replay import shown_time
 from sources.postgres.following.slot import Slot
+from sources.postgres.physical.cluster import is_cluster
 from sources.postgres.source import PostgresSource
 
 _LISTED_MAX = 50
-_AGAIN_SECONDS = 5.0
-_STEP_SECONDS = 0.1
 
 
 def follow(arguments: argparse.Namespace) -> int:
@@ -32,42 +29,28 @@ def follow(arguments: argparse.Namespace) -> int:
     arguments.paths = [arguments.database]
     asked = asked_for(arguments)
     with closing(asked.source), opened(arguments) as repository, interruptible() as is_cancelled:
+        if is_cluster(arguments.database):
+            from cli.repo_receive import Receiving
+
+            return Receiving(arguments, asked, repository, is_cancelled).run()
         return _Following(arguments, asked, repository, is_cancelled).run()
 
 
-class _Following:
+class _Following(Following):
     """One command."""
 
     def __init__(
         self, arguments: argparse.Namespace, asked: Asked, repository: Repository, is_cancelled: Callable[[], bool]
     ) -> None:
         assert isinstance(asked.source, PostgresSource)  # noqa: S101 - the options take nothing else
-        self._arguments = arguments
+        super().__init__(arguments, is_cancelled)
         self._asked = asked
         self._repository = repository
-        self._is_cancelled = is_cancelled
         self._slot = Slot(asked.source.database, arguments.slot or f"wedsync_{repository.id.hex()[:12]}")
         self._name = stream_name(asked.label)
         self._follower: Follower | None = None
-        self._appended: Appended | None = None
         self._gaps: list[str] = []
         self._transactions = 0
-        self._behind: tuple[str, ...] = ()
-
-    def run(self) -> int:
-        """Until it is ended. Raises what no waiting helps against, and with --once everything."""
-        try:
-            while not self._is_cancelled():
-                try:
-                    self._go()
-                    break
-                except BackupCancelled:
-                    break
-                except RepositoryError as error:
-                    self._bear(error)
-        finally:
-            self._slot.close()
-        return self._told()
 
     def _go(self) -> None:
         arguments = self._arguments
@@ -82,11 +65,7 @@ class _Following:
             )
             look = follower.begin(parts_of(self._repository, self._name))
             self._look_for_gaps(follower)
-            if look.bound < 0:
-                self._say(
-                    "the server bounds in no way what it keeps for slots: set max_slot_wal_keep_size, so that its disk "
-                    "is never filled while nobody follows"
-                )
+            self._say_unbounded(look.bound)
             self._say_tables(follower)
             while True:
                 count = follower.poll()
@@ -94,7 +73,7 @@ class _Following:
                 self._notice(follower.appended)
                 if arguments.once and not count and not follower.joining and self._is_known(follower, look.clock_us):
                     return
-                self._wait(_STEP_SECONDS if arguments.once else 0 if count >= CHANGES_AT_ONCE else arguments.every)
+                self._wait(STEP_SECONDS if arguments.once else 0 if count >= CHANGES_AT_ONCE else arguments.every)
 
     def _is_known(self, follower: Follower, since_us: int) -> bool:
         """Whether all that was committed before the command began is told."""
@@ -103,28 +82,11 @@ class _Following:
         follower.say()
         return True
 
-    def _bear(self, error: RepositoryError) -> None:
-        """Go on after a while, where that helps. Raises the error where not."""
-        if self._arguments.once or error.retry is not Retry.LATER:
-            raise error
-        self._say(f"{error}: {error.hint} Tried again in {_AGAIN_SECONDS:g} seconds.")
-        self._slot.close()  # it may be in the middle of an answer
-        try:
-            if not isinstance(error, SourceUnreachable):
-                guard(self._slot, self._arguments.keep_max << 20)
-        except RepositoryError as worse:
-            self._say(f"{worse}: {worse.hint}")
-        try:
-            self._wait(_AGAIN_SECONDS)
-        except BackupCancelled:
-            return
+    def _guard(self) -> None:
+        guard(self._slot, self._arguments.keep_max << 20)
 
-    def _wait(self, seconds: float) -> None:
-        until = time.monotonic() + seconds
-        while not self._is_cancelled() and (left := until - time.monotonic()) > 0:
-            time.sleep(min(left, _STEP_SECONDS))  # In steps: who is stopped leaves within one.
-        if self._is_cancelled():
-            raise BackupCancelled("stopped", hint="Run the command again to go on: nothing is left out.")
+    def _let_go(self) -> None:
+        self._slot.close()
 
     def _look_for_gaps(self, follower: Follower) -> None:
         """Say which are open by the snapshots that were loaded last; one that a dump has ended is none any more."""
@@ -146,27 +108,11 @@ class _Following:
             "be restored. Back the database up now (repo backup)."
         )
 
-    def _notice(self, appended: Appended | None) -> None:
-        if appended is None or appended is self._appended:
-            return
-        self._appended = appended
-        behind = tuple(sorted(appended.errors))
-        if behind != self._behind:
-            self._behind = behind
-            for name, error in sorted(appended.errors.items()):
-                self._say(f"tier {name} lacks what was appended: {error}")
-            if not behind:
-                self._say("all tiers have what was appended")
-
     def _say_tables(self, follower: Follower) -> None:
         for each in follower.left_out[:_LISTED_MAX]:
             self._say(f"{each.name} is restored as of its last dump: {each.why}")
         if len(follower.left_out) > _LISTED_MAX:
             self._say(f"and {len(follower.left_out) - _LISTED_MAX:,} more")
-
-    def _say(self, words: str) -> None:
-        line = json.dumps({"notice": words}, ensure_ascii=False) if self._arguments.json else words
-        print(line, file=sys.stderr, flush=True)
 
     def _told(self) -> int:
         follower = self._follower

@@ -13,22 +13,28 @@ from cli.options import UsageInvalid
 from cli.output import duration, name_fields, say, say_json, shown, size
 from cli.progress import Reading, display
 from cli.repo_pins import say_unpinned
+from cli.repo_restore_cluster import (
+    is_of_cluster,
+    is_to_place,
+    is_to_time,
+    refuse_contradictions,
+    restore_cluster,
+    say_reached,
+)
 from cli.repo_session import interruptible, opened, split_name
 from cli.repo_snapshots import certainty_of
 from cli.snapshot_tree import SnapshotTree
-from repository.errors import RepositoryError, RestoreRefused, TargetFailed, about
+from repository.errors import RestoreRefused, TargetFailed, about
 from repository.opened.pack_access import ChunkReader
 from repository.opened.repository import LATEST, Repository
 from repository.progress import Progress
 from repository.restore.options import Conflict, RestoreOptions, RestoreResult, RestoreTrouble, Trouble
 from repository.restore.restore import restore as restore_snapshot
-from repository.restore.snapshot_walk import root_entry
 from repository.stored.snapshot import Snapshot
 from repository.tiers.location import s3_options
 from repository.tiers.places import refuse_target_within
 from repository.tiers.s3.options import S3Options
 from sources.postgres.database import Database, is_database, password_from
-from sources.postgres.physical.cluster import KIND as CLUSTER
 
 LISTED_MAX = 50
 """Troubles that are shown to a person; a machine gets all that were kept."""
@@ -40,9 +46,7 @@ _NOT_GIVEN: Final = {Trouble.UNREADABLE, Trouble.UNREACHABLE}
 def restore(arguments: argparse.Namespace) -> int:
     """A snapshot, or what of it matches, below the target."""
     target = _bucket_of(arguments) or _database_of(arguments)
-    is_to_time = hasattr(arguments, "at")
-    if is_to_time and not isinstance(target, Database):
-        raise UsageInvalid("--at is for databases", "Give the address of an empty one as --target.")
+    refuse_contradictions(arguments, target)
     if target is None and (home := home_that_owns(arguments.target)) is not None:
         raise RestoreRefused(
             "the target lies in the platform's own folders",
@@ -59,7 +63,10 @@ def restore(arguments: argparse.Namespace) -> int:
         display(for_machines=arguments.json) as bars,
     ):
         snapshot = repository.find_snapshot(arguments.snapshot)
-        if is_to_time and arguments.snapshot == LATEST:
+        is_cluster = target is None and is_of_cluster(repository, snapshot)
+        if target is None and not is_cluster and is_to_place(arguments):
+            raise UsageInvalid("the snapshot is of no cluster of Postgres", "Leave the place (--at, --to-…) out.")
+        if is_to_time(arguments) and not is_cluster and arguments.snapshot == LATEST:
             snapshot = _newest_before(repository, snapshot, arguments.at)
         options = RestoreOptions(
             globs=tuple(os.fsencode(glob) for glob in arguments.globs),
@@ -71,21 +78,10 @@ def restore(arguments: argparse.Namespace) -> int:
             is_cancelled=is_cancelled,
         )
         with about(RestoreRefused, target=arguments.target), about(TargetFailed, target=arguments.target):
-            if target is None and _is_of_cluster(repository, snapshot):
-                from sources.postgres.physical.restore import restore_to_cluster
-
-                result = restore_to_cluster(repository, snapshot, os.path.abspath(arguments.target), options=options)
-            elif target is None:
-                result = restore_snapshot(repository, snapshot, os.path.abspath(arguments.target), options=options)
-            elif isinstance(target, Database):
-                from sources.postgres.restore import Until, restore_to_database
-
-                until = Until(arguments.at) if is_to_time else None
-                result = restore_to_database(repository, snapshot, target, options=options, until=until)
+            if is_cluster:
+                snapshot, result = restore_cluster(repository, snapshot, arguments, options)
             else:
-                from sources.s3.restore import restore_to_bucket
-
-                result = restore_to_bucket(repository, snapshot, target, options=options)
+                result = _restored(repository, snapshot, target, arguments, options)
         certainty = certainty_of(repository, {arguments.snapshot: snapshot})
         unmatched = [shown(os.fsencode(glob)) for glob in result.unmatched]
         if target is not None and not (len(arguments.globs) == 1 and bool(result.files or result.others)):
@@ -107,7 +103,8 @@ def restore(arguments: argparse.Namespace) -> int:
     if result.losses and not missing and result.losses <= _NOT_GIVEN:
         # Nobody knows whether it is whole: once it is given, the same restore goes on.
         return ExitCode.UNAVAILABLE if Trouble.UNREACHABLE in result.losses else ExitCode.REFUSED
-    if result.has_losses or missing:
+    is_short = is_cluster and not result.reached["is_reached"]
+    if result.has_losses or missing or is_short:
         return ExitCode.INCOMPLETE
     return ExitCode.NOT_FOUND if unmatched else certainty
 
@@ -134,13 +131,23 @@ def _database_of(arguments: argparse.Namespace) -> Database | None:
     return Database(arguments.target, password_from(arguments.target_credentials))
 
 
-def _is_of_cluster(repository: Repository, snapshot: Snapshot) -> bool:
-    """Whether it is a cluster of Postgres, which becomes a data folder. What cannot be read is told by the restore."""
-    try:
-        root = root_entry(snapshot, ChunkReader(repository.readable_tiers(), repository.keys).chunk)
-    except RepositoryError:
-        return False
-    return root.extra.attributes.get("source") == CLUSTER["source"]
+def _restored(
+    repository: Repository,
+    snapshot: Snapshot,
+    target: S3Options | Database | None,
+    arguments: argparse.Namespace,
+    options: RestoreOptions,
+) -> RestoreResult:
+    if target is None:
+        return restore_snapshot(repository, snapshot, os.path.abspath(arguments.target), options=options)
+    if isinstance(target, Database):
+        from sources.postgres.restore import Until, restore_to_database
+
+        until = Until(arguments.at) if is_to_time(arguments) else None
+        return restore_to_database(repository, snapshot, target, options=options, until=until)
+    from sources.s3.restore import restore_to_bucket
+
+    return restore_to_bucket(repository, snapshot, target, options=options)
 
 
 def _newest_before(repository: Repository, newest: Snapshot, at_us: int | None) -> Snapshot:
@@ -201,10 +208,7 @@ def _say_result(snapshot_id: str, result: RestoreResult, *, filtered: bool) -> N
     amount = f"{result.files:,} files, {size(result.bytes)} in {duration(result.seconds)}{rate}"
     say(f"{what} {snapshot_id} restored: {amount}")
     if "lsn" in result.reached:
-        say(
-            f"a server of Postgres {result.reached['server_version']} that is started on the folder reaches "
-            f"{result.reached['lsn']}, and goes on from there as a cluster of its own, with archive_mode off"
-        )
+        say_reached(result.reached)
     elif result.reached:
         last = result.reached["last_commit_time"] or "none"
         say(f"{result.reached['transactions']:,} transactions played behind it; the last was committed: {last}")

@@ -68,7 +68,8 @@ QUERY: Final = """
 SELECT pg_catalog.json_build_object(
   'server', pg_catalog.current_setting('server_version_num')::int,
   'system', (SELECT system_identifier::text FROM pg_catalog.pg_control_system()),
-  'timeline', (SELECT timeline_id FROM pg_catalog.pg_control_checkpoint()),
+  'timeline', CASE WHEN pg_catalog.pg_is_in_recovery() THEN 0 ELSE ('x' || pg_catalog.substr(
+    pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 1, 8))::bit(32)::int END,
   'level', pg_catalog.current_setting('wal_level'),
   'senders', pg_catalog.current_setting('max_wal_senders')::int,
   'may_replicate', (SELECT rolreplication OR rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user),
@@ -88,8 +89,8 @@ SELECT pg_catalog.json_build_object(
 """
 
 
-def refuse(look: Look, user: str) -> None:
-    """Raise `SourceUnreachable` for what cannot be saved as it is, with what helps."""
+def refuse(look: Look, user: str, *, is_log: bool = False) -> None:
+    """Raise `SourceUnreachable` for what cannot be saved as it is, with what helps. `is_log`: the log alone is."""
     for is_so, message, hint, reason in (
         (look.server < SERVER_MIN, "the server is older than Postgres 15",
          "Save it by its rows: repo backup postgres://… and repo follow.", "server-version"),
@@ -101,7 +102,7 @@ def refuse(look: Look, user: str) -> None:
          "replication.", "replication-denied"),
         (look.level == "minimal", "the server does not write all that a restore needs (wal_level)",
          "ALTER SYSTEM SET wal_level = replica; then restart it.", "wal-level"),
-        (look.senders < 2, "the server has no room for two replication connections (max_wal_senders)",
+        (look.senders < 2 - is_log, "the server has no room for two replication connections (max_wal_senders)",
          "ALTER SYSTEM SET max_wal_senders = 10; then restart it.", "wal-senders"),
         (look.page != PAGE, "the server was built with pages of another size than 8 KiB",
          "Save it by its rows: repo backup postgres://….", "page-size"),

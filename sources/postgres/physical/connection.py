@@ -4,12 +4,14 @@ Promise: who waits for the server waits without keeping other threads from their
 server refuses is told with the right or the setting that helps. The password is in no command line and no environment.
 """
 
+import contextlib
 import re
 import select
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
+import psycopg
 from psycopg import pq
 from psycopg.conninfo import make_conninfo
 
@@ -31,6 +33,15 @@ class ServerSaid(Exception):
         self.state = state
         self.said = worded(text)
         super().__init__(self.said)
+
+
+@contextlib.contextmanager
+def _telling() -> Iterator[None]:
+    """What psycopg raises of a connection that has ended, as what the server said."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise ServerSaid("", str(error)) from error
 
 
 class Connection:
@@ -62,13 +73,15 @@ class Connection:
 
     def begin(self, command: str) -> None:
         """Send a command that has several answers. `answer` gives them."""
-        self._pq.send_query(command.encode())
+        with _telling():
+            self._pq.send_query(command.encode())
 
     def answer(self) -> list[list[str | None]] | None:
         """The rows of the next answer; none of one that streams, None behind the last. Raises `ServerSaid`."""
         while self._pq.is_busy():
             self.wait(_POLL_SECONDS)
-        result = self._pq.get_result()
+        with _telling():
+            result = self._pq.get_result()
         return None if result is None else self._rows(result)
 
     def stream(self, command: str) -> None:
@@ -79,8 +92,9 @@ class Connection:
             raise ServerSaid("", "it does not stream")
 
     def next(self) -> bytes | None:
-        """The next message of what streams; b"" where there is none yet, None at its end."""
-        count, body = self._pq.get_copy_data(1)
+        """The next message of what streams; b"" where there is none yet, None at its end. Raises `ServerSaid`."""
+        with _telling():
+            count, body = self._pq.get_copy_data(1)
         if count > 0:
             return bytes(body)
         return b"" if count == 0 else None
@@ -94,9 +108,10 @@ class Connection:
             raise ServerSaid("", str(error)) from error
 
     def confirm(self, position: int) -> None:
-        """Tell the server that all before a position of the log is durable."""
-        self._pq.put_copy_data(b"r" + struct.pack(">qqqqb", position, position, position, 0, 0))
-        self._pq.flush()
+        """Tell the server that all before a position of the log is durable. Raises `ServerSaid`."""
+        with _telling():
+            self._pq.put_copy_data(b"r" + struct.pack(">qqqqb", position, position, position, 0, 0))
+            self._pq.flush()
 
     def close(self) -> None:
         """End it. May be called again."""

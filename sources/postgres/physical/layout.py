@@ -5,6 +5,7 @@ a folder, is written last: what was left in the middle is never taken for a clus
 """
 
 import os
+import re
 import shutil
 import stat as stat_bits
 import tarfile
@@ -17,6 +18,7 @@ from repository.errors import Damaged, RestoreRefused, TargetFailed
 
 MARK: Final = "PG_VERSION"
 _PIECE: Final = 1 << 20
+_SEGMENT: Final = re.compile(r"[0-9A-F]{24}")
 _LEFT_OUT: Final = frozenset({"standby.signal", "recovery.signal", "postmaster.pid", "postmaster.opts"})
 _SETTINGS: Final = """
 # Written by the restore: the log that leads to the wanted place lies in pg_wal, and nothing is fetched from elsewhere.
@@ -58,6 +60,16 @@ class DataFolder:
         if not is_free:
             raise RestoreRefused(
                 "the target is not empty", hint="A cluster is restored into a folder of its own: give another one."
+            )
+
+    def refuse_unless_room(self, size: int) -> None:
+        """Raise `RestoreRefused` where there is no room for so many bytes."""
+        there = next(each for each in (self.path, *self.path.parents) if each.exists())
+        free = shutil.disk_usage(there).free
+        if free < size:
+            raise RestoreRefused(
+                "there is no room for the cluster and its log",
+                hint=f"It takes some {size >> 20:,} MiB, and {free >> 20:,} MiB are free: give another place.",
             )
 
     def unpack(self, pieces: Iterator[bytes]) -> None:
@@ -105,18 +117,85 @@ class DataFolder:
             with (self.path / "postgresql.auto.conf").open("a") as file:
                 file.write(_SETTINGS)
                 file.writelines(f"{name} = {int(value)}\n" for name, value in settings.items())
-            for name, body in (("recovery.signal", b""), (MARK, self._mark)):
-                if name == MARK:
-                    os.sync()
-                with _new(self.path / name) as made:
-                    made.write(body)
+            _new(self.path / "recovery.signal").close()
             if owner is not None:
-                for folder, _, names in os.walk(self.path):
-                    for each in (folder, *(os.path.join(folder, name) for name in names)):
-                        os.chown(each, *owner, follow_symlinks=False)
+                self._give_to(owner)
             os.sync()
+            with _new(self.path / MARK) as mark:
+                mark.write(self._mark)
+                mark.flush()
+                if owner is not None:
+                    os.fchown(mark.fileno(), *owner)
+                os.fsync(mark.fileno())
+            folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
         except OSError as error:
             raise _failed(error) from error
+
+    def _give_to(self, owner: tuple[int, int]) -> None:
+        for folder, _, names in os.walk(self.path):
+            for each in (folder, *(os.path.join(folder, name) for name in names)):
+                os.chown(each, *owner, follow_symlinks=False)
+
+
+class Log:
+    """The log in the folder, in segments. What lies there of it already is written over."""
+
+    def __init__(self, folder: DataFolder, timeline: int, segment: int) -> None:
+        self._folder = folder.path / "pg_wal"
+        self._timeline = timeline
+        self._segment = segment
+        self._open: tuple[int, IO[bytes]] | None = None
+
+    def write(self, position: int, data: bytes) -> None:
+        """The next bytes, which belong there. Raises `TargetFailed`."""
+        view = memoryview(data)
+        try:
+            while view:
+                number, inside = divmod(position, self._segment)
+                file = self._file(number)
+                file.seek(inside)
+                count = min(self._segment - inside, len(view))
+                file.write(view[:count])
+                view = view[count:]
+                position += count
+        except OSError as error:
+            raise _failed(error) from error
+
+    def _file(self, number: int) -> IO[bytes]:
+        if self._open is not None and self._open[0] == number:
+            return self._open[1]
+        self.close()
+        path = self._folder / self._name(number)
+        path.unlink(missing_ok=True)
+        self._open = number, _new(path)
+        # What is not written is empty, and the log ends there.
+        os.truncate(path, self._segment)
+        return self._open[1]
+
+    def _name(self, number: int) -> str:
+        high, low = divmod(number, (1 << 32) // self._segment)
+        return f"{self._timeline:08X}{high:08X}{low:08X}"
+
+    def finish(self, end: int) -> None:
+        """No segment behind the end is left. Raises `TargetFailed`."""
+        try:
+            self.close()
+            last = self._name((end - 1) // self._segment)
+            for path in self._folder.iterdir():
+                if _SEGMENT.fullmatch(path.name) and path.name > last:
+                    path.unlink()
+        except OSError as error:
+            raise _failed(error) from error
+
+    def close(self) -> None:
+        """Nothing more is written."""
+        if self._open is not None:
+            self._open[1].close()
+            self._open = None
 
 
 class _Pieces(RawIOBase):

@@ -289,8 +289,10 @@ def test_what_cannot_be_followed_is_refused(shop: Shop, monkeypatch: pytest.Monk
         monkeypatch.setenv("PGPASSWORD", shop.server.password)
         shop.do(sql.SQL("DROP OWNED BY {0}; DROP ROLE {0}").format(sql.Identifier(role)))
     shop.do(sql.SQL("DROP PUBLICATION IF EXISTS {}").format(sql.Identifier(shop.slot)))
-    done = shop.repo.run("restore", "latest", "--target", str(shop.repo.folder / "x"), "--at", "latest")
-    assert (done.code, "--at is for databases" in done.err) == (ExitCode.USAGE, True)
+    shop.back_up()
+    target = shop.repo.folder / "x"
+    done = shop.repo.run("restore", "latest", "--target", str(target), "--at", "latest")
+    assert (done.code, "is of no cluster" in done.err, target.exists()) == (ExitCode.USAGE, True, False), done
 
 
 def test_server_keeps_what_no_tier_has_and_not_more_than_it_may(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

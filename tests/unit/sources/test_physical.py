@@ -1,6 +1,7 @@
-"""What of a cluster's backup needs no server: its archive, and what is refused."""
+"""What of a cluster's backup needs no server: its archive, what is refused, and how its log is read."""
 
 import io
+import struct
 import tarfile
 from typing import Any
 
@@ -13,6 +14,8 @@ from repository.backup.source import SourceUnreachable
 from repository.errors import Damaged, LocationInvalid
 from sources.postgres.physical.aligned_tar import AlignedTar
 from sources.postgres.physical.cluster import Cluster, Look, refuse
+from sources.postgres.physical.record import position_of, shown_position
+from sources.postgres.physical.wal import Found, LogReader
 
 PAGE = 8192
 
@@ -102,3 +105,109 @@ def test_the_address_of_a_cluster() -> None:
     assert Cluster("postgres-cluster://db/shop").database.name == "shop"
     with pytest.raises(LocationInvalid):
         Cluster("postgres-cluster://backup:secret@db")
+
+
+SEGMENT = 4 * PAGE
+START = 5 * SEGMENT
+
+
+class Written:
+    """A log as Postgres writes it, with what is to be found in it."""
+
+    def __init__(self) -> None:
+        self.body = bytearray()
+        self.found: list[Found] = []
+
+    def _header(self, rest: int) -> None:
+        at = START + len(self.body)
+        is_long = at % SEGMENT == 0
+        self.body += struct.pack("<HHIQI", 0xD116, (1 if rest else 0) | (2 if is_long else 0), 1, at, rest)
+        self.body += bytes((40 if is_long else 24) - 20)
+
+    def record(self, manager: int, information: int, own: bytes, xid: int = 0) -> tuple[int, int]:
+        """Where it lies."""
+        own = b"\xff" + bytes([len(own)]) + own if len(own) < 256 else b"\xfe" + struct.pack("<I", len(own)) + own
+        record = struct.pack("<IIQBBHI", 24 + len(own), xid, 0, information, manager, 0, 0) + own
+        self.body += bytes(-len(self.body) % 8)
+        if len(self.body) % PAGE == 0:
+            self._header(0)
+        start, at = START + len(self.body), 0
+        while at < len(record):
+            if len(self.body) % PAGE == 0:
+                self._header(len(record) - at)
+            count = min(len(record) - at, PAGE - len(self.body) % PAGE)
+            self.body += record[at : at + count]
+            at += count
+        return start, START + len(self.body) + -len(self.body) % 8
+
+    def commit(self, xid: int, time_us: int, *, is_prepared: bool = False) -> None:
+        place = self.record(1, 0xB0 if is_prepared else 0x80, struct.pack("<q", time_us) + b"more", xid)
+        self.found.append(Found(*place, time_us + 946_684_800_000_000, xid, None))
+
+    def name(self, name: str) -> None:
+        place = self.record(0, 0x70, struct.pack("<q64s", 7, name.encode()))
+        self.found.append(Found(*place, 7 + 946_684_800_000_000, 0, name))
+
+    def switch(self) -> None:
+        self.record(0, 0x40, b"")
+        self.body += bytes(-len(self.body) % SEGMENT)
+
+
+@given(
+    acts=st.lists(
+        st.one_of(st.integers(0, 20_000), st.sampled_from(["commit", "prepared", "abort", "name", "switch"]))
+    ),
+    step=st.sampled_from([1, 7, 1000, PAGE, 100_000]),
+)
+def test_commits_and_named_points_are_found_wherever_they_lie(acts: list[int | str], step: int) -> None:
+    """In whatever pieces the log comes, and across pages and segments; what is not whole at its end is not there."""
+    log = Written()
+    for number, act in enumerate(acts, 1):
+        match act:
+            case "commit":
+                log.commit(number, number * 1000)
+            case "prepared":
+                log.commit(number, number * 1000, is_prepared=True)
+            case "abort":
+                log.record(1, 0xA0, bytes(8), number)
+            case "name":
+                log.name(f"point {number}")
+            case "switch":
+                log.switch()
+            case int(length):
+                log.record(10, 0, bytes(length), number)
+    reader = LogReader(START, SEGMENT)
+    found = [each for at in range(0, len(log.body), step) for each in reader.take(bytes(log.body[at : at + step]))]
+    assert found == log.found
+    if found:
+        whole, cut = bytes(log.body[: found[-1].end - START]), bytes(log.body[: found[-1].end - START - 8])
+        again = LogReader(START, SEGMENT)
+        assert list(again.take(whole)) == found
+        assert again.end == found[-1].end
+        assert list(LogReader(START, SEGMENT).take(cut)) == found[:-1]
+
+
+def test_a_log_is_read_from_the_middle_of_a_record_on() -> None:
+    """From any page: the rest of a record that began before is passed over, however long it is."""
+    log = Written()
+    log.record(10, 0, bytes(3 * PAGE))
+    log.commit(7, 1000)
+    for page in range(1, 4):
+        reader = LogReader(START + page * PAGE, SEGMENT)
+        assert list(reader.take(bytes(log.body[page * PAGE :]))) == log.found
+
+
+def test_another_logs_bytes_are_damage() -> None:
+    """A page that says it lies elsewhere is not read as if it lay here."""
+    log = Written()
+    log.commit(7, 1000)
+    with pytest.raises(Damaged):
+        list(LogReader(START + PAGE, SEGMENT).take(bytes(log.body)))
+
+
+def test_positions_are_written_as_postgres_does() -> None:
+    """Both ways."""
+    assert position_of("1/2A") == (1 << 32) + 42
+    assert shown_position((1 << 32) + 42) == "1/2A"
+    with pytest.raises(ValueError, match="no position"):
+        position_of("12")
