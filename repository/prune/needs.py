@@ -32,6 +32,8 @@ from repository.stored.snapshot import Snapshot
 from repository.stored.tree_visit import TreeVisitor
 
 PARALLEL: Final = 16
+LOOKS_MAX: Final = 3
+"""Looks at a tree that cannot be read: others may have forgotten it and taken it apart meanwhile, tier by tier."""
 
 
 class Trees:
@@ -45,9 +47,9 @@ class Trees:
     def __init__(self, repository: Repository, check_cancelled: Callable[[], None]) -> None:
         self._repository = repository
         self._check_cancelled = check_cancelled
-        load = ChunkReader(nearest_first(repository.readable_tiers()), repository.keys).chunk
-        self._visitor = TreeVisitor(load)
-        self._erased = Erased(repository, load)
+        self._load = ChunkReader(nearest_first(repository.readable_tiers()), repository.keys).chunk
+        self._visitor = TreeVisitor(self._load)
+        self._erased = Erased(repository, self._load)
         self._looked_at: set[str] = set()
         self.live: set[bytes] = set()
         self.past: set[bytes] = set()
@@ -74,24 +76,30 @@ class Trees:
             self._looked_at.add(snapshot.id)
             if self._erased.has(snapshot):
                 continue  # nobody reads any of it again
-            for chunk_id in self._visitor.chunks(snapshot.manifest.root):
-                self._check_cancelled()
-                if chunk_id not in self.live:
-                    new.add(chunk_id)
-            faults = list(self._visitor.faults)
-            self._visitor.faults.clear()
-            if faults:
-                cause = faults[0].error
-                if isinstance(cause, TierError) and not is_fault_of_object(cause):
-                    raise cause  # whether it is damaged nobody knows
-                if not self._is_still_there(snapshot):
-                    continue
-                reason = str(cause)
+            for _ in range(LOOKS_MAX):
+                error = self._walk(snapshot, new)
+                if error is None or not self._is_still_there(snapshot):
+                    break
+            else:
                 message = "tree of a snapshot cannot be read: what it needs is not known"
-                raise Damaged(message, snapshot=snapshot.id, reason=reason)
+                raise Damaged(message, snapshot=snapshot.id, reason=str(error))
         self.live |= new
         self.past -= new
         return new
+
+    def _walk(self, snapshot: Snapshot, new: set[bytes]) -> RepositoryError | None:
+        """Add what came with a snapshot; what of its tree cannot be read. Raises what is no fault of an object."""
+        for chunk_id in self._visitor.chunks(snapshot.manifest.root):
+            self._check_cancelled()
+            if chunk_id not in self.live:
+                new.add(chunk_id)
+        errors = [fault.error for fault in self._visitor.faults]
+        if not errors:
+            return None
+        if isinstance(errors[0], TierError) and not is_fault_of_object(errors[0]):
+            raise errors[0]  # whether it is damaged nobody knows
+        self._visitor = TreeVisitor(self._load)  # what was met counts as seen: another look begins from its root
+        return errors[0]
 
     def _is_still_there(self, snapshot: Snapshot) -> bool:
         """Whether no prune beside this one may have taken it apart, after others forgot it. Raises the stores'."""
