@@ -50,7 +50,8 @@ class Places:
             for candidate in self._candidates(name):
                 if self._is_there(folder, candidate) and self._is_left(folder, candidate, entry):
                     return Place(candidate, candidate, may_be_there=True)
-        if entry.is_file and self._conflict is Conflict.OVERWRITE and not self._is_folder(folder, name):
+        if self._conflict is Conflict.OVERWRITE and not self._is_folder(folder, name):
+            # What is in the way goes when what takes its name is there: the system may refuse to make it.
             return Place(name, self._files.temporary_name(entry), may_be_there=self._target.is_resumed)
         free = self.make_way(folder, name, step.path)
         return None if free is None else self._working(free, entry)

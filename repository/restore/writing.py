@@ -260,14 +260,18 @@ class RestoreWriting:
     def _make_other(self, folder: Folder, place: Place, step: Step) -> bool:
         """A symlink, FIFO, socket or device; whether it is there."""
         entry = step.entry
-        name = place.name
+        name = place.working
+        is_overwriting = name != place.name
         kind = stat_bits.S_IFMT(entry.stat.mode)
         if not entry.is_symlink and kind not in _SPECIAL:
             self._trouble(step.path, Trouble.NOT_CREATED, "unknown kind")
             return False
         xattrs = self._xattrs(entry, step.path)
         with self._folders.using(folder) as fd:
-            if place.may_be_there:
+            if is_overwriting:
+                with suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=fd)  # an interrupted restore's
+            if place.may_be_there and not is_overwriting:
                 pass  # made before the restore was interrupted, perhaps without its attributes
             elif entry.is_symlink:
                 os.symlink(entry.extra.target, name, dir_fd=fd)
@@ -281,6 +285,8 @@ class RestoreWriting:
                     return False
             # There is no `lsetxattrat`; the descriptor's name in /proc keeps it relative to the folder.
             losses = set_attributes(b"/proc/self/fd/%d/%s" % (fd, name), entry.stat, xattrs)
+            if is_overwriting:
+                _take_name(place, fd)
         self._result.others += 1
         self._tell(step.path, losses)
         return True
@@ -343,11 +349,7 @@ class RestoreWriting:
                 os.unlink(name, dir_fd=folder)  # an interrupted restore's
         os.link(first_name, name, src_dir_fd=first, dst_dir_fd=folder, follow_symlinks=False)
         if is_overwritten:
-            try:
-                os.replace(name, place.name, src_dir_fd=folder, dst_dir_fd=folder)
-            except OSError:
-                os.unlink(name, dir_fd=folder)
-                raise
+            _take_name(place, folder)
 
     def _count(self, entry: Entry) -> None:
         """One more name."""
@@ -355,6 +357,15 @@ class RestoreWriting:
             self._result.files += 1
         else:
             self._result.others += 1
+
+
+def _take_name(place: Place, folder: int) -> None:
+    """Give what is there under its working name its own, in place of what has it. Raises `OSError`."""
+    try:
+        os.replace(place.working, place.name, src_dir_fd=folder, dst_dir_fd=folder)
+    except OSError:
+        os.unlink(place.working, dir_fd=folder)
+        raise
 
 
 def link_key(entry: Entry) -> LinkKey:

@@ -323,6 +323,34 @@ def test_overwrite_replaces_file_by_file(tmp_path: Path) -> None:
     assert os.stat(tmp_path / "t" / "merged").st_mtime_ns == 500
 
 
+@pytest.mark.parametrize("call", ["mknod", "symlink", "replace"])
+def test_overwrite_takes_nothing_away_for_what_the_system_refuses_to_make(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """A device without the right to make one, a link where the file system has none: what is in the way stays."""
+    tree = MemoryFolder(
+        {b"device": MemorySpecial(stat.S_IFCHR | 0o600), b"link": MemorySpecial(extra=Extra(target=b"x"))}
+    )
+    scene = Scene()
+    snapshot = saved(scene.repository, tree)
+    (tmp_path / "t").mkdir()
+    for name in ("device", "link"):
+        (tmp_path / "t" / name).write_bytes(b"mine")
+
+    def refuses(*_arguments: object, **_options: object) -> None:
+        raise PermissionError(errno.EPERM, "not here")
+
+    monkeypatch.setattr(os, call, refuses)
+    result = restored(scene.repository, snapshot, tmp_path / "t", conflict=Conflict.OVERWRITE)
+    monkeypatch.undo()
+    stayed = {"mknod": {"device"}, "symlink": {"link"}}.get(call, {"device", "link"})
+    assert contents(tmp_path / "t").items() >= dict.fromkeys(stayed, b"mine").items()
+    assert {each.path.decode() for each in result.troubles if each.trouble is not Trouble.OWNER} >= stayed
+    assert not list((tmp_path / "t").glob(".wedsync-restoring-*"))
+    if call == "mknod":
+        assert (tmp_path / "t" / "link").readlink() == Path("x")
+
+
 def test_rename_restores_beside_what_is_there(tmp_path: Path) -> None:
     """With `rename` everything is restored, under a name with the snapshot's id where its own is taken."""
     _in_the_way(tmp_path / "t")
