@@ -13,6 +13,7 @@ from contracts.reading import UNKNOWN
 from contracts.sample_values import BODY
 from repository.opened.key_change import add_generation
 from repository.retention.orders import place_hold, release_hold
+from repository.retention.receipt import verified
 from services.executor.adapters.erasing.plane import RepositoryErasure
 from services.executor.erasing.deadlines import due_by
 from services.executor.erasing.domain import SubjectErasure
@@ -98,6 +99,21 @@ def test_what_a_lock_keeps_is_told_with_its_end_and_goes_then() -> None:
     done = _opened(scene).destroy(SUBJECT, ids)
     assert (done.is_complete, [each.code for each in done.places]) == (True, [None, None])
     assert _opened(scene).destroy(SUBJECT, ids).is_complete, "once more changes nothing"
+
+
+def test_a_key_that_was_made_beside_it_is_destroyed_and_signed_for() -> None:
+    scene = Scene(("a",))
+    add_generation(scene.repository, scene.provider, domain_of(SUBJECT))
+    opened = _opened(scene)
+    ids = opened.look(SUBJECT, ()).key_ids
+    maker = scene.reopen()
+    add_generation(maker, scene.provider, domain_of(SUBJECT))
+    made = maker.keys.active(domain_of(SUBJECT)).key_id.hex()
+    done = opened.destroy(SUBJECT, ids)
+    assert done.is_complete
+    assert done.receipt is not None
+    receipt = verified(done.receipt.encode(), bytes.fromhex(maker.config.public_key))
+    assert receipt.key_ids == tuple(sorted({*ids, made}))
 
 
 def test_a_hold_that_the_command_line_has_placed_is_seen_on_the_tiers() -> None:

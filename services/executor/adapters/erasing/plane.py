@@ -128,7 +128,7 @@ class RepositoryErasure:
                 )
         plan = ErasurePlan(
             domain,
-            tuple(sorted(key_ids)),
+            tuple(sorted({*key_ids, *(key for each in every for key in each.plan.key_ids)})),
             tuple(sorted(snapshots)[:SNAPSHOTS_SIGNED]),
             (),
             {},
