@@ -12,7 +12,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from repository.errors import AccessDenied, Damaged, RepositoryError
+from repository.errors import AccessDenied, AlreadyExists, Damaged, RepositoryError
 from repository.index.pack_catalog import each_in_parallel, is_fault_of_object
 from repository.log.state import Head, LogState, named_by_the_next
 from repository.log.tail import read_tail
@@ -118,9 +118,12 @@ def put_end_back(tier: OpenTier) -> list[str]:
         is_next = copy.entry.number > state.head.number + 1 or copy.entry.previous == state.head.digest
         if is_own and is_next:
             key = entry_object_key(copy.entry.number)
-            tier.store.put(
-                key, copy.body, sha256=copy.entry.digest, if_absent=True, lock_until=_lock_of(tier, copy.entry)
-            )
+            try:
+                tier.store.put(
+                    key, copy.body, sha256=copy.entry.digest, if_absent=True, lock_until=_lock_of(tier, copy.entry)
+                )
+            except AlreadyExists:
+                break  # a writer was faster: what is left is judged by what the log is by then
             made.append(key)
     return made
 

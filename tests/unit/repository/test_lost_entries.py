@@ -22,6 +22,7 @@ from repository.tiers.port import OBJECT_LENGTH_MAX, Body
 from repository.upkeep.accepted_history import accept_history
 from repository.upkeep.check import check
 from repository.upkeep.check_report import Problem
+from repository.upkeep.manifests import put_end_back
 from repository.upkeep.repair import repair
 from tests.support.repositories import BrokenStore, Scene, SeededRandomness, photos, read_back
 
@@ -61,6 +62,15 @@ def test_id_is_found_though_the_log_does_not_have_it(damage: bytes | None) -> No
         scene.repository.find_snapshot("f" * 32)
     with pytest.raises(SnapshotNotFound):
         scene.repository.find_snapshot("")
+
+
+def test_where_a_writer_is_faster_than_the_repair_of_the_logs_end_nothing_fails() -> None:
+    """Another entry is in the place by then: what that means for the copy is judged by the log as it is."""
+    scene, _ = _scene(None)
+    behind = scene.repository.tier("a")
+    place_hold(scene.reopen(), "court", [scene.repository.snapshots()[0].id])
+    assert put_end_back(behind) == []
+    assert check(scene.reopen()).is_ok
 
 
 def test_what_was_read_for_a_lost_entry_carries_no_new_snapshot() -> None:
