@@ -7,11 +7,16 @@ import sys
 from cli.exit_codes import ExitCode
 from cli.options import UsageInvalid
 from cli.output import say, say_json
-from cli.repo_session import opened
+from cli.repo_session import opened, places_not_given
 from repository.errors import ReceiptNotFound, ReceiptUnreadable, RestoreRefused
 from repository.regular_file import open_regular
 from repository.retention.erasure import Erasure, ErasurePlan, erase, plan_erasure
 from repository.retention.receipt import LENGTH_MAX, NOT_PROMISED, receipt_of, verified
+
+_NOT_GIVEN = (
+    "what it has opens with its own wrapped keys until it is caught up, so give it as well (`--tier`); "
+    "is it gone for good, destroy what lies there"
+)
 
 
 def erase_domain(arguments: argparse.Namespace) -> int:
@@ -21,20 +26,32 @@ def erase_domain(arguments: argparse.Namespace) -> int:
         raise RestoreRefused("the receipt's file exists already", hint=hint, file=arguments.receipt)
     with opened(arguments) as repository:
         if arguments.confirm is None:
-            return _planned(arguments, plan_erasure(repository, arguments.domain))
+            return _planned(
+                arguments, plan_erasure(repository, arguments.domain), places_not_given(repository, arguments)
+            )
         done = erase(repository, arguments.domain, arguments.confirm)
+        not_given = places_not_given(repository, arguments)
         document = receipt_of(repository, done)
     is_kept = _kept(arguments.receipt, document)
     if arguments.json:
         import json
 
-        say_json({**json.loads(document), "complete": done.is_complete, "receipt_file": arguments.receipt})
+        say_json(
+            {
+                **json.loads(document),
+                "complete": done.is_complete,
+                "receipt_file": arguments.receipt,
+                "not_given": not_given,
+            }
+        )
     else:
         _say_done(done)
         say(f"the receipt is in {arguments.receipt}" if arguments.receipt and is_kept else document.decode())
     if not done.is_complete:
         print("the erasure is NOT complete: say it again when what is left can go", file=sys.stderr)
-    return ExitCode.OK if done.is_complete and is_kept else ExitCode.DEGRADED
+    for place in not_given:
+        print(f"a tier that was seen at {place} was not given: {_NOT_GIVEN}", file=sys.stderr)
+    return ExitCode.OK if done.is_complete and is_kept and not not_given else ExitCode.DEGRADED
 
 
 def verify_receipt(arguments: argparse.Namespace) -> int:
@@ -71,7 +88,7 @@ def verify_receipt(arguments: argparse.Namespace) -> int:
     return ExitCode.OK if receipt.is_complete else ExitCode.DEGRADED
 
 
-def _planned(arguments: argparse.Namespace, plan: ErasurePlan) -> int:
+def _planned(arguments: argparse.Namespace, plan: ErasurePlan, not_given: list[str]) -> int:
     if arguments.json:
         copies = {
             name: {each.object_key: each.locked_until and each.locked_until.isoformat() for each in found}
@@ -86,6 +103,7 @@ def _planned(arguments: argparse.Namespace, plan: ErasurePlan) -> int:
                 "wrapped_keys": copies,
                 "away": {name: str(error or "") for name, error in plan.away.items()},
                 "opened_by": plan.keks,
+                "not_given": not_given,
                 "not_promised": NOT_PROMISED,
                 "confirm": plan.word,
             }
@@ -101,6 +119,8 @@ def _planned(arguments: argparse.Namespace, plan: ErasurePlan) -> int:
                 say(f"    LOCKED until {each.locked_until.isoformat()}, and stays: {each.object_key}")
     for name, error in plan.away.items():
         say(f"  {name} is away, and keeps what it has until it is caught up{_because(str(error or ''))}")
+    for place in not_given:
+        say(f"  a tier that was seen at {place} is not given: {_NOT_GIVEN}")
     for hold in plan.holds:
         say(f"  HELD by {hold}: nothing is erased before `repo release {hold}`")
     say("what is not promised:")

@@ -205,6 +205,13 @@ def _heads_at(path: str) -> HeadsFile:
     return HeadsFile(path, trouble)
 
 
+def places_not_given(repository: Repository, arguments: argparse.Namespace) -> list[str]:
+    """Where tiers of this repository were seen from here that the command line does not name."""
+    found = [tier.log.state.tier_id for tier in repository.readable_tiers()]
+    identities = [each for each in found if each is not None]
+    return _heads_of(arguments).not_among(repository.id, identities, list(_by_name(arguments.tiers).values()))
+
+
 def _note_heads(repository: Repository, arguments: argparse.Namespace) -> None:
     places = _by_name(arguments.tiers)
     accepted = vars(arguments).get("accept_history") or ""

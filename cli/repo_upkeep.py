@@ -8,7 +8,7 @@ from typing import Final
 from cli.exit_codes import ExitCode, exit_code_of
 from cli.output import say, say_json, size
 from cli.progress import Display, Reading, display
-from cli.repo_accept import accept
+from cli.repo_accept import Accepted, accept
 from cli.repo_pins import say_unpinned, unreadable_pins
 from cli.repo_session import chosen, opened, replayed, say_hint, stoppable, tier_states
 from repository.errors import BackupCancelled, NoUsableTier, RepositoryError
@@ -100,7 +100,7 @@ def repair(arguments: argparse.Namespace) -> int:
             taken = accepted._asdict() if accepted is not None else None
             say_json({**looked, "left_out": left_out, "behind": behind, "accepted": taken})
         else:
-            _say_repairs(results, left_out, report)
+            _say_repairs(results, left_out, report, accepted)
             _say_not_repaired(failed, left, report)
             _say_behind(behind)
     if left:
@@ -119,6 +119,7 @@ def repair(arguments: argparse.Namespace) -> int:
         if codes
         or left_out
         or is_unknown
+        or behind
         or (accepted is not None and accepted.seen)
         or any(result.given_up for result in results.values())
         else ExitCode.OK
@@ -303,7 +304,9 @@ def _repair_document(result: RepairResult, report: CheckReport) -> dict[str, obj
     }
 
 
-def _say_repairs(results: dict[str, RepairResult], left_out: dict[str, str], report: CheckReport) -> None:
+def _say_repairs(
+    results: dict[str, RepairResult], left_out: dict[str, str], report: CheckReport, accepted: Accepted | None
+) -> None:
     for name, result in results.items():
         given_up = {entry_object_key(number) for number in result.given_up}
         for action in result.actions:
@@ -320,7 +323,8 @@ def _say_repairs(results: dict[str, RepairResult], left_out: dict[str, str], rep
         for snapshot_id in result.harmed:
             say(f"{name} alone does not restore snapshot {snapshot_id} whole; `repo restore` names the files")
         if any(finding.problem in (Problem.LOG_ENTRY, Problem.LOG_LOST) for finding in result.unrepaired):
-            say("  Give the command every tier that there is. --bridge gives up the entries of which none has a")
+            also = "" if accepted is None else f"--accept-history {accepted.tier} "
+            say(f"  Give the command every tier that there is. {also}--bridge gives up the entries of which none has a")
             say("  whole copy, and with each a snapshot, perhaps; what another tier has is committed again.")
         if any(finding.problem is Problem.STREAM_FORKED for finding in result.unrepaired):
             say("  Find out on which tier the bytes are that count; --give-up-streams and the name of the other one")

@@ -13,7 +13,11 @@ class NotARepository(RepositoryError):
 
     code = "not-a-repository"
     retry = Retry.AFTER_OPERATOR
-    hint = "Check the tier's address, or create the repository with `repo init`."
+    hint = (
+        "Check the tier's address. Is it a new place for a repository that there is, give its other tiers as well: "
+        "beside a `--tier` of the command line, the environment's and the profile's do not count. Only where there is "
+        "no repository yet: `repo init`."
+    )
 
 
 class RepositoryExists(RepositoryError):

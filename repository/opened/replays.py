@@ -78,10 +78,13 @@ def _what_happened(tiers: OpenTiers, tier: OpenTier, known: Known, seen: Head) -
         )
         return TiersExchanged("tiers were exchanged", hint=hint, tier=tier.name, other=other.name)
     if heads_beyond(tiers, tier, known):
+        is_alone = not any(other is not tier for other in tiers.readable_tiers())
+        # Of a log of which nothing is left, and no other tier to take its place from, every entry is to be given up.
+        also = " --bridge" if is_alone and not shown else ""
         hint = (
             "`repo repair` puts the end back where copies of all of it are left. If not, use another tier meanwhile"
-            f" and find out who cut it off. Is what it shows to count: `repo repair --accept-history {tier.name}`,"
-            " which commits again what there are copies of."
+            f" and find out who cut it off. Is what it shows to count: `repo repair --accept-history {tier.name}{also}`"
+            ", which commits again what there are copies of."
         )
         return Replayed("end of the tier's log is gone", hint=hint, tier=tier.name, seen=seen.number, shown=shown)
     hint = Replayed.hint.replace("NAME", tier.name)

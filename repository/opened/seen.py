@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Final, NamedTuple
@@ -95,6 +95,12 @@ class HeadsFile:
         """Whether a tier of any repository was seen at this place (its address)."""
         known = (self._read() or _File()).repositories.values()
         return any(each.place == place for seen in known for each in seen.values())
+
+    def not_among(self, repository_id: bytes, identities: Collection[bytes], places: Collection[str]) -> list[str]:
+        """The places (addresses) of the repository's tiers that are none of these."""
+        known = (self._read() or _File()).repositories.get(repository_id.hex(), {})
+        others = {each.place for tier_id, each in known.items() if bytes.fromhex(tier_id) not in identities}
+        return sorted(others - set(places))
 
     def note(self, repository_id: bytes, states: Mapping[str, LogState], *, accepted: str = "") -> None:
         """Remember the heads of these logs (address → state). `accepted`: the place whose older head counts now."""

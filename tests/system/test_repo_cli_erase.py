@@ -30,6 +30,17 @@ def _say(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
     return code, said.out + said.err
 
 
+def test_tier_that_is_known_and_not_given_is_named(repo: RepoCommand) -> None:
+    """It has the wrapped key still: whoever asked for the end of the data did not get it."""
+    one, two = repo.tiers
+    planned = repo.json("erase", "person", tiers=[one])
+    assert planned["not_given"] == [two]
+    done = repo.run("erase", "person", "--confirm", planned["confirm"], tiers=[one])
+    assert (done.code, f"seen at {two} was not given" in done.err) == (4, True), done
+    again = repo.run("erase", "person", "--confirm", planned["confirm"])
+    assert (again.code, "was not given" in again.err) == (0, False), again
+
+
 def test_domain_is_erased_in_two_steps_and_the_receipt_is_proven_offline(
     repo: RepoCommand, capsys: pytest.CaptureFixture[str]
 ) -> None:

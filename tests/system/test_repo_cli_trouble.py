@@ -608,6 +608,22 @@ def test_history_that_was_accepted_stays_so_where_other_damage_is_left(repo: Rep
     assert "replayed" not in checked.out
 
 
+def test_lone_tier_without_its_log_is_led_to_the_command_that_brings_all_of_it_back(
+    repo: RepoCommand, source: Path
+) -> None:
+    """Its packs and the second copies are all there; each of the two options alone leads to the other one."""
+    only = repo.tiers[:1]
+    shutil.rmtree(repo.tier("a") / "log")
+    checked = repo.run("check", tiers=only)
+    assert "`repo repair --accept-history a --bridge`" in checked.out, checked
+    half = repo.run("repair", "--accept-history", "a", tiers=only)
+    assert (half.code, "--accept-history a --bridge gives up" in half.out) == (ExitCode.DAMAGED, True), half
+    whole = repo.run("repair", "--accept-history", "a", "--bridge", tiers=only)
+    assert whole.code == ExitCode.DEGRADED, whole
+    assert repo.run("check", "--read-data", tiers=only).code == ExitCode.OK
+    assert repo.run("restore", "latest", "--target", repo.folder / "t", tiers=only).code == ExitCode.OK
+
+
 def test_tiers_whose_disks_are_all_away_are_called_vanished(repo: RepoCommand, source: Path) -> None:
     """Whoever was there before is not led to begin anew: nothing is begun in an empty mount point."""
     disks = [repo.tier(tier).parent for tier in ("a", "b")]
@@ -761,7 +777,7 @@ def test_repair_of_a_tier_that_is_behind_says_so(repo: RepoCommand, source: Path
     repo.json("backup", source, tiers=repo.tiers[:1])
     (repo.tier("b") / "config").unlink()
     done = repo.run("repair")
-    assert done.code == ExitCode.OK
+    assert done.code == ExitCode.DEGRADED, "as of a check"
     assert "b: config made whole" in done.out
     assert "b is behind by 2 packs and 1 snapshots (`repo catch-up`)" in done.out
     assert list(repo.run("repair", "--json").document["behind"]) == ["b"]
