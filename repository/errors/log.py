@@ -117,7 +117,7 @@ class SnapshotHeld(RepositoryError):
 
     code = "snapshot-held"
     retry = Retry.AFTER_OPERATOR
-    hint = "`repo holds` lists the holds; whoever placed this one may end it with `repo release`."
+    hint = "`repo holds` lists the holds; whoever placed this one may end it with `repo release NAME`."
 
 
 class HoldTaken(RepositoryError):

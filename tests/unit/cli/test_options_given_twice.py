@@ -8,7 +8,7 @@ from cli.exit_codes import ExitCode
 from cli.main import main
 from tests.support.command_line import leaves
 
-_VALUES = {"--at": "latest"}
+_VALUES = {"--at": "latest", "--to-time": "2026-05-01T12:00:00Z", "--to-lsn": "0/3000148"}
 
 
 def _single_valued() -> list[tuple[tuple[str, ...], str, str]]:
