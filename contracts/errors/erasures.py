@@ -82,7 +82,7 @@ POINT_HELD = entered(
     Retry.AFTER_OPERATOR,
     "A hold keeps a recovery point of the data subject",
     "Two owners release it (POST /api/backup/retention/holds/ID/release), once what it was placed for allows that. "
-    "One that the command line has placed is released by it (wedsync-backup repo release).",
+    "One that the command line has placed is released by it (wedsync-backup repo release NAME).",
 )
 RETENTION_OBLIGED = entered(
     "retention-obliged",
