@@ -18,6 +18,7 @@ from cronsim import CronSim, CronSimError
 FIELDS = ("minute", "hour", "day of month", "month", "day of week")
 _MINUTES_OF_DAY = 24 * 60
 _ANY_DAY = datetime(2000, 1, 1, tzinfo=UTC)
+_HOURS_LOOKED_AT = timedelta(hours=3)
 
 
 class CronFault(ValueError):
@@ -40,6 +41,7 @@ class Cron:
         self.of_days = expression.split()[2:]
         """What it says of days."""
         self._hours, self._minutes = set(parsed.hours), set(parsed.minutes)
+        self._is_of_each_hour = expression.split()[1].startswith("*")
         self.times = [time(hour, minute) for hour in sorted(parsed.hours) for minute in sorted(parsed.minutes)]
         """The times of day, were every day one."""
         times = sorted(hour * 60 + minute for hour in parsed.hours for minute in parsed.minutes)
@@ -64,10 +66,25 @@ class Cron:
             for local in instants:
                 instant = local.astimezone(UTC)
                 if instant > last:
+                    yield from self._twice(last, instant)
                     yield instant
                     last = instant
         except OverflowError:  # beyond the last date that there is
             return
+
+    def _twice(self, last: datetime, following: datetime) -> Iterator[datetime]:
+        """What of each hour comes between two instants once more, where clocks go back by less than an hour."""
+        if not self._is_of_each_hour or following - last > _HOURS_LOOKED_AT:
+            return
+        begin, end = last.astimezone(self._zone), following.astimezone(self._zone)
+        if begin.utcoffset() == end.utcoffset():
+            return
+        moment = last.replace(second=0, microsecond=0) + timedelta(minutes=1)
+        while moment < following:
+            local = moment.astimezone(self._zone)
+            if local.date() == end.date() and local.hour in self._hours and local.minute in self._minutes:
+                yield moment.astimezone(UTC)
+            moment += timedelta(minutes=1)
 
     def days(self, begin: datetime, end: datetime) -> list[datetime]:
         """The days between two, by UTC, on which there is an instant at all."""

@@ -174,8 +174,8 @@ VALIDATION_OVERDUE = entered(
     503,
     Retry.AFTER_OPERATOR,
     "Locations were not read whole within the set time",
-    "GET /api/backup/recovery/validations tells what kept them. Where they hold more than the time allows, raise "
-    "WEDSYNC_RECOVERY_VALIDATE_BYTES_A_DAY or WEDSYNC_RECOVERY_VALIDATE_WITHIN_DAYS.",
+    "GET /api/backup/recovery/validations tells what kept them. Where they hold more than the time allows, whoever "
+    "operates the platform gives them more bytes a day, or more days.",
 )
 VALIDATION_FINISHED = entered(
     "validation-finished", 409, Retry.NEVER, "The validation has ended already", "Ask for a new validation."

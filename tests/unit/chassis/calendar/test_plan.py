@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from chassis.calendar.cron import Cron
@@ -54,6 +54,7 @@ def _until(instants: Iterator[datetime], end: datetime) -> list[datetime]:
 
 
 @settings(max_examples=60, deadline=None)
+@example(zone="Australia/Lord_Howe", minutes={30}, hours=None, day=date(2013, 4, 4))
 @given(
     zone=st.sampled_from(ZONES),
     minutes=st.sets(st.integers(0, 59), min_size=1, max_size=3),
