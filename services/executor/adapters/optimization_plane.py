@@ -25,13 +25,13 @@ from vault.translation import translated
 
 
 class RepositoryOptimizations:
-    """`OptimizationPlane` on `repository/`."""
+    """`Plane` of optimisations, on `repository/`."""
 
     def __init__(self, *, locations: Locations, keys_dir: Path, begun: BegunRepositories) -> None:
         self._remembered = RememberedRepositories(locations=locations, keys_dir=keys_dir, begun=begun)
 
     def open(self, claim: Claim, signs: Signs, is_cancelled: Callable[[], bool]) -> OpenOptimization | None:
-        """Open what is remembered. See `OptimizationPlane.open`."""
+        """Open what is remembered. See `Plane.open`."""
         found = self._remembered.open(claim.organisation, signs)
         if found is None:
             return None

@@ -5,39 +5,28 @@ that a point needs goes (`repository/prune`), and what was saved is told as it w
 is followed by another, which goes on from what the tiers' logs say.
 """
 
-import logging
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Protocol
 
-from chassis.claims.performance import Attempt, Performance
+from chassis.claims.performance import Attempt
 from chassis.claims.port import Claim, Claims, ProgressFeed, WorkRecord
 from chassis.context import Context
 from chassis.handling import Handling
 from chassis.life.patience import patiently
-from chassis.life.signs import Signs
 from chassis.life.standstills import Standstills
-from chassis.telemetry.logging import describe
 from contracts import errors
-from contracts.errors import ErrorCode, PlatformError
 from contracts.optimization_events import PlaceOptimized, StorageOptimizationRefused
 from contracts.refusal import Objection
 from contracts.storage_requests import StorageOptimizationRequested
 from services.executor.errors import OptimizationBusy
-from services.executor.failures import told_code, told_hint, waiting_hint
+from services.executor.on_tiers import LEAVE_SECONDS, OnTiers, Plane
 from services.executor.repairing.optimization import StorageOptimization
 from services.executor.repairing.ports import KeptAt
 
 BYTES_A_DAY = 64 << 30
 """So much an organisation's optimisations store again in a day, at each location, beside what is owed to it."""
-LEAVE_SECONDS = 3600.0
-OPEN_SECONDS = {errors.TIER_UNREACHABLE: 900.0}
-
-_OVER_BY_ITSELF = (errors.UNAVAILABLE, errors.CONCURRENT_CHANGE)
-
-_log = logging.getLogger(__name__)
-
 _Attempt = Attempt[StorageOptimization]
 
 
@@ -87,14 +76,6 @@ class OpenOptimization(Protocol):
         ...
 
 
-class OptimizationPlane(Protocol):
-    """The repository, seen from an optimisation."""
-
-    def open(self, claim: Claim, signs: Signs, is_cancelled: Callable[[], bool]) -> OpenOptimization | None:
-        """Open the tiers; None where the organisation has none. Raises what keeps it from that."""
-        ...
-
-
 class OptimizationDecisions:
     """Takes requested optimisations on, or refuses them."""
 
@@ -124,12 +105,11 @@ class OptimizationDecisions:
         await self._optimizations.record_answer(optimization, handling)
 
 
-class OptimizationPerformance(Performance[StorageOptimization, _Attempt]):
+class OptimizationPerformance(OnTiers[StorageOptimization, OpenOptimization]):
     """Performs claimed optimisations."""
 
     NOUN = "optimisation"
     ID = "optimization_id"
-    ACTOR = "service:executor-worker"
     ABANDONED = errors.STORAGE_OPTIMIZATION_ABANDONED
 
     def __init__(
@@ -138,28 +118,18 @@ class OptimizationPerformance(Performance[StorageOptimization, _Attempt]):
         optimizations: Optimizations,
         spending: Spending,
         claims: Claims,
-        plane: OptimizationPlane,
+        plane: Plane[OpenOptimization],
         progress: ProgressFeed,
         standstills: Standstills,
         leave_seconds: float = LEAVE_SECONDS,
         bytes_a_day: int = BYTES_A_DAY,
     ) -> None:
-        super().__init__(optimizations, claims, progress=progress, standstills=standstills)
+        super().__init__(
+            optimizations, claims, plane, progress=progress, standstills=standstills, leave_seconds=leave_seconds
+        )
         self._optimizations = optimizations
         self._spending = spending
-        self._plane = plane
-        self._leave_seconds = dict.fromkeys(OPEN_SECONDS, leave_seconds)
         self._bytes_a_day = bytes_a_day
-
-    def attempt(self, work: StorageOptimization, claim: Claim, is_cancelled: Callable[[], bool]) -> _Attempt:
-        """An optimisation under a claim."""
-        return _Attempt(work, claim, claim.context(self.ACTOR), is_cancelled)
-
-    def waits_for(self, error: PlatformError) -> tuple[ErrorCode, str]:
-        """What an optimisation waits for."""
-        if error.code in _OVER_BY_ITSELF:
-            return error.code, "Nothing is to be done: the optimisation is tried again by itself."
-        return told_code(error.code), waiting_hint(error)
 
     async def carry_out(self, attempt: _Attempt) -> None:
         """Plan, or do it, and tell the end."""
@@ -167,45 +137,20 @@ class OptimizationPerformance(Performance[StorageOptimization, _Attempt]):
         await self.let_others_open(attempt)  # It begins no repository.
         spent = await patiently(lambda: self._spending.within_a_day(claim.organisation), attempt.is_cancelled)
         allowed = max(0, self._bytes_a_day - spent)
-        opened = await self._open(attempt)
-        attempt.opened = opened
+        opened = await self.open(attempt)
         places: Sequence[PlaceOptimized] = ()
         if opened is not None:
             call = opened.plan if optimization.dry_run else opened.optimize
-            attempt.signs.at("optimising", "the organisation's tiers", errors.TIER_UNREACHABLE)
-            places = await self.in_time(attempt, partial(call, allowed), self._leave_seconds)
+            places = await self.in_thread(attempt, "optimising", partial(call, allowed))
         optimization.complete(places, allowed, fence=claim.fence, seconds=time.monotonic() - started)
         stored = 0 if optimization.dry_run else max((place.stored_bytes for place in places), default=0)
-        await self._record_end(attempt, stored)
+        await self.record_end(attempt, stored)
 
-    async def _open(self, attempt: _Attempt) -> OpenOptimization | None:
-        def is_cancelled() -> bool:
-            # What was left behind changes nothing more when its disk answers after all.
-            return attempt.signs.is_left or attempt.is_cancelled()
-
-        attempt.signs.at("opening", "the organisation's tiers", errors.TIER_UNREACHABLE)
-        call = partial(self._plane.open, attempt.claim, attempt.signs, is_cancelled)
-        return await self.in_time(attempt, call, OPEN_SECONDS, discard=_close)
-
-    async def _record_end(self, attempt: _Attempt, stored_bytes: int = 0) -> None:
+    async def record_end(self, attempt: _Attempt, stored_bytes: int = 0) -> None:
+        """Record the end with what was stored again, and close the claim."""
         await patiently(
             lambda: self._optimizations.record_end(
                 attempt.work, stored_bytes, claim=attempt.claim, context=attempt.context
             ),
             attempt.is_cancelled,
         )
-
-    async def fail(self, attempt: _Attempt, error: PlatformError) -> None:
-        """End the optimisation."""
-        _log.error(
-            "an optimisation has failed",
-            extra={"optimization_id": attempt.work.id, "code": error.code.code, "cause": describe(error)},
-        )
-        code = told_code(error.code)
-        attempt.work.fail(fence=attempt.claim.fence, code=code.code, hint=told_hint(error, None))
-        await self._record_end(attempt)
-
-
-def _close(left: OpenOptimization | None) -> None:
-    if left is not None:
-        left.close()
