@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway import bootstrap
+from gateway.auth.rate_limit import Rate
 from gateway.openapi.document import FILE
 from tests.support.gateway import running_gateway
 from tests.support.nats_server import NatsServer
@@ -38,9 +40,15 @@ AS_MUCH_AS_IT_LIKES = {
     ],
 )
 async def test_schemathesis_finds_nothing(
-    tmp_path: Path, postgres: PostgresServer, own_nats: NatsServer, phases: str, examples: int
+    tmp_path: Path,
+    postgres: PostgresServer,
+    own_nats: NatsServer,
+    phases: str,
+    examples: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Statuses, media types, headers and bodies are those of the document, whatever is sent; nothing is a 5xx."""
+    monkeypatch.setattr(bootstrap, "FAILED_SIGN_INS", Rate(per_second=1e6, burst=1e6))  # no setting, else as the others
     async with running_gateway(tmp_path, postgres, own_nats, **AS_MUCH_AS_IT_LIKES) as gateway:
         process = await asyncio.create_subprocess_exec(
             *(str(Path(sys.executable).with_name("schemathesis")), "run", str(FILE), "--url", gateway.url),

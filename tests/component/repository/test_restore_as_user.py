@@ -15,7 +15,7 @@ import pytest
 from repository.backup.backup import BackupOptions, backup
 from repository.errors import RestoreRefused, TargetFailed
 from repository.opened.repository import Repository
-from repository.restore.files import TargetFile, TargetFiles
+from repository.restore.files import MODE_WHILE_RESTORING, TargetFile, TargetFiles
 from repository.restore.names import MARKER_PREFIX, TEMPORARY_PREFIX
 from repository.restore.restore import Conflict, RestoreOptions, RestoreResult, Trouble, restore
 from repository.stored.snapshot import Snapshot
@@ -356,7 +356,8 @@ def test_power_cut_is_told_from_an_edit(tmp_path: Path, body: bytes, keeps_time:
     scene = Scene()
     snapshot = saved(scene.repository, tree)
     target = tmp_path / "t"
-    interrupted(scene.repository, snapshot, target, 4)
+    while not (target / "s0").exists() or stat.S_IMODE((target / "s0").stat().st_mode) == MODE_WHILE_RESTORING:
+        interrupted(scene.repository, snapshot, target, 4)  # files that are cut into several chunks come first
     finished = (target / "s0").stat()
     assert stat.S_IMODE(finished.st_mode) == stat.S_IMODE((tree / "s0").stat().st_mode)
     (target / "s0").write_bytes(body)
