@@ -81,6 +81,8 @@ def raw_sizes(segments: Iterable[Segment]) -> dict[bytes, int]:
         return {}
     joined = concatenated([part._replace(ids=part.ids[:0]) for part in parts])
     rows = joined.records[np.lexsort(joined.records.T)]  # `np.unique` would import all of `numpy.ma`
-    rows = rows[np.append(True, (rows[1:] != rows[:-1]).any(axis=1))]
+    is_first = np.ones(len(rows), dtype=bool)
+    is_first[1:] = (rows[1:] != rows[:-1]).any(axis=1)
+    rows = rows[is_first]
     sums = np.bincount(rows[:, 0], weights=rows[:, 4], minlength=len(joined.pack_ids))
     return {pack_id: int(total) for pack_id, total in zip(joined.pack_ids, sums, strict=True)}

@@ -18,11 +18,11 @@ from repository.errors import Damaged
 from repository.format import TRAILER_LENGTH, Compression, ContentClass, FrameEntry, FrameHeader, chunks_digest
 from repository.index import index as index_module
 from repository.index.index import Index, Location
-from repository.index.pack_sizes import least_sizes
+from repository.index.pack_sizes import least_sizes, raw_sizes
 from repository.stored import index_segment
 from repository.stored.few_rows import encode_few, pack_ends
 from repository.stored.index_runs import Run, runs_of
-from repository.stored.index_segment import Segment, columns_of, concatenated, encode_segment, merged
+from repository.stored.index_segment import Segment, columns_of, concatenated, encode_segment, merged, without_packs
 
 
 def _id(number: int) -> bytes:
@@ -119,6 +119,15 @@ def test_taken_segments_make_an_equal_index() -> None:
     assert len(other) == len(index) == 500
     assert other.pack_ids() == {b"P" * 32}
     assert [segment.rows for segment in other.segments()] == [500]
+
+
+def test_rows_of_several_segments_count_once_and_none_are_no_fault() -> None:
+    index, _ = _filled(range(10))
+    (segment,) = index.take_new_segments()
+    size = sum(100 + start + place for start in range(0, 10, 2) for place in range(2))
+    assert raw_sizes([segment, segment]) == {b"P" * 32: size}
+    assert raw_sizes([Segment(without_packs(segment, {b"P" * 32}))]) == {}
+    assert raw_sizes([]) == {}
 
 
 def test_many_flushes_stay_few_runs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -304,7 +313,7 @@ def test_few_rows_become_the_bytes_that_many_would(packs: list[tuple[bytes, list
 def test_few_rows_need_no_numpy() -> None:
     """A backup of little does not wait for an import that takes longer than it does."""
     program = (
-        "import sys; from repository.index.index import Index; from repository.index.pack_sizes import least_sizes; "
+        "import sys; from repository.index.index import Index; from repository.index.pack_sizes import least_sizes, raw_sizes; "
         "from tests.unit.repository.test_index import _frames; sys.modules.pop('numpy', None); index = Index(); "
         "index.add_pack(bytes(32), _frames(range(400))); (segment,) = index.take_new_segments(); "
         "least_sizes([segment]); sys.exit(segment.rows != 400 or 'numpy' in sys.modules)"
