@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
+HEADS_UNKNOWN: Final = "heads_unknown"
+"""Set among the options where what was seen of the tiers before could not be read: the command is no plain success."""
 TIER_NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 """What people may call a tier, before the `=` of its address."""
 

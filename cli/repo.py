@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from cli.backup_options import add_backup_options, add_follow_options, log_position, moment
-from cli.options import Parser, credentials_option, given, positive, tier_address
+from cli.exit_codes import ExitCode
+from cli.options import HEADS_UNKNOWN, Parser, credentials_option, given, positive, tier_address
 from cli.repo_defaults import add_profile, complete
 from cli.repo_key_options import add_key_options, configure_keys
 from sources.descriptors import allow_many_descriptors
@@ -128,7 +129,8 @@ def run(arguments: argparse.Namespace) -> int:
     action = vars(arguments).get("action")
     chosen = _SUBCOMMANDS[f"{arguments.subcommand} {action}" if action else arguments.subcommand]
     code: int = getattr(importlib.import_module(chosen.module), chosen.function)(arguments)
-    return code
+    # Whether a tier went back could not be seen: nobody is told that all is well.
+    return code or (ExitCode.DEGRADED if vars(arguments).get(HEADS_UNKNOWN) else ExitCode.OK)
 
 
 def _common(command: _Subcommand) -> argparse.ArgumentParser:

@@ -13,7 +13,7 @@ from itertools import count
 from urllib.parse import urlsplit
 
 from cli.interruption import end_soon
-from cli.options import TIER_NAME, home_folder
+from cli.options import HEADS_UNKNOWN, TIER_NAME, home_folder
 from cli.output import say
 from cli.repo_places import none_is_there, say_what_lies_there, why_absent
 from cli.repo_secret import Provider, heads_path, in_words_of, provider_of
@@ -195,14 +195,11 @@ def opened(
 
 def _heads_of(arguments: argparse.Namespace) -> HeadsFile:
     """What was seen of the tiers, beside the key: a tier that is put back as a whole shows by that alone."""
-    return _heads_at(heads_path(arguments))
+    return HeadsFile(heads_path(arguments), _say_trouble, lambda: setattr(arguments, HEADS_UNKNOWN, True))
 
 
-def _heads_at(path: str) -> HeadsFile:
-    def trouble(words: str) -> None:
-        print(words, file=sys.stderr)
-
-    return HeadsFile(path, trouble)
+def _say_trouble(words: str) -> None:
+    print(words, file=sys.stderr)
 
 
 def places_not_given(repository: Repository, arguments: argparse.Namespace) -> list[str]:
@@ -227,7 +224,7 @@ def _note_heads(repository: Repository, arguments: argparse.Namespace) -> None:
     new_key_file = vars(arguments).get("new_key_file")
     if new_key_file is not None and os.path.exists(new_key_file):
         # Whoever goes on with it is to notice as well that a tier went back.
-        _heads_at(f"{new_key_file}.heads").take_over(heads, repository.id)
+        HeadsFile(f"{new_key_file}.heads", _say_trouble).take_over(heads, repository.id)
 
 
 def _named(tiers: list[ObjectStore], arguments: argparse.Namespace) -> list[ObjectStore]:

@@ -72,11 +72,20 @@ _FILE = msgspec.json.Decoder(_File)
 
 
 class HeadsFile:
-    """A file beside the key. `on_trouble` is told, in words, when nothing can be remembered."""
+    """A file beside the key. `on_trouble` is told, in words, when nothing can be remembered.
 
-    def __init__(self, path: str | os.PathLike[str], on_trouble: Callable[[str], None] = lambda _words: None) -> None:
+    `on_unknown`: called where what was seen before is not to be had, so that a tier that was put back does not show.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        on_trouble: Callable[[str], None] = lambda _words: None,
+        on_unknown: Callable[[], None] = lambda: None,
+    ) -> None:
         self._path = Path(path)
         self._on_trouble = on_trouble
+        self._on_unknown = on_unknown
 
     def seen(self, repository_id: bytes, places: Mapping[str, str]) -> dict[str, list[SeenTier]]:
         """What was seen at each place (name → address), and under the name "" of all tiers of the repository."""
@@ -169,9 +178,11 @@ class HeadsFile:
             return _File()
         except OSError as error:
             self._on_trouble(f"what was seen of the tiers before is not known: {self._path}: {error.strerror}")
+            self._on_unknown()
             return None
         except (msgspec.DecodeError, ValueError):
             self._on_trouble("what was seen of the tiers before is not known: the file cannot be read")
+            self._on_unknown()
             with suppress(OSError):
                 os.replace(self._path, f"{self._path}.damaged")
             return _File()

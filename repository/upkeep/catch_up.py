@@ -32,7 +32,7 @@ from repository.retention.orders import owed_orders, take_over
 from repository.stored.log_entry import Body, PacksUnmarked
 from repository.stored.snapshot import Snapshot
 from repository.stored.tree_visit import TreeVisitor
-from repository.upkeep.copied_segments import copy_segments
+from repository.upkeep.copied_segments import Brought, copy_segments
 from repository.upkeep.owed_packs import owed_packs
 from repository.upkeep.stream_check import lacking
 from repository.upkeep.stream_copy import CopiedStreams, copy_streams
@@ -170,8 +170,9 @@ def catch_up(
         # What an interrupted catch-up left is adopted and need not be copied again; what cannot be, is.
         pending.adopt_orphans(repository, tier, lock_until)
         missing = _with_gone(tier, missing._replace(packs=tier.lacks(missing.packs)))
+    known = tier.index.pack_ids()
     _copy_packs(tier, sources, missing.packs, result, lock_until, on_progress, check_cancelled)
-    brought = missing.packs - set(result.lost_packs)
+    brought = Brought(missing.packs - set(result.lost_packs), known)
     result.copied_segments = copy_segments(repository, tier, brought, lock_until)
     if tier.lacks(missing.packs.difference(result.lost_packs)):
         # Their rows are in segments that this tier replaced (an index rebuilt while packs were gone).

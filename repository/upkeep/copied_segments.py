@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence, Set
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from repository.errors import LogContended, RepositoryError
 from repository.index.segments import SealedSegment, segment_object_key
@@ -23,16 +23,23 @@ if TYPE_CHECKING:
 ATTEMPTS_MAX: Final = 20
 
 
-def copy_segments(repository: Repository, tier: OpenTier, brought: Set[bytes], lock_until: datetime | None) -> int:
+class Brought(NamedTuple):
+    """The packs that were copied to a tier, and those that its index knew before they were."""
+
+    packs: Set[bytes]
+    known_before: Set[bytes]
+
+
+def copy_segments(repository: Repository, tier: OpenTier, brought: Brought, lock_until: datetime | None) -> int:
     """Copy each source's segments, and let them take the place of what that source compacted; returns how many.
 
-    `brought`: the packs that were copied. Raises `LogContended` and the store's errors.
+    Raises `LogContended` and the store's errors.
     """
     return sum(_copied_from(repository, tier, source, brought, lock_until) for source in repository.sources_for(tier))
 
 
 def _copied_from(
-    repository: Repository, tier: OpenTier, source: OpenTier, brought: Set[bytes], lock_until: datetime | None
+    repository: Repository, tier: OpenTier, source: OpenTier, brought: Brought, lock_until: datetime | None
 ) -> int:
     for _ in range(ATTEMPTS_MAX):
         copied = _take(repository, tier, source, brought, lock_until)
@@ -42,14 +49,15 @@ def _copied_from(
 
 
 def _take(
-    repository: Repository, tier: OpenTier, source: OpenTier, brought: Set[bytes], lock_until: datetime | None
+    repository: Repository, tier: OpenTier, source: OpenTier, brought: Brought, lock_until: datetime | None
 ) -> int | None:
     """None where a prune of this tier has gone on meanwhile: rows of what it deletes are not to come back."""
     own, theirs = tier.refresh(), source.log.state
     names, swept = frozenset(own.segments), frozenset(own.swept_packs)
     wanted = [name for name in theirs.segments if name not in names and name not in own.replaced_segments]
-    # What is not owed was not brought.
-    not_here = theirs.marked_packs | ((swept | tier.lacks(source.index.pack_ids())) - brought)
+    # What is not owed was not brought; and what the tier's index has let go of since, a prune has deleted since.
+    here = brought.packs - (brought.known_before - tier.index.pack_ids())
+    not_here = theirs.marked_packs | swept | (tier.lacks(source.index.pack_ids()) - here)
     copies = [_segment(repository, source, tier, name, not_here) for name in wanted]
     added = [sealed for sealed in copies if sealed is not None]
     # What the source compacted may go only when all that took its place is here.

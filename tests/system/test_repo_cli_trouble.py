@@ -608,6 +608,18 @@ def test_history_that_was_accepted_stays_so_where_other_damage_is_left(repo: Rep
     assert "replayed" not in checked.out
 
 
+def test_where_it_is_not_known_whether_a_tier_went_back_nothing_is_a_plain_success(repo: RepoCommand) -> None:
+    """The file beside the key that says it is not to be had: what lies there stays, and each command says so."""
+    heads = repo.key_file.with_name("key.heads")
+    kept = heads.rename(heads.with_name("kept"))
+    heads.mkdir()
+    listed = repo.run("snapshots")
+    assert (listed.code, "what was seen of the tiers before is not known" in listed.err) == (ExitCode.DEGRADED, True)
+    heads.rmdir()
+    kept.rename(heads)
+    assert repo.run("snapshots").code == ExitCode.OK
+
+
 def test_lone_tier_without_its_log_is_led_to_the_command_that_brings_all_of_it_back(
     repo: RepoCommand, source: Path
 ) -> None:

@@ -313,7 +313,7 @@ def test_few_rows_become_the_bytes_that_many_would(packs: list[tuple[bytes, list
 def test_few_rows_need_no_numpy() -> None:
     """A backup of little does not wait for an import that takes longer than it does."""
     program = (
-        "import sys; from repository.index.index import Index; from repository.index.pack_sizes import least_sizes, raw_sizes; "
+        "import sys; from repository.index.index import Index; from repository.index.pack_sizes import least_sizes; "
         "from tests.unit.repository.test_index import _frames; sys.modules.pop('numpy', None); index = Index(); "
         "index.add_pack(bytes(32), _frames(range(400))); (segment,) = index.take_new_segments(); "
         "least_sizes([segment]); sys.exit(segment.rows != 400 or 'numpy' in sys.modules)"

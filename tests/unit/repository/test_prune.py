@@ -393,6 +393,48 @@ def test_what_a_prune_deletes_while_a_tier_catches_up_does_not_come_back(monkeyp
     assert check(repository, read_percent=100).is_ok
 
 
+def test_what_was_brought_again_and_deleted_since_is_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Packs that the index knew and that were gone are brought, and let go by a prune before the index is looked at."""
+    scene = Scene(("a", "b"))
+    going = scene.backup(photos(3, seed=1), "going")
+    assert going is not None
+    for number in range(3):
+        scene.backup(photos(2, seed=10 + number), f"old {number}")
+    compact_indexes(scene.repository, 0)
+    forget(scene.repository, [each.id for each in scene.repository.snapshots() if each.id != going.id][:2])
+    prune(scene.reopen())  # from here on what is left lies in segments of each tier's own
+    lost = {each.pack_id for chunk in _chunks_of(scene.repository, going) for each in _places(scene, chunk)}
+    for pack_id in lost:
+        scene.store("a").delete(pack_object_key(pack_id))
+    scene.reopen(stores=[scene.store("b")])
+    scene.backup(photos(2, seed=20), "missed")
+    both = scene.reopen()
+    real = catch_up_module._copy_packs
+
+    def then_forgotten(*args: Any) -> None:
+        real(*args)
+        alone = [scene.store("a")]
+        other = Repository.open(alone, scene.provider, clock=scene.clock, randomness=scene.randomness)
+        forget(other, [going.id])
+        alone_again = Repository.open(alone, scene.provider, clock=scene.clock, randomness=scene.randomness)
+        assert prune(alone_again)["a"].deleted
+
+    monkeypatch.setattr(catch_up_module, "_copy_packs", then_forgotten)
+    catch_up(both, both.tier("a"))
+    repository = scene.reopen()
+    assert repository.tier("a").index.pack_ids() <= _packs(scene, "a")
+
+
+def _chunks_of(repository: Repository, snapshot: Snapshot) -> set[bytes]:
+    trees = Trees(repository, lambda: None)
+    trees._look_at([snapshot])
+    return trees.live
+
+
+def _places(scene: Scene, chunk_id: bytes) -> list[Any]:
+    return list(scene.repository.tier("a").index.lookup_all(chunk_id))
+
+
 def test_a_snapshot_that_another_prune_took_apart_meanwhile_is_no_damage() -> None:
     scene = Scene()
     old, kept = scene.backup(photos(3, seed=1), "old"), scene.backup(photos(3, seed=2), "kept")
