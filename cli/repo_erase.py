@@ -39,7 +39,8 @@ def erase_domain(arguments: argparse.Namespace) -> int:
         say_json(
             {
                 **json.loads(document),
-                "complete": done.is_complete,
+                # The receipt speaks of the tiers that were given.
+                "complete": done.is_complete and not not_given,
                 "receipt_file": arguments.receipt,
                 "not_given": not_given,
             }
@@ -50,7 +51,9 @@ def erase_domain(arguments: argparse.Namespace) -> int:
     if not done.is_complete:
         print("the erasure is NOT complete: say it again when what is left can go", file=sys.stderr)
     for place in not_given:
-        print(f"a tier that was seen at {place} was not given: {_NOT_GIVEN}", file=sys.stderr)
+        print(
+            f"a tier that was seen at {place} was not given, and of it nothing is erased: {_NOT_GIVEN}", file=sys.stderr
+        )
     return ExitCode.OK if done.is_complete and is_kept and not not_given else ExitCode.DEGRADED
 
 
@@ -89,6 +92,7 @@ def verify_receipt(arguments: argparse.Namespace) -> int:
 
 
 def _planned(arguments: argparse.Namespace, plan: ErasurePlan, not_given: list[str]) -> int:
+    code = ExitCode.DEGRADED if not_given else ExitCode.OK
     if arguments.json:
         copies = {
             name: {each.object_key: each.locked_until and each.locked_until.isoformat() for each in found}
@@ -108,7 +112,7 @@ def _planned(arguments: argparse.Namespace, plan: ErasurePlan, not_given: list[s
                 "confirm": plan.word,
             }
         )
-        return ExitCode.OK
+        return code
     say(f"domain {plan.domain}: {len(plan.key_ids)} keys, {len(plan.snapshots)} snapshots would be unreadable for ever")
     for identity in plan.snapshots:
         say(f"  snapshot {identity}")
@@ -127,7 +131,7 @@ def _planned(arguments: argparse.Namespace, plan: ErasurePlan, not_given: list[s
     for sentence in NOT_PROMISED:
         say(f"- {sentence}")
     say(f"nothing was erased. To do it: the same command with --confirm {plan.word} --receipt FILE")
-    return ExitCode.OK
+    return code
 
 
 def _say_done(done: Erasure) -> None:

@@ -33,10 +33,12 @@ def _say(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
 def test_tier_that_is_known_and_not_given_is_named(repo: RepoCommand) -> None:
     """It has the wrapped key still: whoever asked for the end of the data did not get it."""
     one, two = repo.tiers
-    planned = repo.json("erase", "person", tiers=[one])
-    assert planned["not_given"] == [two]
-    done = repo.run("erase", "person", "--confirm", planned["confirm"], tiers=[one])
+    looked = repo.run("erase", "person", "--json", tiers=[one])
+    planned = looked.document
+    assert (looked.code, planned["not_given"]) == (4, [two])
+    done = repo.run("erase", "person", "--confirm", planned["confirm"], "--json", tiers=[one])
     assert (done.code, f"seen at {two} was not given" in done.err) == (4, True), done
+    assert done.document["complete"] is False, "as the exit code"
     again = repo.run("erase", "person", "--confirm", planned["confirm"])
     assert (again.code, "was not given" in again.err) == (0, False), again
 
