@@ -39,9 +39,10 @@ from contracts.dr_execution_events import (
 from contracts.envelope import Envelope
 from contracts.event import Event, pinned_kinds
 from contracts.reading import written_as
-from gateway.projections.applied import Applied, Database, Row, load_views, read_view, upsert
+from gateway.projections.applied import Database, Row, read_view, upsert
 from gateway.projections.in_force import rows_in_force
 from gateway.projections.projection import Batch, Projection, Side
+from gateway.projections.work import Work, follow
 
 _STORE = """
     INSERT INTO {dr_plans} (plan_id, organisation, version, request_id, created_by, created_at, changed_at, body)
@@ -253,23 +254,7 @@ class DisasterRecoveryExecutions(Projection):
 
     async def project(self, database: Database, batch: Batch) -> None:
         """Take facts over, in the caller's transaction."""
-        touched: list[tuple[Applied, DrExecutionFact]] = [
-            (applied, applied.event)
-            for applied in batch.events
-            if isinstance(applied.event, DrExecutionFact) and isinstance(applied.event, self.EVENTS)
-        ]
-        ids = list({event.execution_id for _, event in touched})
-        views, unreadable = await load_views(database, self._load, ids, _VIEW)
-        for applied, event in touched:
-            if event.execution_id in unreadable:
-                continue
-            if isinstance(event, DrExecutionBegun):
-                views[event.execution_id] = ExecutionView.begun(applied.envelope, event)
-            elif event.execution_id in views:
-                views[event.execution_id].apply(applied.envelope, event)
-        await upsert(database, self._store, [_row(view) for view in views.values()])
-        if unreadable:
-            batch.unreadable[self.NAME] = f"{len(unreadable)} stored views cannot be read by this build"
+        await follow(database, batch, _WORK, load=self._load, store=self._store, name=self.NAME, among=self.EVENTS)
 
 
 def execution_view(stored: str) -> ExecutionView:
@@ -289,3 +274,13 @@ def _waiting(step: StepRules) -> StepView:
 def _row(view: ExecutionView) -> Row:
     columns: Sequence[str] = ("execution_id", "organisation", "plan_id", "is_test", "request_id", "state", "started_at")
     return {**{name: getattr(view, name) for name in columns}, "finished_at": view.finished_at, "view": view}
+
+
+_WORK = Work(
+    fact=DrExecutionFact,
+    id_of=lambda fact: fact.execution_id,
+    begins=DrExecutionBegun,
+    begun=ExecutionView.begun,
+    view=_VIEW,
+    row=_row,
+)

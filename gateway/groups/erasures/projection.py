@@ -23,8 +23,9 @@ from contracts.erasure_events import (
 from contracts.event import Event, pinned_kinds
 from contracts.reading import written_as
 from contracts.sealed import Sealed
-from gateway.projections.applied import Applied, Database, Row, load_views, upsert
+from gateway.projections.applied import Database, Row
 from gateway.projections.projection import Batch, Projection, Side
+from gateway.projections.work import Work, follow
 from gateway.runs.views import ErrorView, WaitView
 
 _LOAD = "SELECT erasure_id, view::text FROM {subject_erasures} WHERE erasure_id = ANY(%s)"
@@ -111,21 +112,7 @@ class SubjectErasures(Projection):
 
     async def project(self, database: Database, batch: Batch) -> None:
         """Take facts over, in the caller's transaction."""
-        touched: list[tuple[Applied, ErasureFact]] = [
-            (applied, applied.event) for applied in batch.events if isinstance(applied.event, ErasureFact)
-        ]
-        ids = list({event.erasure_id for _, event in touched})
-        views, unreadable = await load_views(database, self._load, ids, VIEW)
-        for applied, event in touched:
-            if event.erasure_id in unreadable:
-                continue
-            if isinstance(event, ErasureAccepted):
-                views[event.erasure_id] = _begun(applied.envelope, event)
-            elif event.erasure_id in views:
-                views[event.erasure_id].apply(applied.envelope, event)
-        await upsert(database, self._store, [_row(view) for view in views.values()])
-        if unreadable:
-            batch.unreadable[self.NAME] = f"{len(unreadable)} stored views cannot be read by this build"
+        await follow(database, batch, _WORK, load=self._load, store=self._store, name=self.NAME)
 
 
 def _begun(envelope: Envelope, event: ErasureAccepted) -> ErasureView:
@@ -147,3 +134,13 @@ def _begun(envelope: Envelope, event: ErasureAccepted) -> ErasureView:
 def _row(view: ErasureView) -> Row:
     columns = ("erasure_id", "organisation", "request_id", "state", "accepted_at")
     return {**{name: getattr(view, name) for name in columns}, "view": view}
+
+
+_WORK = Work(
+    fact=ErasureFact,
+    id_of=lambda fact: fact.erasure_id,
+    begins=ErasureAccepted,
+    begun=_begun,
+    view=VIEW,
+    row=_row,
+)

@@ -25,8 +25,9 @@ from contracts.recovery_events import (
     RecoveryVerified,
 )
 from contracts.sealed import Sealed
-from gateway.projections.applied import Applied, Database, Row, load_views, read_view, upsert
+from gateway.projections.applied import Database, Row, read_view, upsert
 from gateway.projections.projection import Batch, Projection, Side
+from gateway.projections.work import Work, follow
 from gateway.runs.views import ErrorView, PhaseView, WaitView
 
 _KEEP_POINTS = """
@@ -211,22 +212,8 @@ class RecoveryOperations(Projection):
 
     async def project(self, database: Database, batch: Batch) -> None:
         """Take facts over, in the caller's transaction."""
-        touched: list[tuple[Applied, RecoveryFact]] = [
-            (applied, applied.event) for applied in batch.events if isinstance(applied.event, RecoveryFact)
-        ]
-        ids = list({event.operation_id for _, event in touched})
-        views, unreadable = await load_views(database, self._load, ids, _VIEW)
-        for applied, event in touched:
-            if event.operation_id in unreadable:
-                continue
-            if isinstance(event, RecoveryAccepted):
-                views[event.operation_id] = OperationView.accepted(applied.envelope, event)
-            elif event.operation_id in views:
-                views[event.operation_id].apply(applied.envelope, event)
-        await upsert(database, self._store, [_row(view) for view in views.values()])
+        views = await follow(database, batch, _WORK, load=self._load, store=self._store, name=self.NAME)
         batch.configuration_of.update((view.operation_id, view.configuration_id) for view in views.values())
-        if unreadable:
-            batch.unreadable[self.NAME] = f"{len(unreadable)} stored views cannot be read by this build"
 
 
 def operation_view(stored: str) -> OperationView:
@@ -247,3 +234,13 @@ def gone_view(stored: str) -> GoneView:
 def _row(view: OperationView) -> Row:
     columns = ("operation_id", "organisation", "configuration_id", "recovery_point_id", "request_id", "state")
     return {**{name: getattr(view, name) for name in columns}, "accepted_at": view.accepted_at, "view": view}
+
+
+_WORK = Work(
+    fact=RecoveryFact,
+    id_of=lambda fact: fact.operation_id,
+    begins=RecoveryAccepted,
+    begun=OperationView.accepted,
+    view=_VIEW,
+    row=_row,
+)

@@ -26,9 +26,10 @@ from contracts.envelope import Envelope
 from contracts.event import Event, pinned_kinds
 from contracts.reading import written_as
 from contracts.retention import RetentionPolicyBody
-from gateway.projections.applied import Applied, Database, Row, load_views, read_view, upsert
+from gateway.projections.applied import Database, Row, read_view, upsert
 from gateway.projections.in_force import rows_in_force
 from gateway.projections.projection import Batch, Projection, Side
+from gateway.projections.work import Work, follow
 from gateway.runs.views import ErrorView, WaitView
 
 _STORE = """
@@ -137,21 +138,7 @@ class RetentionCleanups(Projection):
 
     async def project(self, database: Database, batch: Batch) -> None:
         """Take facts over, in the caller's transaction."""
-        touched: list[tuple[Applied, CleanupFact]] = [
-            (applied, applied.event) for applied in batch.events if isinstance(applied.event, CleanupFact)
-        ]
-        ids = list({event.cleanup_id for _, event in touched})
-        views, unreadable = await load_views(database, self._load, ids, _CLEANUP)
-        for applied, event in touched:
-            if event.cleanup_id in unreadable:
-                continue
-            if isinstance(event, RetentionCleanupAccepted):
-                views[event.cleanup_id] = _accepted(applied.envelope, event)
-            elif event.cleanup_id in views:
-                views[event.cleanup_id].apply(applied.envelope, event)
-        await upsert(database, self._store, [_row(view) for view in views.values()])
-        if unreadable:
-            batch.unreadable[self.NAME] = f"{len(unreadable)} stored views cannot be read by this build"
+        await follow(database, batch, _WORK, load=self._load, store=self._store, name=self.NAME)
 
 
 def cleanup_view(stored: str) -> CleanupView:
@@ -175,3 +162,13 @@ def _accepted(envelope: Envelope, event: RetentionCleanupAccepted) -> CleanupVie
 def _row(view: CleanupView) -> Row:
     columns = ("cleanup_id", "organisation", "request_id", "state", "accepted_at")
     return {**{name: getattr(view, name) for name in columns}, "view": view}
+
+
+_WORK = Work(
+    fact=CleanupFact,
+    id_of=lambda fact: fact.cleanup_id,
+    begins=RetentionCleanupAccepted,
+    begun=_accepted,
+    view=_CLEANUP,
+    row=_row,
+)

@@ -30,8 +30,9 @@ from contracts.optimization_events import (
 from contracts.reading import written_as
 from contracts.repair_events import REPAIR_STATE_AFTER, RepairFact, StorageRepairAccepted
 from gateway.groups.storage import optimizations, repairs
-from gateway.projections.applied import Applied, Database, load_views, upsert
+from gateway.projections.applied import Database, upsert
 from gateway.projections.projection import Batch, Projection, Side
+from gateway.projections.work import Work, follow
 
 _OPEN = """
     INSERT INTO {storage_runs} (execution_id, organisation, configuration_id, version)
@@ -325,21 +326,7 @@ class StorageRepairs(Projection):
 
     async def project(self, database: Database, batch: Batch) -> None:
         """Take facts over, in the caller's transaction."""
-        touched: list[tuple[Applied, RepairFact]] = [
-            (applied, applied.event) for applied in batch.events if isinstance(applied.event, RepairFact)
-        ]
-        ids = list({event.repair_id for _, event in touched})
-        views, unreadable = await load_views(database, self._load, ids, repairs.VIEW)
-        for applied, event in touched:
-            if event.repair_id in unreadable:
-                continue
-            if isinstance(event, StorageRepairAccepted):
-                views[event.repair_id] = repairs.begun(applied.envelope, event)
-            elif event.repair_id in views:
-                views[event.repair_id].apply(applied.envelope, event)
-        await upsert(database, self._store, [repairs.row(view) for view in views.values()])
-        if unreadable:
-            batch.unreadable[self.NAME] = f"{len(unreadable)} stored views cannot be read by this build"
+        await follow(database, batch, _REPAIRS, load=self._load, store=self._store, name=self.NAME)
 
 
 class StorageOptimizations(Projection):
@@ -356,18 +343,24 @@ class StorageOptimizations(Projection):
 
     async def project(self, database: Database, batch: Batch) -> None:
         """Take facts over, in the caller's transaction."""
-        touched: list[tuple[Applied, OptimizationFact]] = [
-            (applied, applied.event) for applied in batch.events if isinstance(applied.event, OptimizationFact)
-        ]
-        ids = list({event.optimization_id for _, event in touched})
-        views, unreadable = await load_views(database, self._load, ids, optimizations.VIEW)
-        for applied, event in touched:
-            if event.optimization_id in unreadable:
-                continue
-            if isinstance(event, StorageOptimizationAccepted):
-                views[event.optimization_id] = optimizations.begun(applied.envelope, event)
-            elif event.optimization_id in views:
-                views[event.optimization_id].apply(applied.envelope, event)
-        await upsert(database, self._store, [optimizations.row(view) for view in views.values()])
-        if unreadable:
-            batch.unreadable[self.NAME] = f"{len(unreadable)} stored views cannot be read by this build"
+        await follow(database, batch, _OPTIMIZATIONS, load=self._load, store=self._store, name=self.NAME)
+
+
+_REPAIRS = Work(
+    fact=RepairFact,
+    id_of=lambda fact: fact.repair_id,
+    begins=StorageRepairAccepted,
+    begun=repairs.begun,
+    view=repairs.VIEW,
+    row=repairs.row,
+)
+
+
+_OPTIMIZATIONS = Work(
+    fact=OptimizationFact,
+    id_of=lambda fact: fact.optimization_id,
+    begins=StorageOptimizationAccepted,
+    begun=optimizations.begun,
+    view=optimizations.VIEW,
+    row=optimizations.row,
+)

@@ -23,6 +23,7 @@ from contracts.validation_events import (
 )
 from gateway.projections.applied import Applied, Database, Row, load_views, read_view, upsert
 from gateway.projections.projection import Batch, Projection, Side
+from gateway.projections.work import Work, follow
 from gateway.runs.proven import ProofsView, proofs_decoder
 from gateway.runs.views import ErrorView, WaitView
 
@@ -107,22 +108,8 @@ class RecoveryValidations(Projection):
 
     async def project(self, database: Database, batch: Batch) -> None:
         """Take facts over, in the caller's transaction."""
-        touched: list[tuple[Applied, ValidationFact]] = [
-            (applied, applied.event) for applied in batch.events if isinstance(applied.event, ValidationFact)
-        ]
-        ids = list({event.validation_id for _, event in touched})
-        views, unreadable = await load_views(database, self._load, ids, _VIEW)
-        for applied, event in touched:
-            if event.validation_id in unreadable:
-                continue
-            if isinstance(event, RecoveryValidationAccepted):
-                views[event.validation_id] = _accepted(applied.envelope, event)
-            elif event.validation_id in views:
-                views[event.validation_id].apply(applied.envelope, event)
-        await upsert(database, self._store, [_row(view) for view in views.values()])
+        views = await follow(database, batch, _WORK, load=self._load, store=self._store, name=self.NAME)
         batch.configuration_of.update((view.validation_id, view.configuration_id) for view in views.values())
-        if unreadable:
-            batch.unreadable[self.NAME] = f"{len(unreadable)} stored views cannot be read by this build"
 
 
 class RecoveryProofs(Projection):
@@ -182,3 +169,13 @@ def _accepted(envelope: Envelope, event: RecoveryValidationAccepted) -> Validati
 def _row(view: ValidationView) -> Row:
     columns = ("validation_id", "organisation", "configuration_id", "recovery_point_id", "request_id", "state")
     return {**{name: getattr(view, name) for name in columns}, "accepted_at": view.accepted_at, "view": view}
+
+
+_WORK = Work(
+    fact=ValidationFact,
+    id_of=lambda fact: fact.validation_id,
+    begins=RecoveryValidationAccepted,
+    begun=_accepted,
+    view=_VIEW,
+    row=_row,
+)
