@@ -11,8 +11,7 @@ import msgspec
 from repository.errors import RepositoryError
 from repository.opened.pack_access import ChunkReader, nearest_first
 from repository.opened.repository import Repository
-from repository.restore.path_filter import PathFilter
-from repository.restore.snapshot_walk import SnapshotWalk, root_entry
+from repository.restore.looking import SnapshotLook
 from repository.retention.pins import reading_tiers
 from repository.stored.snapshot import Snapshot
 from repository.stored.tree import content_ids
@@ -64,15 +63,8 @@ def _closed(lives: Sequence[Life]) -> list[int]:
 
 def _catalog_of(repository: Repository, snapshot: Snapshot) -> Catalog | None:
     reader = ChunkReader(nearest_first(reading_tiers(repository, snapshot)), repository.keys)
-
-    def raise_it(_: bytes, error: RepositoryError) -> None:
-        raise error
-
-    walk = SnapshotWalk(reader.chunk, PathFilter(), raise_it, lambda _: None)
-    for step in walk.steps(root_entry(snapshot, reader.chunk)):
-        if step.entry.is_directory:
-            walk.skip()
-        elif step.path == DESCRIPTION:
-            ids = content_ids(step.entry.content or b"", step.entry.extra.depth, reader.chunk)
-            return decoded(b"".join(map(reader.chunk, ids)))
-    return None
+    entry = SnapshotLook(snapshot, reader.chunk).at(DESCRIPTION)
+    if entry is None or entry.is_directory:
+        return None
+    ids = content_ids(entry.content or b"", entry.extra.depth, reader.chunk)
+    return decoded(b"".join(map(reader.chunk, ids)))

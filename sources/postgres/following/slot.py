@@ -12,14 +12,14 @@ from typing import Final
 import msgspec
 
 from repository.backup.source import SourceUnreachable
-from repository.errors import Retry, TextInvalid
+from repository.errors import Retry
 from sources.postgres.catalog import OWN_TABLES, SESSION, SYSTEM, literal, quoted
 from sources.postgres.database import Database
 from sources.postgres.programs import Complaint, Running, lines_of, psql
+from sources.postgres.slot_name import slot_name
 from sources.postgres.trouble import unreachable
 
 SERVER_MIN: Final = 130000
-_NAME: Final = re.compile(r"[a-z0-9_]{1,63}")
 _CREATE_SECONDS: Final = 60
 """How long open transactions are waited for: no slot begins before they have ended."""
 
@@ -108,10 +108,7 @@ class Slot:
     """One slot of one database. Close it at the end. Every call raises `SourceUnreachable`."""
 
     def __init__(self, database: Database, name: str) -> None:
-        if not _NAME.fullmatch(name):
-            hint = "Write at most 63 lower-case letters, digits and underscores."
-            raise TextInvalid("a slot cannot have this name", field="slot", hint=hint)
-        self.name = name
+        self.name = slot_name(name)
         self._database = database
         self._session: Running | None = None
 

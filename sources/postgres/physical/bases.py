@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from repository.errors import RepositoryError, RestoreRefused
 from repository.opened.pack_access import ChunkReader, nearest_first
 from repository.opened.repository import Repository
-from repository.restore.path_filter import PathFilter
-from repository.restore.snapshot_walk import SnapshotWalk, root_entry
+from repository.restore.looking import SnapshotLook
 from repository.retention.pins import reading_tiers
 from repository.stored.snapshot import Snapshot
 from sources.postgres.physical.reach import Wanted, reach
@@ -62,14 +61,7 @@ def gap_since(repository: Repository, label: str, last: Received) -> int | None:
 
 def _base_in(repository: Repository, snapshot: Snapshot) -> Base | None:
     reader = ChunkReader(nearest_first(reading_tiers(repository, snapshot)), repository.keys)
-
-    def raise_it(_: bytes, error: RepositoryError) -> None:
-        raise error
-
-    walk = SnapshotWalk(reader.chunk, PathFilter(), raise_it, lambda _: None)
-    for step in walk.steps(root_entry(snapshot, reader.chunk)):
-        if step.entry.is_directory:
-            walk.skip()
-        elif step.path == BASE and "base" in step.entry.extra.attributes:
-            return base_of(step.entry)
-    return None
+    entry = SnapshotLook(snapshot, reader.chunk).at(BASE)
+    if entry is None or entry.is_directory or "base" not in entry.extra.attributes:
+        return None
+    return base_of(entry)

@@ -5,14 +5,13 @@ the server does not have any more is a gap, which the stream says before a new l
 waited for: what was committed is on the tiers about a second later.
 """
 
-import re
 import struct
 import time
 from collections.abc import Callable
 from typing import Final, TypeVar
 
 from repository.backup.source import SourceUnreachable
-from repository.errors import Retry, TextInvalid
+from repository.errors import Retry
 from repository.opened.open_tiers import OpenTiers
 from repository.streams.reading import read_stream
 from repository.streams.stream import Appended, Stream
@@ -23,11 +22,11 @@ from sources.postgres.physical.connection import Connection, ServerSaid
 from sources.postgres.physical.record import Received, encoded, received, shown_position
 from sources.postgres.physical.source import asked
 from sources.postgres.physical.wal import PAGE
+from sources.postgres.slot_name import slot_name
 
 PART_MAX: Final = 4 << 20
 """Bytes of the log, beyond which a part ends."""
 _Answer = TypeVar("_Answer")
-_NAME: Final = re.compile(r"[a-z0-9_]{1,63}")
 _GONE: Final = "58P01"
 """The state of an error: a segment of the log is not there any more."""
 _STEP_SECONDS: Final = 0.1
@@ -38,10 +37,7 @@ class Slot:
     """A physical replication slot. Every call raises `SourceUnreachable`. Close it at the end."""
 
     def __init__(self, database: Database, name: str) -> None:
-        if not _NAME.fullmatch(name):
-            hint = "Write at most 63 lower-case letters, digits and underscores."
-            raise TextInvalid("a slot cannot have this name", field="slot", hint=hint)
-        self.name = name
+        self.name = slot_name(name)
         self.database = database
         self._session: Connection | None = None
 

@@ -34,9 +34,10 @@ from tests.support.memory_source import MemoryFile, MemoryFolder, MemorySource
 from tests.support.repositories import Scene, photos, read_back
 
 
-def _another(scene: Scene) -> Repository:
-    """The repository as another process opens it."""
-    return Repository.open(scene.stores, scene.provider, clock=scene.clock, randomness=scene.randomness)
+def _another(scene: Scene, *names: str) -> Repository:
+    """The repository as another process opens it, with all tiers or these alone."""
+    stores = [scene.store(name) for name in names] or scene.stores
+    return Repository.open(stores, scene.provider, clock=scene.clock, randomness=scene.randomness)
 
 
 def _packs(scene: Scene, name: str = "a") -> set[bytes]:
@@ -361,8 +362,8 @@ def test_two_prunes_at_once_and_a_tier_that_catches_up() -> None:
     _expect_whole(scene.reopen(), {"kept": (kept, photos(3, seed=2))})
 
 
-def test_what_a_prune_deletes_while_a_tier_catches_up_does_not_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The other tier still has its rows, in segments of its own; who backs up next must not lean on them."""
+def _tiers_with_segments_of_their_own() -> tuple[Scene, Snapshot]:
+    """Two tiers, each pruned by itself after its segments were merged; and the oldest snapshot on both."""
     scene = Scene(("a", "b"))
     going = scene.backup(photos(3, seed=1), "going")
     assert going is not None
@@ -370,9 +371,15 @@ def test_what_a_prune_deletes_while_a_tier_catches_up_does_not_come_back(monkeyp
         scene.backup(photos(2, seed=10 + number), f"old {number}")
     compact_indexes(scene.repository, 0)
     forget(scene.repository, [each.id for each in scene.repository.snapshots() if each.id != going.id][:2])
-    prune(scene.reopen())  # from here on what is left lies in segments of each tier's own
+    prune(scene.reopen())
     names = [set(tier.log.state.segments) for tier in scene.repository.tiers]
     assert names[0].isdisjoint(names[1])
+    return scene, going
+
+
+def test_what_a_prune_deletes_while_a_tier_catches_up_does_not_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other tier still has its rows, in segments of its own; who backs up next must not lean on them."""
+    scene, going = _tiers_with_segments_of_their_own()
     scene.reopen(stores=[scene.store("b")])
     scene.backup(photos(2, seed=20), "missed")
     both = scene.reopen()
@@ -381,9 +388,7 @@ def test_what_a_prune_deletes_while_a_tier_catches_up_does_not_come_back(monkeyp
     real = catch_up_module._copy_packs
 
     def slowly(*args: Any) -> None:
-        alone = [scene.store("a")]
-        other = Repository.open(alone, scene.provider, clock=scene.clock, randomness=scene.randomness)
-        assert prune(other)["a"].deleted
+        assert prune(_another(scene, "a"))["a"].deleted
         real(*args)
 
     monkeypatch.setattr(catch_up_module, "_copy_packs", slowly)
@@ -395,14 +400,7 @@ def test_what_a_prune_deletes_while_a_tier_catches_up_does_not_come_back(monkeyp
 
 def test_what_was_brought_again_and_deleted_since_is_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Packs that the index knew and that were gone are brought, and let go by a prune before the index is looked at."""
-    scene = Scene(("a", "b"))
-    going = scene.backup(photos(3, seed=1), "going")
-    assert going is not None
-    for number in range(3):
-        scene.backup(photos(2, seed=10 + number), f"old {number}")
-    compact_indexes(scene.repository, 0)
-    forget(scene.repository, [each.id for each in scene.repository.snapshots() if each.id != going.id][:2])
-    prune(scene.reopen())  # from here on what is left lies in segments of each tier's own
+    scene, going = _tiers_with_segments_of_their_own()
     lost = {each.pack_id for chunk in _chunks_of(scene.repository, going) for each in _places(scene, chunk)}
     for pack_id in lost:
         scene.store("a").delete(pack_object_key(pack_id))
@@ -413,11 +411,8 @@ def test_what_was_brought_again_and_deleted_since_is_not_here(monkeypatch: pytes
 
     def then_forgotten(*args: Any) -> None:
         real(*args)
-        alone = [scene.store("a")]
-        other = Repository.open(alone, scene.provider, clock=scene.clock, randomness=scene.randomness)
-        forget(other, [going.id])
-        alone_again = Repository.open(alone, scene.provider, clock=scene.clock, randomness=scene.randomness)
-        assert prune(alone_again)["a"].deleted
+        forget(_another(scene, "a"), [going.id])
+        assert prune(_another(scene, "a"))["a"].deleted
 
     monkeypatch.setattr(catch_up_module, "_copy_packs", then_forgotten)
     catch_up(both, both.tier("a"))
