@@ -39,13 +39,13 @@ _OF_TIER = (Problem.TIER, Problem.REPLAYED)
 
 
 class RepositoryRepairs:
-    """`RepairPlane` on `repository/`."""
+    """`Plane` of repairs, on `repository/`."""
 
     def __init__(self, *, locations: Locations, keys_dir: Path, begun: BegunRepositories) -> None:
         self._remembered = RememberedRepositories(locations=locations, keys_dir=keys_dir, begun=begun)
 
     def open(self, claim: Claim, signs: Signs, is_cancelled: Callable[[], bool]) -> OpenRepair | None:
-        """Open what is remembered. See `RepairPlane.open`."""
+        """Open what is remembered. See `Plane.open`."""
         found = self._remembered.open(claim.organisation, signs)
         if found is None:
             return None

@@ -3,7 +3,7 @@
 All calls may raise `PlatformError`; those with retry class *later* may be made again.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 import msgspec
@@ -11,10 +11,10 @@ import msgspec
 from chassis.claims.port import Claim, WorkRecord
 from chassis.context import Context
 from chassis.handling import Handling
-from chassis.life.signs import Signs
 from contracts.erasure_events import PlaceErased
 from services.executor.erasing.domain import SubjectErasure
 from services.executor.erasing.obstacles import Standing
+from services.executor.on_tiers import Plane
 
 
 class Domain(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,12 +82,8 @@ class OpenErasure(Protocol):
         ...
 
 
-class ErasurePlane(Protocol):
+class ErasurePlane(Plane[OpenErasure], Protocol):
     """The repository and the sealing keys, seen from an erasure. Blocking calls; made in a thread."""
-
-    def open(self, claim: Claim, signs: Signs, is_cancelled: Callable[[], bool]) -> OpenErasure | None:
-        """Open the tiers; None where the organisation has none. Raises what keeps it from that."""
-        ...
 
     def forget(self, organisation: str, data_subject_id: str) -> None:
         """Destroy the key of the subject's sealed fields. Once more changes nothing."""

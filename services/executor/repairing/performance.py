@@ -15,9 +15,9 @@ from chassis.life.patience import patiently
 from chassis.life.standstills import Standstills
 from contracts import errors
 from contracts.repair_events import PlaceRepaired
-from services.executor.on_tiers import LEAVE_SECONDS, OnTiers
+from services.executor.on_tiers import LEAVE_SECONDS, OnTiers, Plane
 from services.executor.repairing.domain import StorageRepair
-from services.executor.repairing.ports import OpenRepair, RepairPlane, Repairs
+from services.executor.repairing.ports import OpenRepair, Repairs
 
 _Attempt = Attempt[StorageRepair]
 
@@ -34,7 +34,7 @@ class RepairPerformance(OnTiers[StorageRepair, OpenRepair]):
         *,
         repairs: Repairs,
         claims: Claims,
-        plane: RepairPlane,
+        plane: Plane[OpenRepair],
         progress: ProgressFeed,
         standstills: Standstills,
         leave_seconds: float = LEAVE_SECONDS,

@@ -3,13 +3,12 @@
 All calls may raise `PlatformError`; those with retry class *later* may be made again.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 from chassis.claims.port import Claim, WorkRecord
 from chassis.context import Context
 from chassis.handling import Handling
-from chassis.life.signs import Signs
 from contracts.repair_events import PlaceRepaired
 from services.executor.repairing.domain import StorageRepair
 
@@ -60,12 +59,4 @@ class OpenRepair(Protocol):
 
     def close(self) -> None:
         """Give the tiers back."""
-        ...
-
-
-class RepairPlane(Protocol):
-    """The repository, seen from a repair."""
-
-    def open(self, claim: Claim, signs: Signs, is_cancelled: Callable[[], bool]) -> OpenRepair | None:
-        """Open the tiers; None where the organisation has none. Raises what keeps it from that."""
         ...

@@ -44,7 +44,7 @@ class RepositoryErasures:
         self._remembered = RememberedRepositories(locations=locations, keys_dir=keys_dir, begun=begun)
 
     def open(self, claim: Claim, signs: Signs, is_cancelled: Callable[[], bool]) -> OpenErasure | None:
-        """Open what is remembered. See `ErasurePlane.open`."""
+        """Open what is remembered. See `Plane.open`."""
         found = self._remembered.open(claim.organisation, signs)
         if found is None:
             return None
