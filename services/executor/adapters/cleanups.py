@@ -11,8 +11,8 @@ from chassis.handling import Handling
 from chassis.ids import new_id
 from chassis.record.eventstore import EventStore, Statement, StatementRefused
 from chassis.timers.table import Timer, set_within
-from contracts.cleanup_events import CleanupPurpose, GoingPoint
-from services.executor.adapters.holds import TIER_HOLDS, going_points, turned
+from contracts.cleanup_events import CleanupPurpose, GoingPoint, RetentionCleanedUp
+from services.executor.adapters.holds import TIER_HOLDS, going_points, stayed_points, turned
 from services.executor.adapters.points import KnownToTheRecord, gone_points
 from services.executor.errors import CleanupBusy
 from services.executor.retention.domain import RetentionCleanup
@@ -89,7 +89,8 @@ class RecordedCleanups(RecordedWork[RetentionCleanup]):
 
     async def record_end(self, thing: RetentionCleanup, *, claim: Claim, context: Context) -> None:
         """Record the end and close the claim in one transaction."""
-        await self.save_of(thing, claim, context, [CLEANUPS.closed(claim), *_again(thing, context)])
+        beside = [CLEANUPS.closed(claim), *_again(thing, context), *_stayed(thing, context)]
+        await self.save_of(thing, claim, context, beside)
 
     async def record_unclaimed_end(self, thing: RetentionCleanup, unclaimed: Unclaimed, *, context: Context) -> None:
         """Record the end of one that no worker could take."""
@@ -101,6 +102,19 @@ def _again(cleanup: RetentionCleanup, context: Context) -> list[Statement]:
     if cleanup.purpose is not CleanupPurpose.HOLDS or cleanup.is_whole:
         return []
     return [set_within(TIER_HOLDS, context.organisation, AGAIN_SECONDS)]
+
+
+def _stayed(cleanup: RetentionCleanup, context: Context) -> list[Statement]:
+    """Whom the tiers have all been asked about, and who is there, is not about to go any more.
+
+    Of a cleanup that has failed, or did not see some tier, a point may be gone there that was decided to go.
+    """
+    if cleanup.dry_run or cleanup.purpose is not CleanupPurpose.LET_GO:
+        return []
+    is_known = any(
+        isinstance(event, RetentionCleanedUp) and not event.degraded and not event.unseen for event in cleanup.pending
+    )
+    return [stayed_points(context.organisation, cleanup.configuration_ids)] if is_known else []
 
 
 async def _begin(store: EventStore, cleanup: RetentionCleanup, context: Context, timer: Timer, then: Statement) -> None:

@@ -6,6 +6,7 @@ Promise: what decides that points go, and what decides that they stay, have one 
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, LiteralString
 
 import msgspec
@@ -13,6 +14,7 @@ import msgspec
 from chassis.context import Context
 from chassis.domain import Aggregate
 from chassis.handling import Handling
+from chassis.life.blocking import call_in_thread
 from chassis.postgres.database import translated
 from chassis.postgres.pool import Pool
 from chassis.record.answers import Answers
@@ -37,7 +39,7 @@ SCHEMA: tuple[LiteralString, ...] = (
     "CREATE INDEX retention_holds_of ON retention_holds (organisation)",
     # How often it was decided what goes and what stays, of each organisation.
     "CREATE TABLE retention_turns (organisation text PRIMARY KEY, turn bigint NOT NULL)",
-    # The cleanup that has decided to let a point go; it may stay all the same, until it is gone.
+    # What has decided to let a point go: from then on it may be gone on some tier, until it is known to be on all.
     "ALTER TABLE recovery_points ADD COLUMN going_by text",
 )
 LATER_SCHEMA: tuple[LiteralString, ...] = (
@@ -64,6 +66,12 @@ _IS_HOLDING: LiteralString = "EXISTS (SELECT 1 FROM retention_holds WHERE organi
 _GOING: LiteralString = """
     UPDATE recovery_points SET going_by = %s WHERE organisation = %s AND recovery_point_id = ANY(%s)
 """
+_STAYED: LiteralString = """
+    UPDATE recovery_points SET going_by = NULL
+    WHERE organisation = %(organisation)s AND gone_at IS NULL AND going_by IS NOT NULL
+        AND (%(of)s::text[] IS NULL OR configuration_id = ANY(%(of)s))
+        AND going_by NOT IN (SELECT erasure_id FROM subject_erasures WHERE NOT is_over)
+"""
 _TURN_OF: LiteralString = "SELECT turn FROM retention_turns WHERE organisation = %s"
 _HOLDS: LiteralString = """
     SELECT hold_id, scope, tagged FROM retention_holds WHERE organisation = %s AND NOT is_released ORDER BY hold_id
@@ -71,13 +79,8 @@ _HOLDS: LiteralString = """
 _RELEASED: LiteralString = "SELECT hold_id FROM retention_holds WHERE organisation = %s AND is_released"
 _BODIES: LiteralString = "SELECT configuration_id, body FROM configuration_replicas WHERE organisation = %s"
 _POINTS: LiteralString = """
-    SELECT p.recovery_point_id, p.configuration_id, p.at, p.gone_at IS NOT NULL, c.run_id IS NOT NULL
-    FROM recovery_points p
-    LEFT JOIN (
-        SELECT id AS run_id FROM cleanup_claims WHERE state <> 'done'
-        UNION ALL SELECT erasure_id FROM subject_erasures WHERE NOT is_over
-    ) c ON c.run_id = p.going_by
-    WHERE p.organisation = %(organisation)s AND (p.gone_at IS NULL OR p.recovery_point_id = ANY(%(named)s))
+    SELECT recovery_point_id, configuration_id, at, gone_at IS NOT NULL, going_by IS NOT NULL FROM recovery_points
+    WHERE organisation = %(organisation)s AND (gone_at IS NULL OR recovery_point_id = ANY(%(named)s))
 """
 _SCOPE = msgspec.json.Decoder(HoldScope)
 
@@ -107,6 +110,11 @@ def turned(organisation: str, seen: int) -> Statement:
 def going_points(ids: Sequence[str], cleanup_id: str, organisation: str) -> Statement:
     """Notes that a cleanup has decided to let points go."""
     return Statement(_GOING, (cleanup_id, organisation, list(ids)), name="points-going")
+
+
+def stayed_points(organisation: str, configuration_ids: Sequence[str]) -> Statement:
+    """Notes that what was decided to go and is not gone is there, as every tier has said; none named: of all."""
+    return Statement(_STAYED, {"organisation": organisation, "of": list(configuration_ids) or None}, name="stayed")
 
 
 async def turn_of(connection: Any, organisation: str) -> int:
@@ -152,6 +160,32 @@ def holding(
     return tuple(each.id for each in holds if each.scope.covers(point_id, configuration_id, at, tags, each.tagged))
 
 
+def _reach(
+    scope: HoldScope,
+    turn: int,
+    rows: Sequence[tuple[Any, ...]],
+    points: Sequence[tuple[Any, ...]],
+) -> Reach:
+    tags = {each: _TAGS.decode(bytes(body)).tags for each, body in rows}
+    tagged = sorted(each for each, of in tags.items() if any(tag in scope.tags for tag in of))
+    covered = [
+        (point, is_going)
+        for point, configuration, at, is_gone, is_going in points
+        if not is_gone and scope.covers(point, configuration, at, tags.get(configuration, ()), tagged)
+    ]
+    known = {point: is_gone for point, _, _, is_gone, _ in points}
+    configurations = enumerate(scope.configuration_ids)
+    return Reach(
+        turn=turn,
+        tagged=tagged,
+        kept=len(covered),
+        too_late=[point for point, is_going in covered if is_going],
+        unknown=next((place for place, each in configurations if each not in tags), None),
+        unknown_point=next((place for place, each in enumerate(scope.recovery_point_ids) if each not in known), None),
+        gone_point=next((place for place, each in enumerate(scope.recovery_point_ids) if known.get(each)), None),
+    )
+
+
 class RecordedHolds(Answers[Hold]):
     """`Holds` on an event store, with the pool of the service's own tables."""
 
@@ -169,26 +203,8 @@ class RecordedHolds(Answers[Hold]):
                 turn = await turn_of(connection, organisation)
                 rows = await (await connection.execute(_BODIES, (organisation,))).fetchall()
                 points = await (await connection.execute(_POINTS, asked)).fetchall()
-        tags = {each: _TAGS.decode(bytes(body)).tags for each, body in rows}
-        tagged = sorted(each for each, of in tags.items() if any(tag in scope.tags for tag in of))
-        covered = [
-            (point, is_going)
-            for point, configuration, at, is_gone, is_going in points
-            if not is_gone and scope.covers(point, configuration, at, tags.get(configuration, ()), tagged)
-        ]
-        known = {point: is_gone for point, _, _, is_gone, _ in points}
-        configurations = enumerate(scope.configuration_ids)
-        return Reach(
-            turn=turn,
-            tagged=tagged,
-            kept=len(covered),
-            too_late=[point for point, is_going in covered if is_going],
-            unknown=next((place for place, each in configurations if each not in tags), None),
-            unknown_point=next(
-                (place for place, each in enumerate(scope.recovery_point_ids) if each not in known), None
-            ),
-            gone_point=next((place for place, each in enumerate(scope.recovery_point_ids) if known.get(each)), None),
-        )
+        # Off the loop: an organisation may have hundreds of thousands of points, and others are heard meanwhile.
+        return await call_in_thread(partial(_reach, scope, turn, rows, points))
 
     async def record_placed(self, hold: Hold, scope: HoldScope, reach: Reach, handling: Handling) -> None:
         """See `Holds.record_placed`."""

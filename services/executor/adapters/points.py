@@ -5,11 +5,13 @@ in the transaction that tells so. Policies follow the config service's facts.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import LiteralString
+from datetime import datetime
+from typing import Any, LiteralString, NamedTuple
 
 import msgspec
 
 from chassis.handling import Handling
+from chassis.life.blocking import call_in_thread
 from chassis.postgres.database import translated
 from chassis.postgres.pool import Pool
 from chassis.record.eventstore import EventStore, Statement
@@ -24,7 +26,7 @@ from contracts.gateway_events import SeenVersion
 from contracts.reading import read_json
 from contracts.recovery_events import RecoveryAccepted, RecoveryFact
 from contracts.retention import RetentionPolicyBody, RetentionRules
-from services.executor.adapters.holds import holding, holds_in_force, released_holds, turn_of
+from services.executor.adapters.holds import HoldInForce, holding, holds_in_force, released_holds, turn_of
 from services.executor.kept import KeptConfiguration
 from services.executor.retention.plans import Knowledge, KnownPoint
 
@@ -164,6 +166,60 @@ def _kept_as(body: RetentionPolicyBody) -> bytes:
     return msgspec.json.encode(said)
 
 
+class _Told(NamedTuple):
+    """What the tables have of an organisation, at one moment, as rows."""
+
+    organisation: str
+    turn: int
+    now: datetime
+    newest: datetime | None
+    holds: list[HoldInForce]
+    released: frozenset[str]
+    reading: list[tuple[Any, ...]]
+    points: list[tuple[Any, ...]]
+    configurations: list[tuple[Any, ...]]
+    policies: list[tuple[Any, ...]]
+
+    def read(self) -> Knowledge:
+        """The same, read. Raises CONCURRENT_CHANGE: a policy has not arrived."""
+        replicas = {
+            each: KeptConfiguration(
+                configuration_id=each, organisation=self.organisation, version=version, body=bytes(body)
+            ).read()
+            for each, version, body in self.configurations
+        }
+        rules: dict[str, RetentionRules] = {each: read_json(body, _BODY) for each, body in self.policies}
+        for replica in replicas.values():
+            if (named := replica.body.retention_policy_id) is not None and named not in rules:
+                message = f"the retention policy {named} has not arrived here yet"
+                raise PlatformError(errors.CONCURRENT_CHANGE, message, retention_policy_id=named)
+        bodies = {each: replica.body for each, replica in replicas.items()}
+        readers: dict[str, list[str]] = {}
+        for point, operation in self.reading:
+            readers.setdefault(point, []).append(f"the recovery {operation}")
+        return Knowledge(
+            now=self.now,
+            newest=self.newest,
+            points=[
+                KnownPoint(
+                    id=each,
+                    configuration_id=of,
+                    snapshot_id=snapshot,
+                    at=at,
+                    is_proven=is_proven,
+                    is_catch_up=is_catch_up,
+                    readers=tuple(readers.get(each, ())),
+                    holds=holding(self.holds, each, of, at, bodies),
+                )
+                for each, of, snapshot, at, is_proven, is_catch_up in self.points
+            ],
+            configurations=bodies,
+            rules=rules,
+            turn=self.turn,
+            released_holds=self.released,
+        )
+
+
 class KnownToTheRecord:
     """`Knowing` in Postgres."""
 
@@ -185,42 +241,9 @@ class KnownToTheRecord:
                 configurations = await (await connection.execute(_CONFIGURATIONS, asked)).fetchall()
                 policies = await (await connection.execute(_POLICIES, (organisation,))).fetchall()
                 ((now, newest),) = await (await connection.execute(_NOW, (organisation,))).fetchall()
-        replicas = {
-            each: KeptConfiguration(
-                configuration_id=each, organisation=organisation, version=version, body=bytes(body)
-            ).read()
-            for each, version, body in configurations
-        }
-        rules: dict[str, RetentionRules] = {each: read_json(body, _BODY) for each, body in policies}
-        for replica in replicas.values():
-            if (named := replica.body.retention_policy_id) is not None and named not in rules:
-                message = f"the retention policy {named} has not arrived here yet"
-                raise PlatformError(errors.CONCURRENT_CHANGE, message, retention_policy_id=named)
-        bodies = {each: replica.body for each, replica in replicas.items()}
-        readers: dict[str, list[str]] = {}
-        for point, operation in reading:
-            readers.setdefault(point, []).append(f"the recovery {operation}")
-        return Knowledge(
-            now=now,
-            newest=newest,
-            points=[
-                KnownPoint(
-                    id=each,
-                    configuration_id=of,
-                    snapshot_id=snapshot,
-                    at=at,
-                    is_proven=is_proven,
-                    is_catch_up=is_catch_up,
-                    readers=tuple(readers.get(each, ())),
-                    holds=holding(holds, each, of, at, bodies),
-                )
-                for each, of, snapshot, at, is_proven, is_catch_up in points
-            ],
-            configurations=bodies,
-            rules=rules,
-            turn=turn,
-            released_holds=released,
-        )
+        # Off the loop: an organisation may have hundreds of thousands of points, and others are heard meanwhile.
+        told = _Told(organisation, turn, now, newest, holds, released, reading, points, configurations, policies)
+        return await call_in_thread(told.read)
 
     async def lacking(self, organisation: str, configuration_ids: Sequence[str]) -> str | None:
         """See `Knowing.lacking`."""

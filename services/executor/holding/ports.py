@@ -19,8 +19,9 @@ class Reach(msgspec.Struct, frozen=True, kw_only=True):
     """What a hold would keep, at one moment. `turn`: what is compared when it is placed.
 
     `tagged`: the configurations with one of its tags; `kept`: how many points there are that it keeps; `too_late`:
-    points among these that an open cleanup has decided to let go. `unknown`: the first configuration that it names and
-    that is not there, `unknown_point`: the first point; `gone_point`: the first point that is gone; each by its place.
+    points among these that were decided to go and may be gone on some tier. `unknown`: the first configuration that it
+    names and that is not there, `unknown_point`: the first point; `gone_point`: the first point that is gone; each by
+    its place.
     """
 
     turn: int

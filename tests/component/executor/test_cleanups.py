@@ -329,9 +329,10 @@ async def test_killed_at_any_step_the_next_worker_goes_on_and_says_why_each_went
 class _Dying:
     """A plane whose cleanup dies at a step."""
 
-    def __init__(self, plane: RepositoryCleanups, step: str) -> None:
+    def __init__(self, plane: RepositoryCleanups, step: str, why: Exception | None = None) -> None:
         self._plane = plane
         self._step = step
+        self._why = why or Died()
 
     def open(self, *arguments: Any) -> Any:
         """Open the real one, to die."""
@@ -343,7 +344,7 @@ class _Dying:
         def dying(*given: Any) -> Any:
             if when == "after":
                 real(*given)
-            raise Died
+            raise self._why
 
         setattr(opened, method, dying)
         return opened

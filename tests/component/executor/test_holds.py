@@ -15,7 +15,7 @@ from chassis.record.eventstore import StatementRefused
 from chassis.timers.table import TimerTable
 from contracts import errors
 from contracts.approval_events import ApprovalExpired
-from contracts.cleanup_events import RetentionCleanedUp
+from contracts.cleanup_events import RetentionCleanedUp, RetentionCleanupFailed
 from contracts.configuration import Destination
 from contracts.errors import PlatformError
 from contracts.event import Event
@@ -217,6 +217,18 @@ async def test_hold_that_comes_after_the_decision_says_what_it_may_be_too_late_f
     placed = await _place(bench, "later", configuration_ids=(CONFIGURATION,))  # That cleanup has ended.
     assert isinstance(placed, HoldPlaced)
     assert placed.too_late == 0
+
+
+async def test_hold_after_a_cleanup_that_failed_says_what_it_may_be_too_late_for(bench: ExecutorBench) -> None:
+    """A tier may have forgotten it before the failure: that it is there is said by a cleanup that saw every tier."""
+    await cleaning._ask(bench, "failing")
+    jumped = PlatformError(errors.RETENTION_CLOCK_IN_DOUBT, "a clock jumped")
+    plane: Any = cleaning._Dying(cleaning._plane(bench), "after forgetting", jumped)
+    await cleaning._perform(bench, plane=plane)
+    assert isinstance((await bench.told("failing"))[-1], RetentionCleanupFailed)
+    placed = await _place(bench, "hold", configuration_ids=(CONFIGURATION,))
+    assert isinstance(placed, HoldPlaced)
+    assert (placed.too_late, sorted(placed.too_late_points)) == (2, ["run-1", "run-2"])
 
 
 class _Holding:
