@@ -283,7 +283,7 @@ class _TierCheck:
     def harmed_by(self, findings: Collection[Finding]) -> list[str]:
         """The snapshots (ids, in the order of their commits) that this tier cannot give back whole by itself."""
         live = [each for each in self._tier.snapshots().values() if each.id not in self._erased]
-        return harmed_by(findings, self._tier, self._reader, live, self._check_cancelled)
+        return harmed_by(findings, self._tier, self._repository.keys, live, self._check_cancelled)
 
     def _tree_fault(self, snapshot_id: str, chunk_id: bytes, error: RepositoryError) -> Finding:
         location = self._tier.index.lookup_any(chunk_id)

@@ -106,6 +106,40 @@ def test_check_of_a_whole_repository_finds_nothing_and_counts_everything() -> No
     assert check(scene.repository, tiers=["b"]).tiers.keys() == {"b"}
 
 
+@pytest.mark.parametrize("what", ["root", "domain"])
+def test_snapshots_under_a_key_that_a_tier_lost_are_harmed_there(what: str) -> None:
+    """Others have the key, and it is in memory: from this tier alone nobody reads them."""
+    scene = _scene()
+    add_generation(scene.repository, scene.provider, "person")
+    scene.reopen()
+    made = scene.backup(photos(2, seed=9), "person's", domain="person")
+    assert made is not None
+    keys = scene.reopen().keys
+    lost = keys.first_root if what == "root" else keys.active("person")
+    for key in _below(scene.store("a"), f"keys/{lost.key_id.hex()}"):
+        scene.store("a").delete(key)
+    repository = scene.reopen()
+    harmed = [each.id for each in repository.snapshots()] if what == "root" else [made.id]
+    assert check(repository).harmed == {"a": harmed, "b": []}
+    assert repair(repository, repository.tier("a")).harmed == []
+
+
+@pytest.mark.parametrize("read_first", ["a", "b"])
+def test_snapshots_behind_a_flipped_index_segment_are_harmed_whoever_read_it_first(read_first: str) -> None:
+    """Tiers share what is in memory of a segment: what lies on each counts."""
+    scene = _scene()
+    (segment,) = _below(scene.store("a"), "index/")[:1]
+    repository = scene.reopen()
+    if read_first == "a":
+        _flip(scene.store("a"), segment, 100)
+        repository = scene.reopen(stores=[scene.store("b"), scene.store("a")])
+    else:
+        _flip(scene.store("a"), segment, 100)
+    report = check(repository)
+    assert [each.problem for each in report.damage if each.object_key == segment] == [Problem.SEGMENT]
+    assert (len(report.harmed["a"]), report.harmed["b"]) == (1, [])
+
+
 def test_sample_is_drawn_anew_each_time() -> None:
     """In the long run every pack is looked at."""
     scene = _scene(("a",))
