@@ -4,6 +4,7 @@ import errno
 import os
 import stat
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random  # noqa: TID251  # seeded
@@ -15,6 +16,7 @@ from repository.errors import (
     AlreadyExists,
     InvalidKey,
     ObjectMissing,
+    PlaceBlocked,
     Retry,
     TierFull,
     TierReadOnly,
@@ -64,6 +66,24 @@ def test_whatever_has_an_objects_name_is_set_aside(root: Path, store: DirectoryO
     assert (root / "quarantine/log/1.a").is_dir()
     assert (root / "quarantine/log/2.a").stat().st_size == 60 << 30
     assert (store.get("log/1"), store.get("log/2")) == (b"mended", b"mended")
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda place: place.symlink_to("elsewhere"), os.mkdir])
+def test_nothing_is_put_over_what_is_no_object(
+    root: Path, store: DirectoryObjectStore, make: Callable[[Path], None]
+) -> None:
+    """It may be evidence, or say where the bytes were moved to; what is set aside lies there as it was."""
+    store.put("packs/ab/2", b"another")
+    make(root / "packs/ab/1")
+    kind = os.lstat(root / "packs/ab/1").st_mode
+    with pytest.raises(PlaceBlocked, match="lies where the object belongs"):
+        store.put("packs/ab/1", b"brought")
+    store.delete("packs/ab/1")
+    assert os.lstat(root / "packs/ab/1").st_mode == kind
+    store.set_aside("packs/ab/1", "quarantine/1")
+    assert (os.lstat(root / "quarantine/1").st_mode, store.blocked_by("packs/ab/1")) == (kind, None)
+    store.put("packs/ab/1", b"brought")
+    assert store.get("packs/ab/1") == b"brought"
 
 
 def test_directory_tier_is_its_owners_alone(root: Path, store: DirectoryObjectStore) -> None:

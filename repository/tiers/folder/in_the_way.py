@@ -70,7 +70,7 @@ def in_the_way(root: str, folder: str) -> str | None:
     return None
 
 
-def refuse_in_the_way(root: str, folder: str, *, tier: str) -> None:
+def refuse_blocked(root: str, folder: str, *, tier: str) -> None:
     """Raise `PlaceBlocked` where something is in the way."""
     path = in_the_way(root, folder)
     if path is not None:
@@ -79,4 +79,17 @@ def refuse_in_the_way(root: str, folder: str, *, tier: str) -> None:
             tier=tier,
             object_key=os.path.relpath(path, root),
             path=path,
+        )
+
+
+def expect_own(root: str, path: str, *, tier: str) -> None:
+    """Raise `PlaceBlocked` where something that is no object lies at an object's path: it may be evidence, and the
+    name of a link says where the bytes are. Of an object's own bytes whoever puts others there knows.
+    """
+    if (what := instead_of_object(root, path)) is not None:
+        raise PlaceBlocked(
+            f"{what[0]} lies where the object belongs",
+            tier=tier,
+            object_key=os.path.relpath(what[1], root),
+            path=what[1],
         )

@@ -27,7 +27,7 @@ from repository.errors import (
 from repository.ports import SYSTEM_CLOCK, SYSTEM_RANDOMNESS, Clock, Randomness
 from repository.tiers.folder.disk import NO_FILE, READ_ONLY, Disk, LocalDisk, holds, locked_by_us
 from repository.tiers.folder.errors import translated
-from repository.tiers.folder.in_the_way import in_the_way, instead_of_object, no_files, refuse_absent, refuse_in_the_way
+from repository.tiers.folder.in_the_way import expect_own, instead_of_object, no_files, refuse_absent, refuse_blocked
 from repository.tiers.folder.nothing_kept import NothingKept
 from repository.tiers.folder.sync import FolderSync, with_unsynced_above
 from repository.tiers.port import (
@@ -100,6 +100,8 @@ class DirectoryObjectStore(NothingKept):
         buffers = buffers_of(body)
         with self._translated(key):
             unsynced = self._prepare(folder)
+            if not if_absent:
+                expect_own(self._root, path, tier=self._name)
             is_ours = self._publish(path, buffers, if_absent=if_absent)
             # Also when it was there already: whoever linked it may have died before syncing the folder.
             unsynced.add(folder)
@@ -167,11 +169,12 @@ class DirectoryObjectStore(NothingKept):
             yield from self._walk(folder + "/" if folder else "", prefix, after)
 
     def delete(self, key: str) -> None:
-        """Remove the object, and sync its folder; see the port."""
+        """Remove the object, and sync its folder; see the port. What is no object stays: somebody else put it there."""
         path = self._path(key)
         with self._translated(key):
             try:
-                self._disk.unlink(path)
+                if stat.S_ISREG(os.lstat(path).st_mode):
+                    self._disk.unlink(path)
             except (FileNotFoundError, NotADirectoryError):
                 self._check_root()
             # Also when it was gone already: whoever removed it may have died before syncing.
@@ -201,26 +204,27 @@ class DirectoryObjectStore(NothingKept):
     def set_aside(self, key: str, aside: str) -> None:
         """A second name for what has the key's, be it an object or not; see the port.
 
-        What lies in the place of a folder above it is moved there instead: nothing can be put below it.
+        What is no object is moved there, since nothing is put over it; so is, instead, what lies in the place of a
+        folder above it.
         """
         path, second = self._path(key), self._path(aside)
         folder = os.path.dirname(second)
         with self._translated(key):
-            blocking = in_the_way(self._root, os.path.dirname(path))
-            if blocking is None and not os.path.lexists(path):
+            strange = instead_of_object(self._root, path)
+            if strange is None and not os.path.lexists(path):
                 self._check_root()
                 raise ObjectMissing("no object of this key", tier=self._name, key=key)
-            unsynced = self._prepare(folder)
-            self._disk.link(blocking or path, second)
-            unsynced.add(folder)
+            unsynced = self._prepare(folder) | {folder}
+            place = strange[1] if strange is not None else path
+            self._disk.link(place, second)
             # Where a folder was, there may be none now.
             self._durable_folders, self._swept_folders = frozenset(), set()
-            if blocking is not None:
-                with suppress(FileNotFoundError):  # a link may have been a move
-                    self._disk.unlink(blocking)
-                unsynced.add(os.path.dirname(blocking))
             self._folders.sync(unsynced)
             self._durable_folders |= unsynced
+            if strange is not None:
+                with suppress(FileNotFoundError):  # a link may have been a move
+                    self._disk.unlink(place)
+                self._folders.sync([os.path.dirname(place)])
 
     def close(self) -> None:
         """Sync what is owed."""
@@ -239,7 +243,7 @@ class DirectoryObjectStore(NothingKept):
             refuse_absent(self._within, tier=self._name)
             self._make_folders(self._root, "/")
         self._check_root()
-        refuse_in_the_way(self._root, folder, tier=self._name)
+        refuse_blocked(self._root, folder, tier=self._name)
         self._make_folders(folder, self._root)
         if folder not in self._swept_folders:
             self._sweep(folder)

@@ -238,3 +238,21 @@ def test_what_is_in_a_checkpoints_place_is_named_and_set_aside(tmp_path: Path, m
     assert result.unrepaired == []
     assert os.lstat(tmp_path / "a" / result.set_aside[key]).st_mode == kind
     assert check(scene.reopen(), read_percent=100).findings == []
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda place: place.symlink_to("/mnt/other/pack")])
+def test_catch_up_puts_no_pack_over_what_is_no_file(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    """Somebody moved the pack and left a link, say: that is named, and kept by a repair."""
+    scene = _scene(tmp_path)
+    pack = _first("packs")(tmp_path / "a")
+    (tmp_path / "a" / pack).unlink()
+    make(tmp_path / "a" / pack)
+    kind = os.lstat(tmp_path / "a" / pack).st_mode
+    repository = scene.reopen()
+    with pytest.raises(PlaceBlocked):
+        catch_up(repository, repository.tier("a"))
+    assert os.lstat(tmp_path / "a" / pack).st_mode == kind
+    repository = scene.reopen()
+    result = repair(repository, repository.tier("a"), check(repository))
+    assert (result.unrepaired, os.lstat(tmp_path / "a" / result.set_aside[pack]).st_mode) == ([], kind)
+    assert check(scene.reopen(), read_percent=100).findings == []
