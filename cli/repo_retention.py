@@ -13,7 +13,7 @@ from cli.repo_session import opened
 from cli.repo_snapshots import completeness_of
 from repository.errors import RulesInvalid, SnapshotNotFound
 from repository.opened.repository import Repository
-from repository.retention.orders import Ordered, give_tags, holds_of
+from repository.retention.orders import Ordered, give_tags, holds_of, owed_orders
 from repository.retention.orders import forget as forget_snapshots
 from repository.retention.rules import Judgement, Rules, judge, span_of
 from repository.retention.tags import tags_of
@@ -31,15 +31,18 @@ def forget(arguments: argparse.Namespace) -> int:
         going = [each.snapshot for each in judged if not each.is_kept]
         locked = _locks(repository, going)
         emptied = _emptied(repository, going)
-        done = None
-        if going and not arguments.dry_run:
+        done, untold = None, {tier.name: len(owed_orders(repository, tier)) for tier in repository.ready_tiers()}
+        if not arguments.dry_run and (going or any(untold.values())):
+            # Also where nothing goes: a tier that was not told of the last time has what went then, and shows it.
             done = forget_snapshots(repository, [each.id for each in going], arguments.reason)
+            done.owed = done.owed if going else {}
     if arguments.json:
         say_json(
             {
                 **_judgements_document(judged, locked),
                 "dry_run": arguments.dry_run,
                 "emptied": emptied,
+                "taken_over": done.taken_over if done is not None else {},
                 **_tiers_document(done),
             }
         )
@@ -47,8 +50,13 @@ def forget(arguments: argparse.Namespace) -> int:
         _say_judgements(judged, locked, is_named=bool(arguments.snapshots))
         is_done = "would go" if arguments.dry_run else "forgotten"
         say(f"\n{len(going):,} {is_done}, {len(judged) - len(going):,} kept")
-        if going and not arguments.dry_run:
-            _say_owed(done)
+        for name, count in done.taken_over.items() if done is not None else ():
+            say(f"{name}: told {count:,} orders that other tiers had been given before")
+        _say_owed(done)
+    for name, count in untold.items() if arguments.dry_run else ():
+        if count:
+            words = "orders that other tiers have: without --dry-run it is"
+            print(f"{name} was not told {count:,} {words}", file=sys.stderr)
     for name in emptied:
         words = "has none of what is kept, and a prune takes away all that it has"
         print(f"{name}: {words}; `repo catch-up` first, then `repo prune`", file=sys.stderr)
@@ -144,8 +152,8 @@ def _zone(name: str) -> tzinfo:
 
 def _judged(repository: Repository, arguments: argparse.Namespace, rules: Rules | None) -> list[Judgement]:
     if rules is None:
-        chosen = dict.fromkeys(repository.find_snapshot(name).id for name in arguments.snapshots)
-        return [Judgement(repository.find_snapshot(identity), ()) for identity in chosen]
+        chosen = {each.id: each for each in (_named(repository, name) for name in arguments.snapshots)}
+        return [Judgement(each, ()) for each in chosen.values()]
     found = repository.snapshots(arguments.label)
     if arguments.host is not None:
         found = [each for each in found if host_of(each.manifest) == arguments.host]
@@ -159,6 +167,18 @@ def _judged(repository: Repository, arguments: argparse.Namespace, rules: Rules 
     for tag in unknown:
         print(f"no snapshot has the tag {_text(tag)}: --keep-tag keeps nothing by it", file=sys.stderr)
     return judge(found, rules, repository.clock.now_ns(), holds_of(repository), tags)
+
+
+def _named(repository: Repository, name: str) -> Snapshot:
+    """The snapshot; also one that some tiers have forgotten, and that another one has still, since it was not told."""
+    try:
+        return repository.find_snapshot(name)
+    except SnapshotNotFound:
+        everywhere = [each for tier in repository.ready_tiers() for each in tier.snapshots().values()]
+        found = {each.id: each for each in everywhere if name and each.id.startswith(name.lower())}
+        if len(found) != 1:
+            raise
+        return next(iter(found.values()))
 
 
 def _emptied(repository: Repository, going: Sequence[Snapshot]) -> list[str]:

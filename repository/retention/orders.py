@@ -38,10 +38,12 @@ NAME_LENGTH_MAX = 200
 class Ordered:
     """On which tiers an order stands; which could not be told, and why: they are owed it.
 
-    `tiers`: by name, how many entries it took; 0: it stood there already.
+    `tiers`: by name, how many entries it took; 0: it stood there already. `taken_over`: how many orders of others a
+    tier was told on the way, as far as it was any.
     """
 
     tiers: dict[str, int] = field(default_factory=dict)
+    taken_over: dict[str, int] = field(default_factory=dict)
     failed: dict[str, RepositoryError] = field(default_factory=dict)
     owed: dict[str, RepositoryError | None] = field(default_factory=dict)
 
@@ -62,7 +64,8 @@ class TakenOver:
 def forget(repository: Repository, snapshots: Sequence[str], reason: str = "") -> Ordered:
     """Let no tier have these snapshots (ids) any more. Their space is freed by a prune.
 
-    What was forgotten before counts as done. Nothing is forgotten unless all of them are there and free: raises
+    What was forgotten before counts as done, and a tier that was not told then is told now, also where none is named:
+    one that cannot be is among the `failed`. Nothing is forgotten unless all of them are there and free: raises
     `SnapshotNotFound`, `SnapshotHeld` (also where another writer's hold came in between; then some tiers may have
     forgotten, which have no such hold, and `SnapshotHeld` says so), `NoUsableTier`.
     """
@@ -76,18 +79,33 @@ def forget(repository: Repository, snapshots: Sequence[str], reason: str = "") -
     _refuse_held(holds_of(repository), wanted)
 
     faults: dict[str, RepositoryError] = {}
+    untold: dict[str, RepositoryError] = {}
+    taken_over: dict[str, int] = {}
     for tier in repository.ready_tiers():
         # A hold that was released while the tier was away is over there as well.
-        with suppress(RepositoryError):
-            if (fault := take_over(repository, tier).fault) is not None:
-                faults[tier.name] = fault
+        try:
+            taken = take_over(repository, tier)
+        except RepositoryError as error:
+            untold[tier.name] = error
+            continue
+        if taken.fault is not None:
+            faults[tier.name] = taken.fault
+        if taken.given:
+            taken_over[tier.name] = taken.given
 
     def order(tier: OpenTier) -> int:
         if tier.name in faults and any(holding(each, tier.log.state.holds) for each in wanted):
             raise faults[tier.name]
+        if not wanted and tier.name in untold:
+            raise untold[tier.name]
         return _forget_on(tier, wanted, reason, repository.clock.now_ns)
 
-    return _on_each(repository, order)
+    done = _on_each(repository, order)
+    for name in untold.keys() & done.tiers.keys():
+        del done.tiers[name]
+        done.failed[name] = untold[name]
+    done.taken_over = taken_over
+    return done
 
 
 def place_hold(repository: Repository, name: str, snapshots: Sequence[str], reason: str = "") -> Ordered:

@@ -50,6 +50,22 @@ def test_named_ones_go_even_the_newest_of_a_label(repo: RepoCommand) -> None:
     assert third not in _ids(repo)
 
 
+@pytest.mark.parametrize("by", ["rules", "id"])
+def test_forget_said_again_tells_the_tier_that_was_not_told(repo: RepoCommand, by: str) -> None:
+    """As after a kill between the two tiers: until then that one shows and restores what was forgotten."""
+    first, *others = _ids(repo)
+    one, two = repo.tiers
+    words = ["forget", first] if by == "id" else ["forget", "--keep-last", "1"]
+    assert repo.json(*words, tiers=[one])["tiers"] == ["a"]
+    looked = repo.run(*words, "--dry-run")
+    assert (looked.code, "b was not told 1 orders" in looked.err) == (0, True), looked
+    again = repo.run(*words)
+    assert (again.code, "b: told 1 orders" in again.out) == (0, True), again
+    assert [each["id"] for each in repo.json("snapshots", tiers=[two])["snapshots"]] == others
+    assert repo.run("check").code == 0
+    assert repo.run("forget", first).code == 7
+
+
 def test_a_hold_keeps_until_it_is_released(repo: RepoCommand) -> None:
     first, *_ = _ids(repo)
     assert repo.run("holds").out == "nothing is held\n"

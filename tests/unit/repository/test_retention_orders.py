@@ -60,6 +60,28 @@ def test_a_tier_that_was_away_shows_nobody_what_was_forgotten_and_brings_nothing
     assert first.id not in scene.reopen().tier("b").snapshots()
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_forgetting_said_again_tells_the_tier_that_the_first_time_missed(named: bool) -> None:
+    """Whoever was killed in between says the same again; a rule finds nothing more to go."""
+    scene, first, second = _scene()
+    forget(scene.reopen(stores=[scene.store("a")]), [first.id])
+    repository = scene.reopen()
+    done = forget(repository, [first.id] if named else [])
+    assert (done.tiers, done.taken_over, done.is_everywhere) == ({"a": 0, "b": 0}, {"b": 1}, True)
+    assert list(scene.reopen().tier("b").snapshots()) == [second.id]
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_tier_that_cannot_be_told_what_others_forgot_is_owed_it(named: bool) -> None:
+    scene, first, second = _scene()
+    forget(scene.reopen(stores=[scene.store("a")]), [first.id])
+    broken = BrokenStore(scene.store("b"))
+    repository = scene.reopen(stores=[scene.store("a"), broken])  # type: ignore[list-item]
+    broken.failures["put"] = TierUnreachable("gone")
+    done = forget(repository, [second.id] if named else [])
+    assert (list(done.tiers), list(done.failed), done.is_everywhere) == (["a"], ["b"], False)
+
+
 def test_a_tier_that_never_had_it_is_told_and_never_gets_it() -> None:
     """One tier has the snapshot and is away while it is forgotten on the other, which never had it."""
     scene = Scene(("a", "b", "c"))
