@@ -31,7 +31,7 @@ def erase_domain(arguments: argparse.Namespace) -> int:
             )
         done = erase(repository, arguments.domain, arguments.confirm)
         not_given = places_not_given(repository, arguments)
-        document = receipt_of(repository, done)
+        document = receipt_of(repository, done, not_given)
     is_kept = _kept(arguments.receipt, document)
     if arguments.json:
         import json
@@ -39,7 +39,6 @@ def erase_domain(arguments: argparse.Namespace) -> int:
         say_json(
             {
                 **json.loads(document),
-                # The receipt speaks of the tiers that were given.
                 "complete": done.is_complete and not not_given,
                 "receipt_file": arguments.receipt,
                 "not_given": not_given,

@@ -9,7 +9,7 @@ bytes are ours) or, after a crash, by the run token in the entry. The proof is i
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -147,6 +147,10 @@ class CommitLog:
         """The state of the log from its first entry on, whatever any checkpoint says; `state` stays as it is."""
         with self._lock:
             return self._read_behind(self._nothing())
+
+    def entries(self) -> Iterator[Entry]:
+        """Each entry that lies there and can be used, from the first one on. Raises the store's errors."""
+        return (each for each in self._reader.behind(0) if isinstance(each, Entry))
 
     def _nothing(self) -> LogState:
         first = self._ring.first_root

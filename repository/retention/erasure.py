@@ -30,6 +30,7 @@ from repository.opened.pack_access import ChunkReader, nearest_first
 from repository.opened.repository import Repository
 from repository.opened.second_copies import of_forgotten
 from repository.opened.wrappings import QUARANTINE_PREFIX, KeyCopy, delete_copy, locked_until
+from repository.retention.begun_erasures import begun_erasures, reason_of
 from repository.retention.orders import AT_ONCE, holds_of, take_over
 from repository.stored.log_entry import Body, KeysDestroyed, SnapshotsForgotten
 from repository.stored.snapshot import Snapshot
@@ -83,9 +84,11 @@ class Erasure:
         return not self.away and all(each.is_complete for each in self.tiers.values())
 
 
-def plan_erasure(repository: Repository, name: str) -> ErasurePlan:
+def plan_erasure(repository: Repository, name: str, word: str = "") -> ErasurePlan:
     """What the erasure of a domain would destroy. `name`: the domain's, or the id (hex) of a key that is destroyed.
 
+    What an erasure that was killed has forgotten or destroyed by then belongs to it. `word`: that of its plan, by which
+    it is found where the keys are gone that said whose they were.
     Raises `KeyNotFound`, `KeyStillNeeded`, `NoUsableTier`, and the stores' errors.
     """
     repository.any_ready()
@@ -96,13 +99,21 @@ def plan_erasure(repository: Repository, name: str) -> ErasurePlan:
         raise KeyStillNeeded("the default domain's key seals and signs the repository itself", hint=hint)
     own = [keys for keys in repository.keys.all() if keys.domain == name]
     key_ids = tuple(sorted(keys.key_id.hex() for keys in own))
-    if not own:
-        if name not in key_change.destroyed_keys(repository):
-            hint = "`repo key list` shows the domains that this key opens, and the ids of destroyed keys."
+    begun = begun_erasures(repository)
+    if not own and name in key_change.destroyed_keys(repository):
+        key_ids = tuple(sorted(begun.keys_with(name)))
+    elif not own:
+        words = {_word_of(repository, name, each, begun.snapshots_of(each)): each for each in begun.destroyed()}
+        key_ids = words.get(word.lower(), ())
+        if not key_ids:
+            hint = (
+                "`repo key list` shows the domains that this key opens, and the ids of destroyed keys. An erasure that "
+                "was stopped is ended, and its receipt made, by the same command with the same word."
+            )
             raise KeyNotFound("no key domain has this name", hint=hint, domain=name)
-        key_ids = (name,)
     identities = {keys.identity_id.hex() for keys in own}
     ids = {each.id for each in repository.snapshots() if each.brief.domain in identities} if own else set()
+    ids |= begun.snapshots_of(key_ids)
     if own and is_ordered(repository, key_ids):
         ids |= set(_forgotten_of(repository, identities))
     holds = holds_of(repository)
@@ -117,8 +128,13 @@ def plan_erasure(repository: Repository, name: str) -> ErasurePlan:
         {tier.name: list(_copies(tier, key_ids)) for tier in repository.ready_tiers()},
         {tier.name: tier.error for tier in repository.tiers if not tier.is_ready},
         tuple(sorted(keks)),
-        crypto.sha256(repository.id, *(each.encode() for each in (*key_ids, *sorted(ids))))[:4].hex(),
+        _word_of(repository, name, key_ids, ids),
     )
+
+
+def _word_of(repository: Repository, name: str, key_ids: Collection[str], snapshots: Collection[str]) -> str:
+    named = (name, *sorted(key_ids), *sorted(snapshots))
+    return crypto.sha256(repository.id, *(each.encode("utf-8", "surrogateescape") for each in named))[:4].hex()
 
 
 def is_ordered(repository: Repository, key_ids: Collection[str]) -> bool:
@@ -145,7 +161,7 @@ def erase(repository: Repository, name: str, word: str) -> Erasure:
         # What others hold counts here as well.
         with suppress(RepositoryError):
             take_over(repository, tier)
-    plan = plan_erasure(repository, name)
+    plan = plan_erasure(repository, name, word)
     # What some log calls destroyed goes everywhere: nothing is left to be confirmed, and the word is another one since.
     if word.lower() != plan.word and not is_ordered(repository, plan.key_ids):
         raise ErasureNotConfirmed("what would be erased is not what was confirmed", snapshots=len(plan.snapshots))
@@ -235,7 +251,7 @@ def _order(repository: Repository, tier: OpenTier, key_ids: Collection[str]) -> 
         _open(repository, state.key_objects, is_strict=True)
         left = _live(state, identities)
         if left:  # a writer may commit one more in between
-            return _forgetting(repository, state, others, left)
+            return _forgetting(repository, state, others, left, key_ids)
         return _destroying(repository, state, repository.keys.with_domains(key_ids))
 
     while tier.log.append(decide) is not None:
@@ -277,9 +293,9 @@ def _let_snapshots_go(repository: Repository, tier: OpenTier, key_ids: Collectio
     others = [peer.log.state for peer in repository.sources_for(tier)]
     for identity, ids in own.items():
 
-        def decide(state: LogState, identity: str = identity) -> Body | None:
+        def decide(state: LogState, identity: str = identity, ids: Collection[str] = ids) -> Body | None:
             left = _live(state, {identity})
-            return _forgetting(repository, state, others, left) if left else None
+            return _forgetting(repository, state, others, left, ids) if left else None
 
         try:
             while (entry := tier.log.append(decide)) is not None:
@@ -290,13 +306,18 @@ def _let_snapshots_go(repository: Repository, tier: OpenTier, key_ids: Collectio
 
 
 def _forgetting(
-    repository: Repository, state: LogState, others: Sequence[LogState], snapshots: Sequence[str]
+    repository: Repository,
+    state: LogState,
+    others: Sequence[LogState],
+    snapshots: Sequence[str],
+    key_ids: Collection[str],
 ) -> SnapshotsForgotten:
     holds = joint_holds((state, *others))
     for each in snapshots:
         if names := holding(each, holds):
             raise SnapshotHeld("a hold keeps a snapshot of the domain", id=each, hold=names[0])
-    return SnapshotsForgotten(time_ns=repository.clock.now_ns(), snapshots=tuple(snapshots[:AT_ONCE]), reason="erased")
+    going, reason = tuple(snapshots[:AT_ONCE]), reason_of(key_ids)
+    return SnapshotsForgotten(time_ns=repository.clock.now_ns(), snapshots=going, reason=reason)
 
 
 def _live(state: LogState, identities: Collection[str]) -> list[str]:

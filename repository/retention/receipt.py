@@ -7,6 +7,7 @@ JSON object, `{"receipt": R, "signature": "<128 hex>"}`: Ed25519 by the reposito
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Final
 
@@ -52,7 +53,9 @@ class TierReceipt(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Receipt(msgspec.Struct, frozen=True, rename="camel"):
-    """What is signed. `snapshots`: ids of those of the domain that were there; times are UTC."""
+    """What is signed. `snapshots`: ids of those of the domain that were there; times are UTC. `is_complete`: of the
+    tiers that were given, and none is known that was not.
+    """
 
     format: int
     repository_id: str
@@ -74,8 +77,8 @@ _SIGNED: Final = msgspec.json.Decoder(_Signed)
 _RECEIPT: Final = msgspec.json.Decoder(Receipt)
 
 
-def receipt_of(repository: Repository, erased: Erasure) -> bytes:
-    """The document of what was done just now."""
+def receipt_of(repository: Repository, erased: Erasure, not_given: Collection[str] = ()) -> bytes:
+    """The document of what was done just now. `not_given`: where other tiers of the repository were seen."""
     tiers: list[TierReceipt] = []
     for name, each in erased.tiers.items():
         state = repository.tier(name).log.state
@@ -96,6 +99,7 @@ def receipt_of(repository: Repository, erased: Erasure) -> bytes:
         TierReceipt(name, "away", why=f"{error.message} [{error.code}]" if error else "")
         for name, error in erased.away.items()
     ]
+    tiers += [TierReceipt(place, "not-given", why="it was seen before, and keeps what it has") for place in not_given]
     plan = erased.plan
     moment = datetime.fromtimestamp(repository.clock.now_ns() // 10**9, UTC).isoformat()
     body = msgspec.json.encode(
@@ -106,7 +110,7 @@ def receipt_of(repository: Repository, erased: Erasure) -> bytes:
             plan.key_ids,
             plan.snapshots,
             moment,
-            erased.is_complete,
+            erased.is_complete and not not_given,
             tuple(tiers),
             NOT_PROMISED,
         )

@@ -39,6 +39,8 @@ def test_tier_that_is_known_and_not_given_is_named(repo: RepoCommand) -> None:
     done = repo.run("erase", "person", "--confirm", planned["confirm"], "--json", tiers=[one])
     assert (done.code, f"seen at {two} was not given" in done.err) == (4, True), done
     assert done.document["complete"] is False, "as the exit code"
+    signed = done.document["receipt"]
+    assert (signed["isComplete"], [each["state"] for each in signed["tiers"]]) == (False, ["erased", "not-given"])
     again = repo.run("erase", "person", "--confirm", planned["confirm"])
     assert (again.code, "was not given" in again.err) == (0, False), again
 

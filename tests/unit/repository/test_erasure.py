@@ -114,19 +114,20 @@ def test_nothing_is_erased_that_was_not_confirmed() -> None:
 
 
 def test_what_was_begun_goes_on_with_the_word_that_began_it() -> None:
-    """Also where nothing says any more which snapshots there were."""
+    """Also where the logs alone say any more which snapshots there were: the receipt names them."""
     scene = Scene(("a", "b"))
     add_generation(scene.repository, scene.provider, PERSON)
     scene.reopen()
-    scene.backup(LETTERS, "letters", only=["a"], domain=PERSON)
+    made = scene.backup(LETTERS, "letters", only=["a"], domain=PERSON)
+    assert made is not None
     alone = scene.reopen(stores=[scene.store("a")])
     word = plan_erasure(alone, PERSON).word
     assert erase(alone, PERSON, word).tiers["a"].is_complete
     prune(scene.reopen(stores=[scene.store("a")]))
     assert not list(scene.store("a").list("snapshots/"))
     repository = scene.reopen()
-    assert plan_erasure(repository, PERSON).word != word
-    assert erase(repository, PERSON, word).is_complete
+    done = erase(repository, PERSON, word)
+    assert (done.is_complete, done.plan.snapshots, done.plan.word) == (True, (made.id,), word)
 
 
 def test_a_hold_keeps_a_domain_from_erasure_until_it_is_released() -> None:
@@ -236,18 +237,22 @@ def test_prune_is_not_stopped_by_a_snapshot_that_nobody_can_read_any_more() -> N
 
 @pytest.mark.parametrize("left", range(12))
 def test_erasure_that_was_killed_is_ended_by_the_next_one(left: int) -> None:
-    """At whatever put or delete: nothing else is harmed, and it can be said again."""
-    scene, _ = _scene()
-    key_ids = plan_erasure(scene.repository, PERSON).key_ids
-    calls = [left]
+    """At whatever put or delete: nothing else is harmed, and the same command names in its receipt what was erased."""
+    scene, made = _scene()
+    plan = plan_erasure(scene.repository, PERSON)
+    key_ids, calls = plan.key_ids, [left]
     dying = [Dying(store, calls) for store in scene.stores]
     try:
         _erase(scene.reopen(stores=dying))  # type: ignore[arg-type]
     except RepositoryError:
         assert calls[0] < 0
-    repository = scene.reopen()
-    names = [name for name in (PERSON, *key_ids) if _is_known(repository, name)]
-    assert _erase(repository, names[0]).is_complete
+    again = erase(scene.reopen(), PERSON, plan.word)
+    assert (again.is_complete, again.plan.snapshots, again.plan.key_ids) == (True, (made.id,), key_ids)
+    assert verified(receipt_of(scene.repository, again), _public_key(scene)).snapshots == (made.id,)
+    with pytest.raises(KeyNotFound, match="no key domain"):
+        erase(scene.repository, "person 8", plan.word)
+    by_key = _erase(scene.reopen(), key_ids[0])
+    assert (by_key.is_complete, by_key.plan.snapshots) == (True, (made.id,))
     for name in ("a", "b"):
         assert not openable(scene.store(name), scene, key_ids=key_ids)
     repository = scene.reopen()
@@ -255,12 +260,8 @@ def test_erasure_that_was_killed_is_ended_by_the_next_one(left: int) -> None:
     assert check(repository, read_percent=100).is_ok
 
 
-def _is_known(repository: Repository, name: str) -> bool:
-    try:
-        plan_erasure(repository, name)
-    except KeyNotFound:
-        return False
-    return True
+def _public_key(scene: Scene) -> bytes:
+    return bytes.fromhex(scene.repository.config.public_key)
 
 
 def test_a_tier_that_fails_is_told_and_the_others_are_erased() -> None:
@@ -294,6 +295,18 @@ def test_receipt_says_what_was_done_what_is_left_and_what_nobody_promises() -> N
     assert all(each.tier_id and each.log_digest for each in receipt.tiers)
     assert receipt.not_promised == NOT_PROMISED
     assert any("database dumps" in each for each in receipt.not_promised)
+
+
+def test_receipt_says_of_a_tier_that_was_seen_and_not_given_that_it_keeps_what_it_has() -> None:
+    """Whoever reads the receipt alone is not told that all of it is erased."""
+    scene, _ = _scene()
+    done = _erase(scene.reopen(stores=[scene.store("a")]))
+    assert done.is_complete
+    receipt = verified(receipt_of(scene.repository, done, ["file:///b"]), _public_key(scene))
+    assert (receipt.is_complete, [(each.name, each.state) for each in receipt.tiers]) == (
+        False,
+        [("a", "erased"), ("file:///b", "not-given")],
+    )
 
 
 @pytest.mark.parametrize("old", [b"person 7", b"erased", b'"signature":"', b'"isComplete":true'])
