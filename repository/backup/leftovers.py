@@ -16,6 +16,7 @@ from repository.errors import RepositoryError
 from repository.format import pack_object_key
 from repository.opened.open_tier import OpenTier
 from repository.opened.pack_access import nearest_first, whole_pack
+from repository.opened.present_objects import are_left
 from repository.opened.repository import Repository
 from repository.retention.erasure import owed_snapshots
 from repository.stored.index_segment import Segment, without_packs
@@ -51,7 +52,7 @@ def _bring_to(
     repository: Repository, tier: OpenTier, lacking: Set[bytes], until: datetime | None, check: Callable[[], None]
 ) -> None:
     sources = nearest_first(repository.sources_for(tier))
-    brought: set[bytes] = set()
+    brought, seen = set[bytes](), tier.log.state.head.number
     for pack_id in sorted(lacking):
         check()
         body = whole_pack(pack_id, (source.store for source in sources))
@@ -64,4 +65,5 @@ def _bring_to(
         listed += [Segment(without_packs(each, each.packs - brought)) for each in touched]
         brought -= source.index.pack_ids()
     if listed:
-        tier.change_index(repository.seal_segments(listed), (), "brought", lock_until=until)
+        sealed = repository.seal_segments(listed)
+        tier.change_index(sealed, (), "brought", lock_until=until, only_if=are_left(sealed, seen))

@@ -142,7 +142,8 @@ class PartsRun:
         """Say on one tier that the part is made: its packs join the index first, so that they are nobody's orphans."""
         snapshot, place = self.as_snapshot(manifest), part_place(number)
         if new_segments:
-            tier.change_index(new_segments, (), "a part was made", lock_until=lock_until)
+            only_if = present_objects.are_left(new_segments)
+            tier.change_index(new_segments, (), "a part was made", lock_until=lock_until, only_if=only_if)
         else:
             tier.refresh()
         tier.refuse_without(packs)

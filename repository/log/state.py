@@ -76,15 +76,16 @@ class LogState:
     entries that a bridge stands for. `tier_id`: names this tier among all, and survives its being restored to an older
     state. `snapshot_count`: how many were committed ever, as the last entry's header says. `snapshots`: by id (hex), in
     the order of their entries. `by_token`: run token → snapshot id, of forgotten ones, too (of several under one token
-    the first that is live). `forgotten`: id → run token, the last `FORGOTTEN_MAX` in their order. `twins`: run
-    token → ids, where two writers, each on a tier of its own, committed under one token. `locked_until`: by
-    snapshot id, seconds of Unix time. `segments`: names (hex) of the live index segments, with the number of the
-    entry that brought them. `replaced_segments`: the last `REPLACED_MAX` that left the index. `holds`: by name, the
-    snapshots that are kept (none named: all); `released_holds`: the names of those that are over. `streams`: by
-    name, up to where this tier is known to have each. `tags`: by snapshot id, where they were changed. `entry_of`:
-    snapshot id → its entry. `checkpoint`: the newest that an entry names. `past_tier_ids`: that the log had since
-    `base`. `root`: which is in force after the last entry. `ends_in_consequence`: whether the last entry is of
-    consequence, as far as is known.
+    the first that is live). `forgotten`: id → run token, the last `FORGOTTEN_MAX` in their order. `twins`: run token →
+    ids, where two writers, each on a tier of its own, committed under one token. `locked_until`: by snapshot id,
+    seconds of Unix time. `segments`: names (hex) of the live index segments, with the number of the entry that brought
+    them. `replaced_segments`: the last `REPLACED_MAX` that left the index. `holds`: by name, the snapshots that are
+    kept (none named: all); `released_holds`: the names of those that are over. `streams`: by name, up to where this
+    tier is known to have each. `let_go`: packs that were deleted, with the number of the entry that says so, as far as
+    it was read since a checkpoint. `tags`: by snapshot id, where they were changed. `entry_of`: snapshot id → its
+    entry. `checkpoint`: the newest that an entry names. `past_tier_ids`: that the log had since `base`. `root`: which
+    is in force after the last entry. `ends_in_consequence`: whether the last entry is of consequence, as far as is
+    known.
     """
 
     repository_id: bytes
@@ -104,6 +105,7 @@ class LogState:
     replaced_segments: SharedMap[str, None] = field(default_factory=SharedMap)
     marked_packs: set[bytes] = field(default_factory=set)
     swept_packs: set[bytes] = field(default_factory=set)
+    let_go: SharedMap[bytes, int] = field(default_factory=SharedMap, compare=False)
     key_objects: dict[str, str] = field(default_factory=dict)
     destroyed_keys: set[str] = field(default_factory=set)
     ended_keks: set[str] = field(default_factory=set)
@@ -153,6 +155,7 @@ class LogState:
             replaced_segments=self.replaced_segments.fork(),
             marked_packs=set(self.marked_packs),
             swept_packs=set(self.swept_packs),
+            let_go=self.let_go.fork(),
             key_objects=dict(self.key_objects),
             destroyed_keys=set(self.destroyed_keys),
             ended_keks=set(self.ended_keks),
@@ -239,7 +242,7 @@ class LogState:
                 for name in list(islice(self.replaced_segments, max(beyond, 0))):
                     del self.replaced_segments[name]
             case PacksMarked() | PacksUnmarked() | SweepBegun() | PacksSwept():
-                self._apply_to_packs(entry.body)
+                self._apply_to_packs(entry.body, entry.number)
             case SnapshotsForgotten(snapshots=identities):
                 for identity in identities:
                     self._forget(identity)
@@ -283,7 +286,7 @@ class LogState:
             case Begun() | Skipped() | TierNamed() | _:
                 pass
 
-    def _apply_to_packs(self, body: PacksMarked | PacksUnmarked | SweepBegun | PacksSwept) -> None:
+    def _apply_to_packs(self, body: PacksMarked | PacksUnmarked | SweepBegun | PacksSwept, number: int) -> None:
         packs = set(map(bytes.fromhex, body.packs))
         match body:
             case PacksMarked():
@@ -296,6 +299,7 @@ class LogState:
             case PacksSwept():
                 self.swept_packs -= packs
                 self.marked_packs -= packs
+                self.let_go.update(dict.fromkeys(packs, number))
 
     def _apply_snapshot(self, committed: SnapshotCommitted, number: int) -> None:
         body = bytes(committed.manifest)

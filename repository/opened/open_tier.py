@@ -20,7 +20,6 @@ from repository.errors import (
     Damaged,
     LogContended,
     ObjectMissing,
-    PackMarked,
     RepositoryError,
     SnapshotNotFound,
     TierBehind,
@@ -316,8 +315,7 @@ class OpenTier:
             self.refuse_without(needed)
             if state.lacking_streams(decoded):
                 raise TierBehind("tier lacks pieces of a stream that the snapshot leans on", tier=self.name)
-            if marked := state.marked_packs & referenced:
-                raise PackMarked("packs were marked for deletion meanwhile", tier=self.name, packs=len(marked))
+            present_objects.refuse_going(self.name, state, referenced, new_segments)
             return SnapshotCommitted(
                 time_ns=self._clock.now_ns(),
                 id=identity,

@@ -23,6 +23,7 @@ from repository.index.whole_packs import read_whole
 from repository.opened import key_change
 from repository.opened.open_tier import LockUntil, OpenTier, no_lock
 from repository.opened.open_tiers import OpenTiers
+from repository.opened.present_objects import are_left
 from repository.stored.part import PENDING_PREFIX
 from repository.stored.sealed_object import ObjectKind, seal_object
 
@@ -124,7 +125,7 @@ def adopt_orphans(repository: OpenTiers, tier: OpenTier, lock_until: datetime | 
 
     Each is read whole: whoever finds its chunks in the index does not store them again. Raises the store's errors.
     """
-    known = tier.index.pack_ids()
+    known, seen = tier.index.pack_ids(), tier.log.state.head.number
     orphans = [pack for pack in stored_packs(tier.store) if pack.id not in known]
     index, damaged, adopted = Index(), list[bytes](), 0
     for contents in read_whole(tier.store, repository.keys, orphans):
@@ -137,5 +138,8 @@ def adopt_orphans(repository: OpenTiers, tier: OpenTier, lock_until: datetime | 
         # Who uploaded them may have died before syncing: a name must not be lost after the index relies on it.
         tier.store.settle(map(pack_object_key, index.pack_ids()))
         sealed = repository.seal_segments(index.take_new_segments())
-        tier.change_index(sealed, (), "adopted", lock_until=lock_until)
+        # Another one may have adopted them, too, and a prune deleted some of them by then: those left are for the next.
+        only_if = are_left(sealed, seen)
+        if not tier.change_index(sealed, (), "adopted", lock_until=lock_until, only_if=only_if):
+            adopted = 0
     return adopted, damaged

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
-from repository.errors import Damaged, ObjectMissing
+from repository.errors import Damaged, ObjectMissing, PackMarked
 from repository.format import pack_object_key
-from repository.index.segments import INDEX_PREFIX, segment_object_key
+from repository.index.segments import INDEX_PREFIX, SealedSegment, segment_object_key
 from repository.keys.key_ring import KEY_PREFIX, kek_id_of, key_id_of
-from repository.log.commit_log import CommitLog
+from repository.log.commit_log import CommitLog, LogState
 from repository.stored.config import CONFIG_KEY
 from repository.stored.index_segment import Segment
 from repository.tiers.port import ObjectStore
@@ -58,6 +58,24 @@ def expect_index(tier: HasLog) -> None:
     for name, segment in named.items():
         if name in live.segments:
             expect_stored(tier.name, name, segment, there)
+
+
+def refuse_going(tier: str, state: LogState, packs: Iterable[bytes], new_segments: Iterable[SealedSegment]) -> None:
+    """Raises `PackMarked` where one of these packs is marked, or one that only `new_segments` list was deleted.
+
+    A writer's own packs come before a prune where another one took it for dead and put them into the index; if all that
+    lies in them lies elsewhere as well, they go.
+    """
+    if marked := state.marked_packs.intersection(packs):
+        raise PackMarked("packs were marked for deletion meanwhile", tier=tier, packs=len(marked))
+    if not are_left(new_segments)(state):
+        raise PackMarked("packs were deleted meanwhile", tier=tier, packs=len(state.let_go))
+
+
+def are_left(segments: Iterable[SealedSegment], since: int = 0) -> Callable[[LogState], bool]:
+    """Whether no prune has deleted a pack of these segments that lay there when the log had `since` entries."""
+    listed = {pack_id for sealed in segments for pack_id in sealed.segment.pack_ids()}
+    return lambda state: not any(state.let_go.get(each, 0) > since for each in (listed if state.let_go else ()))
 
 
 def live_segments(log: CommitLog, names: Iterable[str], load: Callable[[str], Segment]) -> dict[str, Segment]:

@@ -15,12 +15,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Final
 
-from repository.errors import ObjectMissing, RepositoryError
+from repository.errors import ObjectMissing, PackMarked, RepositoryError
 from repository.format import Buffer, FrameEntry, PackKind, pack_object_key
 from repository.index.index import Index, ids_of
 from repository.index.pack_catalog import each_in_parallel
 from repository.opened.open_tier import OpenTier
 from repository.opened.pack_access import nearest_first
+from repository.opened.present_objects import are_left
 from repository.opened.repository import Repository
 from repository.prune.needed_frames import NeededFrames, read_needed
 from repository.stored.buffers import Memory, new_memory
@@ -148,7 +149,8 @@ class Repacking:
                 continue
             try:
                 tier.store.sync()
-                tier.change_index(segments, (), "repacked")
+                if not tier.change_index(segments, (), "repacked", only_if=are_left(segments)):
+                    raise PackMarked("packs were deleted meanwhile", tier=tier.name)
             except RepositoryError as error:
                 self.failed[tier.name] = error
 

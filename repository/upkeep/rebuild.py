@@ -20,6 +20,7 @@ from repository.index.whole_packs import PackContents, read_whole
 from repository.opened.erased import Erased
 from repository.opened.open_tier import OpenTier
 from repository.opened.pack_access import ChunkReader
+from repository.opened.present_objects import are_left
 from repository.upkeep.bad_packs import proven_by_rows, write_anew
 from repository.upkeep.check_report import CheckProgress
 
@@ -107,7 +108,7 @@ def _rebuilt(
     # Who uploaded them may have died before syncing.
     tier.store.settle(map(pack_object_key, index.pack_ids()))
     sealed = repository.seal_segments(index.take_new_segments())
-    is_done = tier.change_index(sealed, replaced, "rebuilt")
+    is_done = tier.change_index(sealed, replaced, "rebuilt", only_if=are_left(sealed, state.head.number))
     tier.load()
     if not is_done:
         return None

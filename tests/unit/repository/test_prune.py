@@ -29,9 +29,10 @@ from repository.upkeep import catch_up as catch_up_module
 from repository.upkeep.catch_up import catch_up
 from repository.upkeep.check import check
 from repository.upkeep.read_back import read_back as read_back_sample
+from repository.upkeep.rebuild import rebuild_index
 from tests.support.dying import Dying
 from tests.support.memory_source import MemoryFile, MemoryFolder, MemorySource
-from tests.support.repositories import Scene, photos, read_back
+from tests.support.repositories import Scene, photos, read_back, write_snapshot
 
 
 def _another(scene: Scene, *names: str) -> Repository:
@@ -284,6 +285,51 @@ def test_a_snapshot_that_is_committed_while_a_prune_looks_keeps_its_packs(monkey
     _before_its_first_entry(repository.tier("a"), commit_late, monkeypatch)
     assert prune(repository)["a"].deleted == 0
     _expect_whole(scene.reopen(), {"late": (late[0], files)})
+
+
+def _save_the_same_and_prune(scene: Scene, files: dict[bytes, bytes]) -> dict[str, Snapshot]:
+    """Another writer, which adopts what lies there, commits the same files; then what is needless goes."""
+    other = _another(scene)
+    made = write_snapshot(other, other.ready_tiers(), files, "other", scene.randomness)
+    assert made is not None
+    assert all(plan.deleted for plan in prune(_another(scene)).values())
+    return {made.id: made}
+
+
+def test_a_writers_own_pack_that_another_adopted_and_a_prune_took_for_a_copy_is_not_committed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The writer saw neither: it had opened before, and its packs were in no index that it knew."""
+    scene = Scene()
+    files, writer = photos(3, seed=1), _another(scene)
+    made = dict[str, Snapshot]()
+    _before_its_first_entry(writer.tier("a"), lambda: made.update(_save_the_same_and_prune(scene, files)), monkeypatch)
+    with pytest.raises(PackMarked, match="deleted meanwhile"):
+        write_snapshot(writer, writer.ready_tiers(), files, "writer", scene.randomness)
+    repository = scene.reopen()
+    assert {each.id for each in repository.snapshots()} == made.keys()
+    _expect_whole(repository, {name: (each, files) for name, each in made.items()})
+    # And once more it is well.
+    assert write_snapshot(writer, writer.ready_tiers(), files, "writer", scene.randomness) is not None
+    assert check(scene.reopen(), read_percent=100).is_ok
+
+
+@pytest.mark.parametrize("what", ["adopt", "rebuild"])
+def test_packs_that_were_adopted_and_deleted_beside_it_come_into_no_index(
+    what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = Scene()
+    files = photos(3, seed=1)
+    scene.backup(files, "dead", commit=False)
+    late = _another(scene)
+    _before_its_first_entry(late.tier("a"), lambda: _save_the_same_and_prune(scene, files), monkeypatch)
+    if what == "adopt":
+        assert adopt_orphans(late, late.tier("a"))[0] == 0
+    else:
+        rebuild_index(late, late.tier("a"))
+    repository = scene.reopen()
+    assert repository.tier("a").index.pack_ids() <= _packs(scene)
+    assert check(repository, read_percent=100).is_ok
 
 
 def test_of_two_prunes_that_keep_different_places_of_a_chunk_one_looks_anew(monkeypatch: pytest.MonkeyPatch) -> None:
