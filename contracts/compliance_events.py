@@ -5,9 +5,11 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from contracts.attestations import AttestationKind
 from contracts.controls import ControlVerdict, Framework
 from contracts.event import Event, Value, pinned
 from contracts.refusal import Refusal
+from contracts.sealed import Sealed
 
 EVIDENCE_MAX = 20
 """So many events are named of a control; `examined` says how many there were."""
@@ -50,3 +52,29 @@ class ComplianceAuditRefused(Refusal, frozen=True, kw_only=True):
     """An audit was not made."""
 
     audit_id: str
+
+
+@pinned("compliance.attestation-recorded.v1")
+class AttestationRecorded(Event, frozen=True, kw_only=True):
+    """Somebody's word is evidence from now on. `attested_by`: whose; `holds`: whether it is as it has to be.
+
+    `log_size`, `log_root`: what the organisation's audit log was when they said so (base64), as it was signed.
+    """
+
+    request_id: str
+    attestation_id: str
+    kind: AttestationKind
+    holds: bool
+    about: tuple[str, ...]
+    statement: Sealed
+    attested_by: str
+    log_size: Annotated[int, Meta(ge=0)]
+    log_root: str | None
+    happened_at: datetime | None = None
+
+
+@pinned("compliance.attestation-refused.v1")
+class AttestationRefused(Refusal, frozen=True, kw_only=True):
+    """An attestation was not recorded: it is no evidence."""
+
+    attestation_id: str

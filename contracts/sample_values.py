@@ -6,6 +6,7 @@ from contracts import cleanup_events as cleanup
 from contracts import errors
 from contracts import gateway_events as gateway
 from contracts.approval_events import ApprovedOperation
+from contracts.attestations import AttestationKind
 from contracts.compliance_events import ControlFinding
 from contracts.configuration import BackupType, ConfigurationBody, Destination, SourceType, StorageDestinations
 from contracts.controls import ControlVerdict, Framework
@@ -254,6 +255,10 @@ DISASTERS: dict[str, object] = {
 }
 """What the fields of events of disaster recovery hold, by their names."""
 AUDITED: dict[str, object] = {
+    "attestation_id": "0199a0f2-0000-7000-8000-0000000000fb",
+    "attested_by": "user:0199a0f2-0000-7000-8000-0000000000b1",
+    "about": ("offsite",),
+    "statement": sealed(0xDD),
     "audit_id": "0199a0f2-0000-7000-8000-0000000000f4",
     "frameworks": (Framework.HIPAA,),
     "log_size": 4712,
@@ -285,6 +290,7 @@ BODIES: dict[object, object] = {
         SourceLoss(configuration_id=CONFIGURATION, recovery_point_id=EXECUTION, lost_seconds=1_260.0),
     ),
     StepOutcome: StepOutcome.COMPLETED,
+    AttestationKind: AttestationKind.TRANSFER_ALLOWED,
     tuple[StepNotice, ...]: (StepNotice(channel_id=CHANNEL, notification_id=NOTIFICATION),),
     tuple[ControlFinding, ...]: AUDIT_FINDINGS,
     tuple[TierValidated, ...]: TIERS_VALIDATED,

@@ -319,7 +319,9 @@ def _usual(cls: type[Any]) -> tuple[str, str, int, Event]:
         "gateway": f"request/{request}",
         "config": of_config,
         "recovery": f"recovery-validation/{VALIDATION}" if is_validation else f"recovery-operation/{OPERATION}",
-        "compliance": f"compliance-audit/{AUDITED['audit_id']}",
+        "compliance": f"attestation/{AUDITED['attestation_id']}"
+        if "attestation_id" in usual
+        else f"compliance-audit/{AUDITED['audit_id']}",
         "dr": f"dr-execution/{EXECUTION}" if "execution_id" in usual else f"plan/{DISASTERS['plan_id']}",
     }
     of_executor = next(

@@ -11,6 +11,7 @@ from contracts import (  # noqa: F401  # they declare who takes them
     approval_events,
     cleanup_events,
     compliance_events,
+    compliance_requests,
     config_events,
     dr_events,
     dr_execution_events,

@@ -189,4 +189,16 @@ STATEMENTS: tuple[LiteralString, ...] = (
                 ON subject_erasures{suffix} (organisation, accepted_at DESC, erasure_id DESC)""",
         )
     ),
+    # What people have attested.
+    *(
+        statement
+        for suffix in ("", "_shadow")
+        for statement in (
+            f"""CREATE TABLE compliance_attestations{suffix} (
+                attestation_id text PRIMARY KEY, organisation text NOT NULL, request_id text NOT NULL,
+                kind text NOT NULL, recorded_at timestamptz NOT NULL, fact json NOT NULL)""",
+            f"""CREATE INDEX compliance_attestations{suffix}_by_time
+                ON compliance_attestations{suffix} (organisation, recorded_at DESC, attestation_id DESC)""",
+        )
+    ),
 )

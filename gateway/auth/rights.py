@@ -47,6 +47,8 @@ class Right(StrEnum):
     """Who did what, and the audit log."""
     AUDIT = "audit"
     """Start compliance audits and security validations."""
+    ATTEST = "attest"
+    """Put one's name to what nothing else proves."""
 
 
 _VIEWER = frozenset({Right.READ})
@@ -61,12 +63,13 @@ _OWNER = _OPERATOR | {
     Right.ERASE,
     Right.FAIL_OVER,
     Right.APPROVE,
+    Right.ATTEST,
 }
 MAY: Final[Mapping[Role, frozenset[Right]]] = {
     Role.VIEWER: _VIEWER,
     Role.OPERATOR: _OPERATOR,
     Role.OWNER: _OWNER,
-    Role.AUDITOR: frozenset({Right.READ, Right.READ_ACCESS_LOGS, Right.AUDIT}),
+    Role.AUDITOR: frozenset({Right.READ, Right.READ_ACCESS_LOGS, Right.AUDIT, Right.ATTEST}),
 }
 
 

@@ -8,6 +8,7 @@ from contracts.errors import ErrorCode, PlatformError
 from gateway.projections.applied import Database
 from gateway.runs.examples import (
     APPROVAL_ID,
+    ATTESTATION_ID,
     AUDIT_ID,
     CHANNEL_ID,
     CLEANUP_ID,
@@ -70,6 +71,13 @@ CHANNEL = Thing("channel_id", "notification_channels", "/notifications/channels/
 HOLD = Thing("hold_id", "retention_holds", "/retention/holds/{}", errors.HOLD_UNKNOWN, HOLD_ID)
 APPROVAL = Thing("approval_id", "approvals", "/approvals/{}", errors.APPROVAL_UNKNOWN, APPROVAL_ID)
 AUDIT = Thing("audit_id", "compliance_audits", "/compliance/reports/{}", errors.NOT_FOUND, AUDIT_ID)
+ATTESTATION = Thing(
+    "attestation_id",
+    "compliance_attestations",
+    "/compliance/attestations/{}",
+    errors.NOT_FOUND,
+    ATTESTATION_ID,
+)
 ERASURE = Thing("erasure_id", "subject_erasures", "/compliance/erasures/{}", errors.ERASURE_UNKNOWN, ERASURE_ID)
 DR_PLAN = Thing("plan_id", "dr_plans", "/disaster-recovery/plans/{}", errors.DR_PLAN_UNKNOWN, DR_PLAN_ID)
 DR_EXECUTION = Thing(

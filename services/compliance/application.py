@@ -6,16 +6,23 @@ from datetime import UTC, datetime
 from chassis.auditlog.tree import leaf_hash
 from chassis.handling import Handling
 from contracts import errors
-from contracts.compliance_events import ComplianceAudited, ComplianceAuditRefused
+from contracts.attestations import AttestationKind
+from contracts.compliance_events import (
+    AttestationRecorded,
+    AttestationRefused,
+    ComplianceAudited,
+    ComplianceAuditRefused,
+)
+from contracts.compliance_requests import AttestationSubmitted
 from contracts.controls import Framework
 from contracts.envelope import MalformedEvent, decode
 from contracts.gateway_events import ComplianceAuditRequested
 from contracts.refusal import Objection
-from services.compliance.controls.audit import audited, read_by
-from services.compliance.domain import UNREADABLE, ComplianceAudit, Entry
+from services.compliance.controls.audit import audited, checks_log, read_by
+from services.compliance.domain import UNREADABLE, Attestation, ComplianceAudit, Entry
 from services.compliance.errors import AuditLogBehind
 from services.compliance.policies import access_of
-from services.compliance.ports import AuditLogReading, Audits
+from services.compliance.ports import AttestationRecord, AuditLogReading, Audits
 
 _NOBODY_KNOWS_WHEN = datetime.fromtimestamp(0, UTC)
 TEXT_MAX = 500
@@ -88,7 +95,7 @@ class AuditDecisions:
             organisation,
             request.at,
             read_by(request.frameworks),
-            checks_log=Framework.HIPAA in request.frameworks,
+            checks_log=checks_log(request.frameworks),
         )
         audit.record(
             ComplianceAudited(
@@ -102,3 +109,35 @@ class AuditDecisions:
             )
         )
         await self._audits.record_answer(audit, handling)
+
+
+class AttestationDecisions:
+    """Takes people's word, with what the audit log was when they gave it."""
+
+    def __init__(self, log: AuditLogReading, attestations: AttestationRecord) -> None:
+        self._log = log
+        self._attestations = attestations
+
+    async def decide(self, request: AttestationSubmitted, handling: Handling) -> None:
+        """Record it, as of the log that was signed last."""
+        attestation = Attestation(request.attestation_id)
+        if request.kind not in set(AttestationKind):
+            hint = "Attest a kind that the API's document names; a newer gateway runs beside an older service."
+            attestation.record(AttestationRefused.of(request, Objection(errors.INVALID_FIELD, "kind", hint)))
+        else:
+            size, root = await self._log.signed(handling.context.organisation)
+            attestation.record(
+                AttestationRecorded(
+                    request_id=request.request_id,
+                    attestation_id=request.attestation_id,
+                    kind=request.kind,
+                    holds=request.holds,
+                    about=request.about,
+                    statement=request.statement,
+                    attested_by=handling.actor,
+                    log_size=size,
+                    log_root=root,
+                    happened_at=request.happened_at,
+                )
+            )
+        await self._attestations.record_answer(attestation, handling)

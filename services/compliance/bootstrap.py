@@ -14,17 +14,18 @@ from chassis.record.eventstore import EventStore
 from chassis.record.unanswered import RefusedAs, Unanswered
 from chassis.telemetry.certificates import add_certificate_figures
 from chassis.telemetry.instruments import Telemetry
-from contracts.compliance_events import ComplianceAuditRefused
+from contracts.compliance_events import AttestationRefused, ComplianceAuditRefused
+from contracts.compliance_requests import AttestationSubmitted
 from contracts.errors import PlatformError
 from contracts.event import Event
 from contracts.gateway_events import ComplianceAuditRequested
-from services.compliance.adapters.audits import AuditLogLookups, RecordedAudits
+from services.compliance.adapters.audits import AuditLogLookups, RecordedAttestations, RecordedAudits
 from services.compliance.adapters.following import AuditLogFollower
 from services.compliance.adapters.log import AuditLogTable
 from services.compliance.adapters.signing import SigningKey
-from services.compliance.application import AuditDecisions
-from services.compliance.domain import ComplianceAudit
-from services.compliance.ports import AuditLogReading, Audits
+from services.compliance.application import AttestationDecisions, AuditDecisions
+from services.compliance.domain import Attestation, ComplianceAudit
+from services.compliance.ports import AttestationRecord, AuditLogReading, Audits
 from services.compliance.settings import ComplianceSettings
 
 SERVICE = "compliance"
@@ -32,13 +33,17 @@ POOL_CONNECTIONS = 3
 
 REFUSED: dict[type[Event], RefusedAs] = {
     ComplianceAuditRequested: RefusedAs(ComplianceAuditRefused, "audit_id"),
+    AttestationSubmitted: RefusedAs(AttestationRefused, "attestation_id", Attestation),
 }
 """What each request is refused with where its message is given up."""
 
 
-def use_cases(log: AuditLogReading, audits: Audits) -> dict[type[Event], UseCase]:
+def use_cases(log: AuditLogReading, audits: Audits, attestations: AttestationRecord) -> dict[type[Event], UseCase]:
     """What deals with each event that the compliance service takes."""
-    return {ComplianceAuditRequested: AuditDecisions(log, audits).decide}
+    return {
+        ComplianceAuditRequested: AuditDecisions(log, audits).decide,
+        AttestationSubmitted: AttestationDecisions(log, attestations).decide,
+    }
 
 
 def add_log_checks(health: Health, log: AuditLogTable) -> None:
@@ -74,7 +79,7 @@ async def run(settings: ComplianceSettings) -> int:
     add_log_checks(health, log)
     follower = AuditLogFollower(log, nats=lambda: connection.client, telemetry=telemetry, health=health)
     bus = Bus(connection, SERVICE, telemetry=telemetry, health=health)
-    answering = use_cases(AuditLogLookups(pool), RecordedAudits(store))
+    answering = use_cases(AuditLogLookups(pool), RecordedAudits(store), RecordedAttestations(store))
     for each in handlers_of(SERVICE, answering, Unanswered(store, SERVICE, ComplianceAudit, REFUSED)):
         bus.handle(*each)
     server = HealthServer(health, telemetry, port=settings.health_port)

@@ -1,4 +1,4 @@
-"""An entry of the audit log, an event as it was published, and the aggregate of the service: an audit."""
+"""An entry of the audit log, an event as it was published, and the aggregates: audits and attestations."""
 
 from datetime import datetime
 from typing import ClassVar
@@ -35,3 +35,12 @@ class ComplianceAudit(Aggregate):
 
     def apply(self, event: Event) -> None:
         """An audit has no state: it is what it found."""
+
+
+class Attestation(Aggregate):
+    """Somebody's word, or the refusal to take it."""
+
+    KIND: ClassVar[str] = "compliance.attestation"
+
+    def apply(self, event: Event) -> None:
+        """It has no state: it is what was said."""

@@ -7,7 +7,7 @@ from typing import Protocol
 from chassis.handling import Handling
 from contracts.event import Event
 from services.compliance.controls.facts import Facts
-from services.compliance.domain import ComplianceAudit
+from services.compliance.domain import Attestation, ComplianceAudit
 
 
 class AuditLogReading(Protocol):
@@ -23,10 +23,22 @@ class AuditLogReading(Protocol):
         """
         ...
 
+    async def signed(self, organisation: str) -> tuple[int, str | None]:
+        """How many entries an organisation's log has, and the root of them as signed (base64). Raises UNAVAILABLE."""
+        ...
+
 
 class Audits(Protocol):
     """The record of audits."""
 
     async def record_answer(self, thing: ComplianceAudit, handling: Handling) -> None:
+        """Record an answer and the message as handled: both or none. Raises CONCURRENT_CHANGE."""
+        ...
+
+
+class AttestationRecord(Protocol):
+    """The record of attestations."""
+
+    async def record_answer(self, thing: Attestation, handling: Handling) -> None:
         """Record an answer and the message as handled: both or none. Raises CONCURRENT_CHANGE."""
         ...

@@ -60,7 +60,11 @@ def test_what_the_recipe_shows_lies_where_it_says() -> None:
     assert seen > 12
 
 
-REQUESTS = {Path("contracts/gateway_events.py"), Path("contracts/storage_requests.py")}
+REQUESTS = {
+    Path("contracts/gateway_events.py"),
+    Path("contracts/storage_requests.py"),
+    Path("contracts/compliance_requests.py"),
+}
 OF_A_SUBJECT = {
     "clean-up-retention": Path("contracts/cleanup_events.py"),
     "optimize-storage": Path("contracts/optimization_events.py"),

@@ -1,6 +1,7 @@
 """What audits are made of, and where they are kept: the audit log in Postgres, the record of the service."""
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, LiteralString, NamedTuple
@@ -17,7 +18,7 @@ from chassis.upcasting import read_event
 from contracts.envelope import MalformedEvent, UnknownEventType, decode
 from contracts.event import Event
 from services.compliance.controls.facts import Facts, LogStanding, Seen
-from services.compliance.domain import ComplianceAudit
+from services.compliance.domain import Attestation, ComplianceAudit
 
 MOMENT_SECONDS = 2.0
 LOOK_SECONDS = 0.1
@@ -25,6 +26,7 @@ ROWS = 1000
 """Between so many rows others have their turn."""
 SPARSE = 256
 """Of checkpoints long ago those of every so many entries are compared: the later ones count the same entries."""
+_SIGNED = "SELECT size, root FROM audit_checkpoints WHERE organisation = %s ORDER BY size DESC LIMIT 1"
 _HAS = "SELECT EXISTS (SELECT FROM audit_entries WHERE organisation = %s AND type = %s AND event_id = %s)"
 _SIZE = "SELECT coalesce(max(place) + 1, 0) FROM audit_entries WHERE organisation = %s AND happened_at <= %s"
 _EVENTS: LiteralString = """
@@ -52,6 +54,12 @@ class RecordedAudits(Answers[ComplianceAudit]):
     """`Audits` on an event store."""
 
     KIND = ComplianceAudit
+
+
+class RecordedAttestations(Answers[Attestation]):
+    """`AttestationRecord` on an event store."""
+
+    KIND = Attestation
 
 
 class AuditLogLookups:
@@ -97,6 +105,13 @@ class AuditLogLookups:
         if unreadable and not log.broken:
             log = LogStanding(log.size, log.root, log.checkpoints, f"{unreadable} entries are no events of their type")
         return Facts(at, seen, log)
+
+    async def signed(self, organisation: str) -> tuple[int, str | None]:
+        """How many entries an organisation's log has, and the root that was signed of them, base64."""
+        with translated():
+            async with self._pool.connection() as database:
+                row = await (await database.execute(_SIGNED, (organisation,))).fetchone()
+        return (0, None) if row is None else (int(row[0]), base64.b64encode(bytes(row[1])).decode())
 
 
 async def _rows(

@@ -5,14 +5,17 @@ from collections.abc import Iterable, Iterator
 from contracts.compliance_events import ControlFinding
 from contracts.controls import CONTROLS, ControlVerdict, Framework
 from contracts.event import Event
-from services.compliance.controls import configurations, erasures, people, rehearsals, runs
+from services.compliance.controls import attested, configurations, erasures, people, plans, rehearsals, retained, runs
 from services.compliance.controls.facts import Evaluator, Facts
 
 _EVERY = (
+    *attested.EVALUATORS,
     *configurations.EVALUATORS,
     *erasures.EVALUATORS,
     *people.EVALUATORS,
+    *plans.EVALUATORS,
     *rehearsals.EVALUATORS,
+    *retained.EVALUATORS,
     *runs.EVALUATORS,
 )
 EVALUATORS = {each.control: each for each in _EVERY}
@@ -22,6 +25,11 @@ _NOT_EVALUATED = "nothing that the platform records decides this yet"
 def read_by(frameworks: Iterable[Framework]) -> tuple[type[Event], ...]:
     """The events that an audit looks at."""
     return tuple(dict.fromkeys(kind for each in _evaluators(frameworks) for kind in each.reads))
+
+
+def checks_log(frameworks: Iterable[Framework]) -> bool:
+    """Whether an audit wants to know whether the audit log is whole."""
+    return any(each.checks_log for each in _evaluators(frameworks))
 
 
 def _evaluators(frameworks: Iterable[Framework]) -> Iterator[Evaluator]:

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from contracts.attestations import AttestationKind
+from contracts.compliance_events import AttestationRecorded
 from contracts.config_events import (
     ConfigurationCreated,
     ConfigurationFact,
@@ -78,7 +80,22 @@ def _changes_are_approved(facts: Facts) -> Judgement:
     changes = facts.of(*CHANGES)
     if not changes:
         return nothing_says("no configuration was changed")
-    return judged(changes, changes, fails="{} changes, and no approval of any of them is recorded", passes="")
+    actors = {getattr(each.event, "request_id", ""): each.actor for each in facts.of(*ASKED)}
+    approved = {
+        name
+        for each in facts.of(AttestationRecorded)
+        if isinstance(said := each.event, AttestationRecorded)
+        and said.kind is AttestationKind.CHANGE_APPROVED
+        and said.holds
+        for name in said.about
+        if actors.get(name, said.attested_by) != said.attested_by
+    }
+    return judged(
+        changes,
+        [each for each in changes if getattr(each.event, "request_id", "") not in approved],
+        fails="{} changes that nobody but who had asked has approved",
+        passes="{} changes, each approved by another person than who had asked",
+    )
 
 
 EVALUATORS = (
@@ -90,6 +107,16 @@ EVALUATORS = (
             _has_record_of_processing,
             "{} configurations in force lack a purpose, data categories or a retention policy",
             "{} configurations in force say purpose, categories, recipients and retention",
+        ),
+    ),
+    Evaluator(
+        "GDPR-25",
+        1,
+        FACTS,
+        _each(
+            lambda body: body.data_subject_id is not None,
+            "{} configurations in force do not say whose data they save: they are under the organisation's key",
+            "{} configurations in force have their personal fields under the key of the data subject",
         ),
     ),
     Evaluator(
@@ -123,5 +150,5 @@ EVALUATORS = (
         ),
     ),
     Evaluator("SOX-404-CM-1", 1, (*CHANGES, *ASKED), _changes_are_told),
-    Evaluator("SOX-404-CM-2", 1, CHANGES, _changes_are_approved),
+    Evaluator("SOX-404-CM-2", 2, (*CHANGES, *ASKED, AttestationRecorded), _changes_are_approved),
 )

@@ -5,6 +5,7 @@ the exception of the law holds is for people to say, and the verdict names the e
 """
 
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 
 import msgspec
 
@@ -13,6 +14,8 @@ from contracts.recovery_events import RecoveryAccepted, RecoveryCompleted
 from services.compliance.controls.facts import Evaluator, Facts, Judgement, Seen, judged, nothing_says
 
 READS = (ErasureAccepted, DataSubjectErased)
+ACKNOWLEDGED_DAYS = 10
+SATURDAY = 5
 
 
 class _Erasure(msgspec.Struct):
@@ -105,6 +108,40 @@ def _stays_erased(facts: Facts) -> Judgement:
     )
 
 
+def _is_acknowledged_in_time(facts: Facts) -> Judgement:
+    erasures = _erasures(facts, PrivacyLaw.CCPA)
+    if not erasures:
+        return nothing_says("nobody has asked for a deletion by this law")
+    late = {each.accepted.event_id: each.accepted for each in erasures if _acknowledged_late(each)}
+    late |= {each.event_id: each for each in _late(facts, erasures)}
+    return judged(
+        [each.completed or each.accepted for each in erasures],
+        late.values(),
+        fails="{} requests were taken on later than ten business days, or are not answered within 45 days",
+        passes="{} requests, each taken on within ten business days, and answered or within its 45 days",
+    )
+
+
+def _acknowledged_late(each: _Erasure) -> bool:
+    day, days = each.event.received_at, 0
+    while days < ACKNOWLEDGED_DAYS:
+        day += timedelta(days=1)
+        days += day.weekday() < SATURDAY
+    return each.accepted.time > day
+
+
+def _requests_are_kept(facts: Facts) -> Judgement:
+    requests = facts.of(ErasureAccepted)
+    if not requests or (not facts.log.checkpoints and not facts.log.broken):
+        return nothing_says("nobody has asked for a deletion yet")
+    return judged(
+        requests,
+        requests if facts.log.broken else [],
+        fails=f"the log that has the {{}} requests is not whole: {facts.log.broken}",
+        passes="{} requests, all that were ever made, in a log that is whole: nothing of it is ever deleted",
+    )
+
+
 _RESTORES = (RecoveryPointsErased, RecoveryAccepted, RecoveryCompleted)
 EVALUATORS = (
     Evaluator("GDPR-17-1", 1, READS, _is_erased_by_gdpr),
@@ -112,4 +149,6 @@ EVALUATORS = (
     Evaluator("GDPR-19-1", 1, READS, _is_acknowledged),
     Evaluator("CCPA-105-1", 1, READS, _is_erased_by_ccpa),
     Evaluator("CCPA-105-2", 1, _RESTORES, _stays_erased),
+    Evaluator("CCPA-110", 1, READS, _is_acknowledged_in_time),
+    Evaluator("CCPA-REC", 1, (ErasureAccepted,), _requests_are_kept, checks_log=True),
 )

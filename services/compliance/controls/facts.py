@@ -57,17 +57,22 @@ class Judgement(msgspec.Struct, frozen=True):
 
 
 class Evaluator(msgspec.Struct, frozen=True):
-    """Decides one control. `version` grows with every change of what it decides by. `reads`: the events it looks at."""
+    """Decides one control. `version` grows with every change of what it decides by. `reads`: the events it looks at.
+
+    `checks_log`: it also wants to know whether the audit log is whole.
+    """
 
     control: str
     version: int
     reads: tuple[type[Event], ...]
     judge: Callable[[Facts], Judgement]
+    checks_log: bool = False
 
     @property
     def query(self) -> str:
         """Which events it looks at, in words."""
-        return ", ".join(kind.NAME for kind in self.reads) or "every entry of the audit log, its hashes and checkpoints"
+        every = "every entry of the audit log, its hashes and checkpoints"
+        return ", ".join([*(kind.NAME for kind in self.reads), *([every] if self.checks_log else [])])
 
 
 def nothing_says(because: str) -> Judgement:

@@ -1,7 +1,14 @@
 """Controls of restores, of who asked for what, and of the audit log itself. Pure."""
 
+from contracts.approval_events import ApprovalAsked, ApprovalGranted
 from contracts.controls import ControlVerdict
-from contracts.dr_execution_events import DrRecoveryAsked
+from contracts.dr_execution_events import (
+    DrExecutionBegun,
+    DrExecutionStarted,
+    DrRecoveryAsked,
+    DrStepApproved,
+    DrTestStarted,
+)
 from contracts.event import Event, pinned_events
 from contracts.gateway_events import AccessDenied, RecoveryRequested
 from contracts.recovery_events import RecoveryAccepted, RecoveryCompleted, RecoveryFailed, RecoveryVerified
@@ -74,6 +81,35 @@ def _is_told_apart(facts: Facts) -> Judgement:
     )
 
 
+def _nobody_approves_their_own(facts: Facts) -> Judgement:
+    asked_by = {
+        **{
+            each.event.approval_id: each.event.asked_by
+            for each in facts.of(ApprovalAsked)
+            if isinstance(each.event, ApprovalAsked)
+        },
+        **{
+            each.event.execution_id: each.event.started_by
+            for each in facts.of(DrExecutionStarted, DrTestStarted)
+            if isinstance(each.event, DrExecutionBegun)
+        },
+    }
+    given, wrong = facts.of(ApprovalGranted, DrStepApproved), list[Seen]()
+    for each in given:
+        match each.event:
+            case ApprovalGranted(approval_id=about, granted_by=by) | DrStepApproved(execution_id=about, approved_by=by):
+                if asked_by.get(about, by) == by:
+                    wrong.append(each)
+    if not given:
+        return nothing_says("nothing was approved yet")
+    return judged(
+        given,
+        wrong,
+        fails="{} approvals are by who had asked, or nobody who had asked is recorded",
+        passes="{} approvals, each by another person than who had asked",
+    )
+
+
 def _is_whole(facts: Facts) -> Judgement:
     log = facts.log
     if log.broken:
@@ -88,5 +124,11 @@ EVALUATORS = (
     Evaluator("HIPAA-7A", 1, (RecoveryVerified, RecoveryCompleted, RecoveryFailed), _is_exact),
     Evaluator("HIPAA-312d", 2, (RecoveryRequested, DrRecoveryAsked, RecoveryAccepted), _is_proven_by_a_second_factor),
     Evaluator("HIPAA-312a-i", 1, asked_kinds(), _is_told_apart),
-    Evaluator("HIPAA-312b", 1, (), _is_whole),
+    Evaluator("HIPAA-312b", 1, (), _is_whole, checks_log=True),
+    Evaluator(
+        "SOX-404-AC-1",
+        1,
+        (ApprovalAsked, ApprovalGranted, DrExecutionStarted, DrTestStarted, DrStepApproved),
+        _nobody_approves_their_own,
+    ),
 )

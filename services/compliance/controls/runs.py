@@ -2,8 +2,11 @@
 
 from datetime import timedelta
 
+from contracts.cleanup_events import RecoveryPointsForgotten
 from contracts.config_events import BackupFellDue, BackupMissed
+from contracts.erasure_events import RecoveryPointsErased
 from contracts.executor_events import BackupCancelled, BackupCompleted, BackupFailed, BackupRefused
+from contracts.validation_events import RecoveryPointVerified, RecoveryValidationAccepted
 from services.compliance.controls.configurations import FACTS, in_force
 from services.compliance.controls.facts import Evaluator, Facts, Judgement, Seen, judged, nothing_says
 
@@ -88,7 +91,38 @@ def _is_closed(facts: Facts) -> Judgement:
     )
 
 
+def _is_opened(facts: Facts) -> Judgement:
+    """Whatever is read back is decrypted and authenticated (AES-256-GCM), by a key that is there."""
+    gone = {
+        point.recovery_point_id
+        for each in facts.of(RecoveryPointsForgotten, RecoveryPointsErased)
+        for point in getattr(each.event, "points", ())
+    }
+    points = {event.execution_id: (seen, event) for seen, event in _points(facts) if event.execution_id not in gone}
+    if not points:
+        return nothing_says("there is no recovery point")
+    asked = {
+        each.event.validation_id: each.event.recovery_point_id
+        for each in facts.of(RecoveryValidationAccepted)
+        if isinstance(each.event, RecoveryValidationAccepted)
+    }
+    opened = {asked.get(getattr(each.event, "validation_id", "")) for each in facts.of(RecoveryPointVerified)}
+    return judged(
+        [seen for seen, _ in points.values()],
+        [seen for name, (seen, event) in points.items() if not event.verified and name not in opened],
+        fails="{} recovery points were opened by nobody since they were made: that their keys live is not proven",
+        passes="{} recovery points, each read back from a tier, decrypted and authenticated by a key that is there",
+    )
+
+
+_OPENED = (
+    *(BackupCompleted, RecoveryPointsForgotten, RecoveryPointsErased),
+    *(RecoveryValidationAccepted, RecoveryPointVerified),
+)
 EVALUATORS = (
+    Evaluator("GDPR-5f", 1, _OPENED, _is_opened),
+    Evaluator("HIPAA-312a-iv", 1, _OPENED, _is_opened),
+    Evaluator("BK-4", 1, _OPENED, _is_opened),
     Evaluator("BK-9", 1, (*FACTS, BackupCompleted), _is_fresh),
     Evaluator("HIPAA-312c", 1, (BackupCompleted,), _is_read_back),
     Evaluator("SOX-404-OP-1", 1, (BackupFellDue, BackupMissed, *ENDS), _is_reconciled),

@@ -1,8 +1,10 @@
 """Audits over a real log: by what had happened up to an instant, of one organisation, and never by half of it."""
 
+import base64
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import psycopg
@@ -14,7 +16,9 @@ from chassis.handling import Handled, Handling, deal_with
 from chassis.ids import new_id
 from chassis.record.eventstore import EventStore
 from contracts import errors
-from contracts.compliance_events import ComplianceAudited
+from contracts.attestations import AttestationKind
+from contracts.compliance_events import AttestationRecorded, ComplianceAudited
+from contracts.compliance_requests import AttestationSubmitted
 from contracts.config_events import ConfigurationCreated
 from contracts.controls import ControlVerdict, Framework
 from contracts.envelope import decode_data
@@ -23,7 +27,7 @@ from contracts.executor_events import BackupCompleted
 from contracts.gateway_events import ComplianceAuditRequested
 from contracts.samples import sample_event
 from services.compliance.adapters import audits
-from services.compliance.adapters.audits import AuditLogLookups, RecordedAudits
+from services.compliance.adapters.audits import AuditLogLookups, RecordedAttestations, RecordedAudits
 from services.compliance.bootstrap import use_cases
 from tests.support.compliance import AuditBench, audit_bench
 from tests.support.nats_server import NatsServer
@@ -48,6 +52,25 @@ class Auditor:
         self._audit = audit
         self._store = store
 
+    async def attest(self, kind: AttestationKind, **fields: Any) -> AttestationRecorded:
+        """Have something attested as the handler does, and what was recorded."""
+        asked = msgspec.structs.replace(
+            sample_event(AttestationSubmitted), attestation_id=new_id(), kind=kind, **{"holds": True} | fields
+        )
+        envelope = await self._audit.facts.publish(asked, organisation="org-a", actor="user:ada")
+        await self._audit.catch_up()
+        log, audits, attestations = AuditLogLookups(self._audit.pool), RecordedAudits(self._store), RecordedAttestations
+        case = use_cases(log, audits, attestations(self._store))[AttestationSubmitted]
+        context = Context.caused_by(envelope, actor="service:compliance")
+        handled = Handled("compliance--record-attestation", envelope.id)
+        await deal_with(case, asked, Handling(context=context, handled=handled, actor=envelope.actor))
+        (told,) = await self._store.history(asked.attestation_id)
+        assert_as_promised(told)
+        event = decode_data(told)
+        assert isinstance(event, AttestationRecorded)
+        await self._audit.facts.publish(event, organisation="org-a")
+        return event
+
     async def ask(
         self,
         at: datetime = NOW,
@@ -63,7 +86,9 @@ class Auditor:
         envelope = await self._audit.facts.publish(request, organisation=organisation)
         if appended:
             await self._audit.catch_up()
-        case = use_cases(AuditLogLookups(self._audit.pool), RecordedAudits(self._store))[ComplianceAuditRequested]
+        case = use_cases(
+            AuditLogLookups(self._audit.pool), RecordedAudits(self._store), RecordedAttestations(self._store)
+        )[ComplianceAuditRequested]
         context = Context.caused_by(envelope, actor="service:compliance")
         await deal_with(case, request, Handling(context=context, handled=Handled("compliance--audit", envelope.id)))
         (told,) = await self._store.history(request.audit_id)
@@ -136,6 +161,21 @@ async def test_what_was_deleted_at_the_end_shows_though_the_log_has_grown_since(
         admin.execute(statement.format(Identifier(audit.access.schema)))
     found = {each.control: each for each in (await auditor.ask(at)).findings}["HIPAA-312b"]
     assert (found.verdict, "and the log has" in found.because) == (ControlVerdict.FAIL, True), found
+
+
+async def test_word_is_bound_to_the_log_and_decides_its_control(audit: AuditBench, auditor: Auditor) -> None:
+    """Who said it, and the log as it was signed then; the next audit goes by it, and by a later one otherwise."""
+    said = await auditor.attest(AttestationKind.CERTIFICATION)
+    ((root,),) = audit.rows("SELECT root FROM audit_checkpoints WHERE organisation = 'org-a' AND size = 1")
+    assert (said.attested_by, said.log_size) == ("user:ada", 1)
+    assert said.log_root == base64.b64encode(bytes(root)).decode()
+    await audit.catch_up()
+    now = datetime.now(UTC)  # noqa: TID251  # the facts' own time
+    assert verdicts(await auditor.ask(now))["SOX-302"] is ControlVerdict.PASS
+    assert verdicts(await auditor.ask(NOW - timedelta(days=1)))["SOX-302"] is ControlVerdict.NO_EVIDENCE
+    await auditor.attest(AttestationKind.CERTIFICATION, holds=False)
+    now = datetime.now(UTC)  # noqa: TID251  # as above
+    assert verdicts(await auditor.ask(now))["SOX-302"] is ControlVerdict.FAIL
 
 
 async def test_audit_waits_for_the_log(audit: AuditBench, auditor: Auditor, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -408,6 +408,8 @@ def _other(write: Write[Any], there: Mapping[str, Any], others: Mapping[str, Any
         return {"mode": "partial"}
     if write.NAME == "audit-compliance":
         return {"frameworks": ["sox"]}
+    if write.NAME == "attest":
+        return {"statement": "Nothing to be said"}
     if write.NAME == "repair-storage":
         return {"locations": ["offsite"]}
     if write.NAME == "optimize-storage":

@@ -1,0 +1,1 @@
+"""What people put their names to: evidence of controls that nothing else decides."""
