@@ -91,6 +91,60 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/backup/compliance/attestations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List attestations
+         * @description What people of the organisation have attested, the latest first.
+         *
+         *     Roles: auditor, operator, owner, viewer.
+         */
+        get: operations["listAttestations"];
+        put?: never;
+        /**
+         * Attest
+         * @description Put your name to something that nothing else proves: a review, an approval, a certification.
+         *
+         *     202 with the request, whose `resource` is the attestation. It is evidence of the controls that name its kind, by
+         *     your word, bound to the audit log as it was signed then; it is never changed, and a later one says otherwise. With a
+         *     recent second factor: it stands for your signature.
+         *
+         *     Roles: auditor, owner.
+         */
+        post: operations["attest"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/backup/compliance/attestations/{attestation_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show an attestation
+         * @description One attestation: who has said what, and what the audit log was then.
+         *
+         *     Roles: auditor, operator, owner, viewer.
+         */
+        get: operations["showAttestation"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/backup/compliance/audit": {
         parameters: {
             query?: never;
@@ -2267,6 +2321,32 @@ export interface components {
          */
         ApprovedOperation: "release-hold";
         /**
+         * Attestation
+         * @description What somebody has put their name to. `logSize`, `logRoot`: what the audit log was when they did.
+         */
+        Attestation: {
+            id: string;
+            requestId: string;
+            kind: components["schemas"]["AttestationKind"];
+            holds: boolean;
+            about: string[];
+            statement: string | null;
+            attestedBy: string;
+            /** Format: date-time */
+            recordedAt: string;
+            happenedAt: string | null;
+            logSize: number;
+            logRoot: string | null;
+            /** @default [] */
+            unreadableFields: string[];
+        };
+        /**
+         * AttestationKind
+         * @description What is attested. Those of `ABOUT` name what they are about.
+         * @enum {unknown}
+         */
+        AttestationKind: "access-review" | "audit-log-review" | "breach-decided" | "breach-found" | "certification" | "change-approved" | "copy-in-another-account" | "copy-in-another-region" | "cybersecurity-audit" | "documentation-kept" | "emergency-access-tested" | "emergency-procedure" | "encrypted-transmission" | "media-disposed" | "plan-approved" | "plan-reviewed" | "portability-delivered" | "recipients-told" | "transfer-allowed";
+        /**
          * AuditConsistency
          * @description That nothing was changed between two sizes of the log, by these hashes (RFC 6962, 2.1.2).
          */
@@ -3240,6 +3320,15 @@ export interface components {
             nextCursor: string | null;
         };
         /**
+         * ListPage[Attestation]
+         * @description One page of a list. `nextCursor` continues it; null on the last page.
+         */
+        ListPage_Attestation_: {
+            items: components["schemas"]["Attestation"][];
+            /** @default null */
+            nextCursor: string | null;
+        };
+        /**
          * ListPage[ComplianceReportSummary]
          * @description One page of a list. `nextCursor` continues it; null on the last page.
          */
@@ -3485,6 +3574,22 @@ export interface components {
          * @enum {unknown}
          */
         MissedRuns: "run-once" | "skip" | "within-window";
+        /**
+         * NewAttestation
+         * @description What somebody puts their name to.
+         *
+         *     `statement`: what was done and found, and where the papers are; kept encrypted. `about`: what it is about, by ids or
+         *     names of locations, where the kind needs that. `holds`: whether it is as it has to be. `happenedAt`: when a breach
+         *     was found, or data were asked for; when it is recorded without it.
+         */
+        NewAttestation: {
+            kind: components["schemas"]["AttestationKind"];
+            /** @description Visible characters alone: no controls, line separators, bidirectional or zero-width marks. Kept in NFC, without white space around it. */
+            statement: string;
+            about?: string[];
+            holds?: boolean;
+            happenedAt?: string | null;
+        };
         /**
          * NewCleanup
          * @description A cleanup: what the policies of these configurations let go goes; without any, of all that name a policy.
@@ -5524,6 +5629,142 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["WriteRequest"];
                 };
+            };
+            /** @description What is wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listAttestations: {
+        parameters: {
+            query?: {
+                /** @description Items on a page */
+                limit?: number;
+                /** @description `nextCursor` of the page before */
+                cursor?: string;
+                /** @description Of one kind */
+                kind?: components["schemas"]["AttestationKind"];
+            };
+            header?: {
+                /** @description An `ETag`; 304 where it is still the same */
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page */
+            200: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListPage_Attestation_"];
+                };
+            };
+            /** @description It is still what the `ETag` is of */
+            304: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What is wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    attest: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A new UUID for each new write; the same key and body again is the same write. Required. */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewAttestation"];
+            };
+        };
+        responses: {
+            /** @description In the record. `state` says whether it is accepted; Location is where the answer is or will be */
+            202: {
+                headers: {
+                    /** @description Where the request is */
+                    Location?: string;
+                    /** @description When to ask there, where it is pending */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WriteRequest"];
+                };
+            };
+            /** @description What is wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    showAttestation: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description An `ETag`; 304 where it is still the same */
+                "If-None-Match"?: string;
+            };
+            path: {
+                /** @description A UUID */
+                attestation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The attestation */
+            200: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Attestation"];
+                };
+            };
+            /** @description It is still what the `ETag` is of */
+            304: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description What is wrong */
             default: {

@@ -46,6 +46,42 @@ export interface components {
             grantedBy: string;
         };
         /**
+         * AttestationKind
+         * @description What is attested. Those of `ABOUT` name what they are about.
+         * @enum {unknown}
+         */
+        AttestationKind: "access-review" | "audit-log-review" | "breach-decided" | "breach-found" | "certification" | "change-approved" | "copy-in-another-account" | "copy-in-another-region" | "cybersecurity-audit" | "documentation-kept" | "emergency-access-tested" | "emergency-procedure" | "encrypted-transmission" | "media-disposed" | "plan-approved" | "plan-reviewed" | "portability-delivered" | "recipients-told" | "transfer-allowed";
+        /**
+         * AttestationRecorded
+         * @description Somebody's word is evidence from now on. `attested_by`: whose; `holds`: whether it is as it has to be.
+         *
+         *     `log_size`, `log_root`: what the organisation's audit log was when they said so (base64), as it was signed.
+         */
+        AttestationRecorded: {
+            requestId: string;
+            attestationId: string;
+            kind: components["schemas"]["AttestationKind"];
+            holds: boolean;
+            about: string[];
+            statement: components["schemas"]["Sealed"];
+            attestedBy: string;
+            logSize: number;
+            logRoot: string | null;
+            happenedAt?: string | null;
+        };
+        /**
+         * AttestationRefused
+         * @description An attestation was not recorded: it is no evidence.
+         */
+        AttestationRefused: {
+            requestId: string;
+            code: string;
+            field?: string | null;
+            hint?: string;
+            wrong?: components["schemas"]["WrongField"][];
+            attestationId: string;
+        };
+        /**
          * BackupAccepted
          * @description A run is in the record and waits for a worker (`initializing`). `retry_of`: the run in whose place it is.
          *
@@ -1288,6 +1324,8 @@ export interface components {
             "dr.dr-execution-abortion-refused.v1": components["schemas"]["DrExecutionAbortionRefused"];
             "dr.dr-step-approved.v1": components["schemas"]["DrStepApproved"];
             "dr.dr-step-approval-refused.v1": components["schemas"]["DrStepApprovalRefused"];
+            "compliance.attestation-recorded.v1": components["schemas"]["AttestationRecorded"];
+            "compliance.attestation-refused.v1": components["schemas"]["AttestationRefused"];
             "compliance.compliance-audited.v1": components["schemas"]["ComplianceAudited"];
             "compliance.compliance-audit-refused.v1": components["schemas"]["ComplianceAuditRefused"];
             "config.configurations-created.v1": components["schemas"]["ConfigurationsCreated"];
