@@ -72,6 +72,8 @@ COMMANDS: dict[str, Command] = {
         "cli.call", "send a request to the API of this machine's platform, and wait for what becomes of it"
     ),
     "demo": Command("cli.demo", "back up a directory to four tiers, lose one, restore, compare every byte"),
+    "self-backup": Command("cli.self_backup", "save the platform itself, write its recovery kit, rehearse both"),
+    "rebuild": Command("cli.rebuild", "bring the platform back from its recovery kit and one tier"),
     "refill": Command("cli.refill", "allow a relay to fill an empty or replaced event stream"),
     "location": Command("cli.location", "register, test and remove the places that are backed up and backed up to"),
     "organisation": Command("cli.organisation", "add an organisation (a tenant), and list them"),

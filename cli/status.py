@@ -38,6 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     from chassis.clock import SystemClock
     from contracts.errors import PlatformError
     from deploy.stack.layout import Layout
+    from deploy.stack.own_backup.findings import lines_of
     from deploy.stack.state import Condition, running_state
 
     home = home_of(arguments)
@@ -57,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps({**msgspec.to_builtins(state), "ageSeconds": _age(state, now)}, indent=2))
     else:
-        print("\n".join(_table(state, now)))
+        print("\n".join(_table(state, now, lines_of(layout, now))))
     return ExitCode.OK if state.condition is Condition.READY else ExitCode.DEGRADED
 
 
@@ -113,7 +114,7 @@ def _age(state: "StackState", now: datetime) -> float | None:
     return None if state.written is None else max(0.0, (now - state.written).total_seconds())
 
 
-def _table(state: "StackState", now: datetime) -> list[str]:
+def _table(state: "StackState", now: datetime, own_backup: list[str]) -> list[str]:
     lines = [
         f"{state.home}: {state.condition}, process {state.supervisor.pid}, up for {_ago(state.started, now)},"
         f" seen {_ago(state.written, now)} ago",
@@ -125,6 +126,7 @@ def _table(state: "StackState", now: datetime) -> list[str]:
         if place.free_bytes is not None and place.total_bytes is not None:
             size = f"{place.free_bytes / 2**30:.1f} of {place.total_bytes / 2**30:.1f} GiB free"
             lines.append(f"{place.name:<19}{'failed' if place.reason else 'ready':<12}{size}  {place.path}")
+    lines += own_backup
     wrong = [f"{place.name}: {place.reason}" for place in state.places if place.reason]
     wrong += [f"{part.name}: {part.reason} (log: {part.log})" for part in state.parts if part.reason]
     return [*lines, "", *wrong] if wrong else lines

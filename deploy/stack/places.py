@@ -4,10 +4,12 @@ import contextlib
 import os
 from pathlib import Path
 
+from chassis.clock import SystemClock
 from chassis.disk import Disk, DiskSilent
 from deploy.stack.begun import MAY_BE_BEGUN_ANEW, missing_of
 from deploy.stack.layout import Layout
 from deploy.stack.location_credentials import LocationCredentials
+from deploy.stack.own_backup.findings import findings_of
 from deploy.stack.state import PlaceState
 from deploy.stack.stores import Store, StoreGone
 from deploy.stack.whole import Reader, anew, named
@@ -27,6 +29,7 @@ class Places:
         self._local_tier = Store(layout, layout.local_tier)
         self._reader = Reader(layout.home)
         self._credentials = LocationCredentials(layout)
+        self._clock = SystemClock()
         self._gone: str | None = None
 
     async def open(self) -> None:
@@ -46,12 +49,14 @@ class Places:
         missing: list[str] = []
         damaged: dict[str, str] = {}
         credentials: str | None = None
+        own: list[PlaceState] = []
         with contextlib.suppress(OSError):
             # What an operator has registered meanwhile is noted as soon as it is there.
             self._layout.note_begun(await self._home.ask(self._layout.begun_now))
             missing = await self._home.ask(lambda: missing_of(self._layout.home, self._layout.remembered.begun))
             damaged = await self._home.ask(self._reader.damaged)
             credentials = await self._home.ask(self._credentials.trouble)
+            own = await self._home.ask(lambda: findings_of(self._layout, self._clock.now()))
         if self._gone is not None:
             await self.open()
         home = await _disk_of(HOME, self._home)
@@ -61,7 +66,7 @@ class Places:
             tier.reason = self._gone
         elif trouble is not None:
             tier.reason = f"{trouble.reason}. Nothing is made anew there; {self._local_tier.what_to_do}"
-        found = [home, tier, *self._losses(missing, damaged)]
+        found = [home, tier, *self._losses(missing, damaged), *own]
         if credentials is not None:
             found.append(PlaceState(name="credentials", path=str(self._layout.credentials), reason=credentials))
         return found

@@ -26,6 +26,7 @@ from deploy.stack.install import install_steps
 from deploy.stack.layout import Layout
 from deploy.stack.locations import write_registry
 from deploy.stack.logs import rotate
+from deploy.stack.own_backup.keeping import SelfBackup
 from deploy.stack.part import Part, Step
 from deploy.stack.places import Places
 from deploy.stack.ports import GRPC_OFFSET, Reserved, choose_ports, is_free
@@ -92,15 +93,18 @@ async def _run_locked(
 
     def up(seconds: float) -> None:
         layout.note_begun()
+        own_backup.begin()
         if started is not None:
             started(layout, seconds)
 
     begun = time.monotonic()
+    own_backup = SelfBackup(layout, say)
     for attempt in range(START_ATTEMPTS):
         state = _new_state(layout)
         try:
             await _end_leftovers(layout, state, signals.stop, say)
             secrets = prepare(layout, take=reserved.take)
+            own_backup.first_kit()
             places = Places(layout)
             await places.open()
             if signals.stop.is_set():
@@ -127,6 +131,7 @@ async def _run_locked(
             try:
                 await supervisor.run(signals.stop, started=up)
             finally:
+                await own_backup.end()
                 s3.remove_sockets(layout)
         except PlatformError:
             taken = [name for name, port in _listened_on(layout) if not is_free(port)]

@@ -21,6 +21,8 @@ import pytest
 from chassis.location import Location
 from contracts.configuration import Tier
 from deploy.stack import postgres
+from deploy.stack.own_backup.memory import read_memory
+from deploy.stack.own_backup.positions import behind
 from deploy.stack.secrets import read_secrets
 from tests.support.audit_export import PUT_BACK, Auditor
 from tests.support.eventually import eventually
@@ -432,6 +434,57 @@ async def test_machine_is_made_again_from_the_copies(
     await operator.is_well()
     code, said = auditor.verifies(tmp_path)
     assert (code, "are not in this log" in said) == (PUT_BACK, True), said
+
+
+async def test_platform_is_rebuilt_from_its_kit_and_one_tier(
+    operator: Operator, source: SavedSource, tmp_path: Path
+) -> None:
+    """disaster-recovery.md, part 5: the data of Postgres and NATS are gone; what was saved is back, and backups go on.
+
+    What was recorded since is named by where the record ends.
+    """
+    layout = operator.platform.layout
+    variables = {"WEDSYNC_HOME": str(layout.home)}
+    shell = Shell("docs/disaster-recovery.md", tmp_path / "bin", operator.shell.folder, variables)
+    own = {"/srv/kit": str(tmp_path / "kit"), "/srv/off-the-machine": str(tmp_path / "tier")}
+    (tmp_path / "tier").mkdir()
+
+    def follow(*names: str) -> "subprocess.CompletedProcess[str]":
+        text = "".join(shell.block("run", name) for name in names)
+        return shell.follow(*names, instead={old: new for old, new in own.items() if old in text})
+
+    saved = follow("dr-kit", "dr-rehearse")
+    assert saved.returncode == 0, saved.stdout + saved.stderr
+    assert re.search(r"from off-the-machine in [\d.]+ s:\n  gateway: up to event [1-9]", saved.stdout), saved.stdout
+    kept = read_memory(layout.home)
+    assert kept.record is not None
+    assert kept.rehearsal is not None
+    assert not behind(kept.rehearsal.positions, kept.record.positions)
+    _rest_of_the_kit_is_closed(tmp_path / "kit")
+    lost = await source.ended(await source.execute())
+
+    _stop(operator)
+    shutil.rmtree(layout.postgres_data)
+    shutil.rmtree(layout.nats_data)
+    rebuilt = follow("dr-rebuild")
+    assert rebuilt.returncode == 0, rebuilt.stdout + rebuilt.stderr
+    for position in kept.record.positions:
+        assert f"{position.service}: " in rebuilt.stdout
+    assert "NOT WHOLE" not in rebuilt.stdout
+    back = shell.type(
+        f'set -e; THIS="$WEDSYNC_HOME"\n{shell.block("run", "dr-tiers-back")}{shell.block("run", "dr-back")}'
+    )
+    assert back.returncode == 0, back.stdout + back.stderr
+    async with operator.platform.client() as client:
+        assert (await client.get(f"/api/backup/executions/{lost['id']}")).status_code == 404
+    run = await source.ended(await source.execute())
+    assert (run["state"], run["degraded"], run["newBytes"]) == ("completed", False, 0), run
+    await operator.is_well()
+
+
+def _rest_of_the_kit_is_closed(kit: Path) -> None:
+    assert kit.stat().st_mode & 0o077 == 0
+    assert all(each.stat().st_mode & 0o077 == 0 for each in kit.rglob("*"))
 
 
 async def test_lost_record_begins_anew_behind_the_old_events(
