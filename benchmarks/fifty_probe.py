@@ -7,13 +7,13 @@ snapshot is read again from the tier, in a process of its own (`check`).
 
 import argparse
 import json
-import resource
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from benchmarks.memory import own_memory
 from benchmarks.seeded import Seeded
 from repository.backup.backup import BackupOptions, BackupResult, backup
 from repository.backup.sharing import Sharing
@@ -89,7 +89,7 @@ def back_up_all(folder: Path, url: str, key: KeyFile, budget: int) -> dict[str, 
             "cpu_seconds": used,
             "packs": len(packs),
             "stored_bytes": sum(packs),
-            "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10,
+            "peak_bytes": own_memory()["VmHWM"],
         }
 
 

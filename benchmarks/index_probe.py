@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+from benchmarks.memory import own_memory
 from benchmarks.seeded import Seeded
 from repository.format import Compression, ContentClass, FrameEntry, FrameHeader
 from repository.index.index import Index
@@ -50,7 +51,7 @@ def build(folder: Path, chunks: int) -> dict[str, float]:
         "stored_bytes": float(sum(len(segment.body) for segment in segments)),
         "segments": len(segments),
         "chunks_added_per_second": len(index) / seconds,
-        "peak_bytes": _memory()["VmHWM"],
+        "peak_bytes": own_memory()["VmHWM"],
     }
 
 
@@ -66,11 +67,11 @@ def search(folder: Path) -> dict[str, float]:
     others = bytes(Seeded("absent").bytes(32 * len(there)))
     absent = [others[at : at + 32] for at in range(0, len(others), 32)]
     # What was made until here would be counted otherwise: the index is opened last.
-    before = _memory()
+    before = own_memory()
     index = Index([Segment(_mapped(path)) for path in paths])
     found = _rate(index, there, expected=True)
     missed = _rate(index, absent, expected=False)
-    after = _memory()
+    after = own_memory()
     return {
         "chunks": chunks,
         "hits_per_second": found,
@@ -92,14 +93,6 @@ def _rate(index: Index, ids: list[bytes], *, expected: bool) -> float:
     if found != (len(ids) if expected else 0):
         raise AssertionError(f"{found} of {len(ids)} chunks were found")
     return len(ids) / elapsed
-
-
-def _memory() -> dict[str, int]:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    wanted = ("VmRSS", "VmHWM", "RssAnon")
-    return {
-        name: int(value.split()[0]) * 1024 for name, _, value in (x.partition(":") for x in lines) if name in wanted
-    }
 
 
 def main() -> int:

@@ -5,13 +5,13 @@ Exit code 0: within its bounds; 1: not. Points, policies and zone are made from 
 
 import argparse
 import json
-import resource
 import sys
 import time
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from benchmarks.memory import own_memory
 from chassis.retention.planner import plan
 from chassis.retention.points import Point, Source
 from contracts.retention import RetentionRules
@@ -69,7 +69,7 @@ def main() -> int:
     started, cpu = time.perf_counter(), time.process_time()
     verdicts = Counter(each.verdict.value for planned in plan(given, NOW) for each in planned.judgements)
     seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+    peak = own_memory()["VmHWM"]
     found = {"points": sum(verdicts.values()), **verdicts, "seconds": round(seconds, 2), "cpu_seconds": round(cpu, 2)}
     json.dump({**found, "peak_bytes": peak}, sys.stdout)
     print()

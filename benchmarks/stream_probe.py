@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
 
+from benchmarks.memory import own_memory
 from cli.snapshot_tree import SnapshotTree
 from repository.backup.backup import BackupOptions, backup
 from repository.backup.source import Listing, ProblemSink, SmallFile
@@ -166,7 +167,7 @@ def stream(size: int, memory_mib: int) -> dict[str, float]:
         started, cpu = time.perf_counter(), time.process_time()
         result = backup(repository, source, options=options)
         elapsed, cpu = time.perf_counter() - started, time.process_time() - cpu
-        peak = _high_water()
+        peak = own_memory()["VmHWM"]
         if result.file_errors or result.totals.source_bytes != size:
             raise AssertionError(f"the stream is not in the snapshot whole: {result.totals}, {result.error_counts}")
         compared = _compare(repository, store, source.folder)
@@ -208,11 +209,6 @@ def _fail(path: bytes, error: Exception) -> None:
 def _stream(number: int) -> CipherContext:
     key = b"wedsync-bench stream".ljust(32, b".")
     return Cipher(algorithms.AES256(key), modes.CTR(number.to_bytes(8, "big") + bytes(8))).encryptor()
-
-
-def _high_water() -> int:
-    with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
 
 
 def main() -> int:

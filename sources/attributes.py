@@ -8,6 +8,7 @@ import errno
 import os
 import stat as stat_bits
 import time
+from collections.abc import Iterable
 from operator import attrgetter
 from typing import Final, cast
 
@@ -39,6 +40,11 @@ def row_of(status: os.stat_result, device: int) -> Row:
         mode, uid, gid, _size, mtime_ns, ctime_ns, inode, _links, _device = row
         return mode, uid, gid, 0, mtime_ns, ctime_ns, inode, 1, device
     return row
+
+
+def rows_of_files(statuses: Iterable[os.stat_result], device: int) -> list[Row]:
+    """`row_of` each of them, of which none is a directory's."""
+    return [cast(Row, (*_FIELDS(status), device)) for status in statuses]
 
 
 _KERNEL_CLOCK: Final = getattr(time, "CLOCK_REALTIME_COARSE", time.CLOCK_REALTIME)

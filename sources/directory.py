@@ -30,7 +30,7 @@ from repository.backup.source import (
 from repository.errors import LocationInvalid
 from repository.restore.names import COMMON_PREFIX, is_of_a_restore
 from repository.stored.tree import Extra, Flag, Row
-from sources.attributes import is_racy, kernel_now_ns, problem_of, row_of, xattrs_of
+from sources.attributes import is_racy, kernel_now_ns, problem_of, row_of, rows_of_files, xattrs_of
 from sources.descriptors import OpenFolder, allow_many_descriptors
 from sources.directory_file import SPARSE_FROM, DirectoryFile, read_whole
 from sources.exclusion import Identity, identities, require_outside
@@ -197,6 +197,8 @@ class Directory:
         number = self._source.device_number(own)
         excluded = self._source.excluded
         patterns, below = self._source.patterns, self._below
+        if patterns is None and (at_once := self._rows_at_once(names, own, number)) is not None:
+            return Listing(at_once)
         for name in names:
             try:
                 status = stat(name, dir_fd=fd, follow_symlinks=False)
@@ -219,6 +221,19 @@ class Directory:
                 continue
             append(row_of(status, number if status.st_dev == own else self._source.device_number(status.st_dev)))
         return Listing(rows)
+
+    def _rows_at_once(self, names: Sequence[bytes], own: int, number: int) -> list[Row | None] | None:
+        """The rows of names among which there is nothing but this device's, and no folder, in three quarters of the
+        time; None for any others.
+        """
+        stat, fd = os.stat, self._fd
+        try:
+            found = [stat(name, dir_fd=fd, follow_symlinks=False) for name in names]
+        except OSError:
+            return None
+        if any(stat_bits.S_ISDIR(mode) for mode in {status.st_mode for status in found}):
+            return None
+        return list(rows_of_files(found, number)) if {status.st_dev for status in found} <= {own} else None
 
     def enter(self, name: bytes) -> "Directory":
         """See `SourceDirectory.enter`."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Final
 
-from repository.backup.parent_pages import ParentPages
+from repository.backup.parent_pages import OldEntry, ParentPages
 from repository.backup.pipeline import Pipeline
 from repository.backup.source import FileProblem, Reason, Source, SourceDirectory, SourceUnreachable
 from repository.backup.tasks import LargeFile, SmallFiles, Task
@@ -207,6 +207,7 @@ class Walker:
         small: list[int] = []
         is_small = not visit.source.block_length
         is_new = self._paranoid or visit.parent.is_empty
+        unchanged = {} if is_new else self._unchanged(visit, page, rows, identities)
         for number, row in enumerate(rows):
             kind = row[0] & _KIND
             if kind == _DIRECTORY:
@@ -221,7 +222,8 @@ class Walker:
                 counts.others += 1
             if kind not in (_FILE, _SYMLINK):
                 self._problem(page, number, FileProblem(Reason.SPECIAL))
-            if not is_new and self._is_unchanged(visit, page, number, row, identities):
+            if number in unchanged:
+                self._take_over(page, number, row, unchanged[number])
                 continue
             if kind != _FILE:
                 self._describe(visit, page, number, row)
@@ -242,33 +244,39 @@ class Walker:
         if not visit.below:
             self._tree.done(page)
 
-    def _is_unchanged(
-        self, visit: _Visit, page: OpenPage, number: int, row: Row, identities: list[bytes] | None
-    ) -> bool:
-        old = visit.parent.find(page.names[number])
-        if old is None or old.row != row:
-            return False
+    def _unchanged(
+        self, visit: _Visit, page: OpenPage, rows: list[Row], identities: list[bytes] | None
+    ) -> dict[int, OldEntry]:
+        """What the parent has of the entries that are as they were, and whose content is there for sure.
+
+        A page's contents are looked up together, and one by one only where one of them is not there.
+        """
+        find = visit.parent.find
+        found = {
+            number: old
+            for number, row in enumerate(rows)
+            if row[0] & _KIND != _DIRECTORY
+            and (old := find(page.names[number])) is not None
+            and _is_as_before(old, row, None if identities is None else identities[number])
+        }
+        plain = [old.content for old in found.values() if old.content and (old.extra is None or not old.extra.depth)]
+        are_there = self._use_content(b"".join(plain), 0)
+        return {number: old for number, old in found.items() if self._is_there(old, are_plain_there=are_there)}
+
+    def _is_there(self, old: OldEntry, *, are_plain_there: bool) -> bool:
         extra = old.extra
-        if extra is not None and (
-            extra.flags & (Flag.UNREADABLE | Flag.CHANGED) or (extra.identity and identities is None)
-        ):
+        depth = extra.depth if extra is not None else 0
+        if old.content and (depth or not are_plain_there) and not self._use_content(old.content, depth):
             return False
-        if identities is not None and identities[number] != (extra.identity if extra is not None else b""):
-            return False
-        if row[0] & _KIND == _FILE:
-            if old.content is None or (row[5] == 0 and identities is None):
-                return False
-            if not self._use_content(old.content, extra.depth if extra is not None else 0):
-                return False
-        if extra is not None:
-            if extra.xattrs_chunk and not self._use_content(extra.xattrs_chunk, 0):
-                return False
-            page.extras[number] = extra
+        return extra is None or not extra.xattrs_chunk or self._use_content(extra.xattrs_chunk, 0)
+
+    def _take_over(self, page: OpenPage, number: int, row: Row, old: OldEntry) -> None:
+        if old.extra is not None:
+            page.extras[number] = old.extra
         if row[0] & _KIND == _FILE:
             self.counts.unchanged_files += 1
             self.counts.unchanged_bytes += row[3]
         page.contents[number] = old.content
-        return True
 
     def _describe(self, visit: _Visit, page: OpenPage, number: int, row: Row) -> None:
         try:
@@ -311,6 +319,18 @@ class Walker:
         for task in self._outbox:
             self._pipeline.queue.put(task)
         self._outbox.clear()
+
+
+def _is_as_before(old: OldEntry, row: Row, identity: bytes | None) -> bool:
+    """Whether the parent's entry tells that nothing has changed. `identity`: where the source knows contents by it."""
+    if old.row != row:
+        return False
+    extra = old.extra
+    if extra is not None and (extra.flags & (Flag.UNREADABLE | Flag.CHANGED) or (extra.identity and identity is None)):
+        return False
+    if identity is not None and identity != (extra.identity if extra is not None else b""):
+        return False
+    return row[0] & _KIND != _FILE or (old.content is not None and (row[5] != 0 or identity is not None))
 
 
 def _joined(path: bytes, name: bytes) -> bytes:

@@ -205,12 +205,11 @@ class Index:
                 else:
                     packs.add(buffer.location(found).pack_id)
             content = b"".join(others)
-        missing = list(SPLIT_ID.iter_unpack(content))
         for run in (*self._fresh, *self._committed):
-            if not missing:
+            if not content:
                 break
-            missing = run.packs_of(missing, packs)
-        return None if missing else packs
+            content = run.packs_of(content, packs)
+        return None if content else packs
 
     def lookup_all(self, chunk_id: bytes) -> list[Location]:
         """Every place that holds the chunk: two writers may have stored it in two packs."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 
+from repository.format import ID_LENGTH
 from repository.stored.index_segment import SPLIT_ID, Location, Segment
 
 
@@ -41,18 +42,19 @@ class Run:
             for number, location in zip(those, part, strict=True):
                 found[number] = location
 
-    def packs_of(self, wanted: Sequence[tuple[int, bytes]], packs: set[bytes]) -> list[tuple[int, bytes]]:
+    def packs_of(self, ids: bytes, packs: set[bytes]) -> bytes:
         """As `Segment.packs_of`."""
         if len(self.segments) == 1:
-            return self.segments[0].packs_of(wanted, packs)
-        by_segment: dict[Segment, list[tuple[int, bytes]]] = {}
-        for one in wanted:
-            by_segment.setdefault(self.segment_for(one[0]), []).append(one)
-        return [one for segment, part in by_segment.items() for one in segment.packs_of(part, packs)]
+            return self.segments[0].packs_of(ids, packs)
+        by_segment: dict[Segment, list[bytes]] = {}
+        for start in range(0, len(ids), ID_LENGTH):
+            chunk_id = ids[start : start + ID_LENGTH]
+            by_segment.setdefault(self.segment_for(SPLIT_ID.unpack(chunk_id)[0]), []).append(chunk_id)
+        return b"".join(segment.packs_of(b"".join(part), packs) for segment, part in by_segment.items())
 
 
 def runs_of(segments: Sequence[Segment]) -> list[Run]:
-    """The fewest runs that hold all `segments`; a lookup visits each run once."""
+    """The fewest runs that hold all `segments`, the longest first: a lookup visits them one by one until it finds."""
     groups: list[list[Segment]] = []
     for segment in sorted(segments, key=lambda segment: (segment.first, segment.last)):
         if not segment.rows:
@@ -63,4 +65,4 @@ def runs_of(segments: Sequence[Segment]) -> list[Run]:
                 break
         else:
             groups.append([segment])
-    return [Run(group) for group in groups]
+    return sorted(map(Run, groups), key=lambda run: run.rows, reverse=True)

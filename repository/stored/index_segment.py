@@ -13,7 +13,7 @@ a pack), which may lie in a memory-mapped file. The layout (little endian; n row
 `prefix` is the id's first 8 bytes read as a big-endian number; rows ascend by it. Bucket k holds the rows from
 the k-th row number to the next: those whose prefix, less the first row's, is k when shifted right by `shift`.
 Ids are keyed hashes, so prefixes are spread evenly and a bucket has four to eight rows.
-numpy is imported only where large segments are built (`few_rows` makes small ones); looking up needs none.
+numpy is imported only where large segments are built (`few_rows` makes small ones), or many ids are looked up in one.
 """
 
 from __future__ import annotations
@@ -41,6 +41,9 @@ ROW_LENGTH: Final = ID_LENGTH + RECORD_LENGTH
 ROWS_MAX: Final = 1 << 20
 """Rows in one segment, at most, as this writer makes them (55 MB)."""
 ROWS_PER_BUCKET: Final = 8
+_IDS_MANY: Final = 64
+_ROWS_MANY: Final = 1 << 16
+"""From so many ids in so many rows on, importing numpy and looking them up together is quicker than a loop."""
 SHIFT_MAX: Final = 63
 
 SEGMENT_HEADER: Final = struct.Struct("<IIIB3s")
@@ -200,17 +203,26 @@ class Segment:
                 pack_id = pack_ids[pack] = self.pack_id(pack)
             found[number] = new(Location, (pack_id, offset, length, start, count))
 
-    def packs_of(self, wanted: Sequence[tuple[int, bytes]], packs: set[bytes]) -> list[tuple[int, bytes]]:
-        """Add the pack of each of these ids, split by `SPLIT_ID`, that has a row; returns the ids that have none.
-
-        `find` and `location` in one loop, which takes a third of the time of calling them for each.
+    def packs_of(self, ids: bytes, packs: set[bytes]) -> bytes:
+        """Add the pack of each of these concatenated ids that has a row; returns the ids that have none. Raises
+        `Damaged`.
         """
+        if len(ids) < _IDS_MANY * ID_LENGTH or (self.rows < _ROWS_MANY and "numpy" not in sys.modules):
+            numbers, missing = self._pack_numbers(ids)
+        else:
+            numbers, missing = self._pack_numbers_of_many(ids)
+        if numbers and max(numbers) >= self.pack_count:
+            raise Damaged("index row points at a pack that its segment does not list", pack=max(numbers))
+        packs.update(map(self.pack_id, numbers))
+        return missing
+
+    def _pack_numbers(self, ids: bytes) -> tuple[set[int], bytes]:
+        """`find` and `location` in one loop, which takes a third of the time of calling them for each."""
         first, last, shift, prefixes, buckets = self.first, self.last, self._shift, self._prefixes, self._buckets
         rows, body, rests_at, records = self.rows, self.body, self._rests_at, self._records
         numbers: set[int] = set()
-        missing: list[tuple[int, bytes]] = []
-        for one in wanted:
-            prefix, rest = one
+        missing: list[int] = []
+        for number, (prefix, rest) in enumerate(SPLIT_ID.iter_unpack(ids)):
             if first <= prefix <= last:
                 bucket = (prefix - first) >> shift
                 row = bisect_left(prefixes, prefix, buckets[bucket], buckets[bucket + 1])
@@ -220,11 +232,25 @@ class Segment:
                 if row >= 0:
                     numbers.add(records[5 * row])
                     continue
-            missing.append(one)
-        if numbers and max(numbers) >= self.pack_count:
-            raise Damaged("index row points at a pack that its segment does not list", pack=max(numbers))
-        packs.update(map(self.pack_id, numbers))
-        return missing
+            missing.append(number)
+        return numbers, b"".join(ids[number * ID_LENGTH : (number + 1) * ID_LENGTH] for number in missing)
+
+    def _pack_numbers_of_many(self, ids: bytes) -> tuple[set[int], bytes]:
+        """The same for a page of ids at once: a tenth of the loop's time."""
+        import numpy as np
+
+        wanted = np.frombuffer(ids, ">u8").reshape(-1, 4)
+        prefixes = wanted[:, 0].astype("=u8")
+        own = np.frombuffer(self.body, "<u8", self.rows, self._layout.prefixes)
+        rests = np.frombuffer(self.body, ">u8", 3 * self.rows, self._rests_at).reshape(-1, 3)
+        records = np.frombuffer(self.body, "<u4", 5 * self.rows, self._layout.records).reshape(-1, 5)
+        rows = np.minimum(own.searchsorted(prefixes), self.rows - 1)
+        may_be = own[rows] == prefixes
+        found = may_be & (rests[rows] == wanted[:, 1:]).all(axis=1)
+        numbers = set(np.unique(records[rows[found], 0]).tolist())
+        # Whoever shares a prefix with another may have the row behind it.
+        further, missing = self._pack_numbers(wanted[may_be & ~found].tobytes())
+        return numbers | further, wanted[~may_be].tobytes() + missing
 
     def row_at_or_above(self, prefix: int) -> int:
         """The number of rows whose prefix is lower than `prefix`."""

@@ -100,6 +100,9 @@ def test_index_agrees_with_a_dictionary(packs: list[tuple[int, list[bytes], bool
         together = index.packs_of(b"".join(known))
         assert together == set().union(*(index.packs_of(chunk_id) or set() for chunk_id in known))
         assert index.packs_of(b"".join([*known, b"?" * 32])) is None
+        # A page of so many ids is looked up all at once.
+        assert index.packs_of(b"".join(known * 64)) == together
+        assert index.packs_of(b"".join([*known * 64, bytes(8) + b"?" * 24])) is None
         asked = [*known, b"?" * 32, *known[:1]]
         assert index.lookup_each(asked) == [index.lookup_any(chunk_id) for chunk_id in asked]
         assert index.pack_ids() == {location.pack_id for places in model.values() for location in places}
