@@ -79,6 +79,20 @@ class ServiceSettings(Settings, frozen=True, kw_only=True):
             "kept, so no pooler in transaction mode stands in between.",
         ),
     ]
+    postgres_role: Annotated[
+        Annotated[str, Meta(pattern=r"^[a-z_][a-z0-9_-]{0,62}\Z")] | None,
+        Meta(
+            description="The service's own role; `WEDSYNC_POSTGRES_DSN` names none then, and is the same of all "
+            "processes.",
+        ),
+    ] = None
+    postgres_password_file: Annotated[
+        Path | None,
+        Meta(
+            description="File with the role's password, and nothing else but the end of its line; "
+            "`WEDSYNC_POSTGRES_DSN` has none then."
+        ),
+    ] = None
     postgres_schema: Annotated[
         str, Meta(pattern=r"^[a-z][a-z0-9_]{0,55}\Z", description="The schema that holds the service's record.")
     ]
@@ -99,8 +113,15 @@ class ServiceSettings(Settings, frozen=True, kw_only=True):
         Meta(description="PEM file with the authorities that sign for NATS; without it, those of the system."),
     ] = None
     health_port: Annotated[
-        Port, Meta(description="Loopback port of `/health/live`, `/health/ready` and `/metrics`; 0 takes a free one.")
+        Port, Meta(description="Port of `/health/live`, `/health/ready` and `/metrics`; 0 takes a free one.")
     ] = 0
+    health_host: Annotated[
+        str,
+        Meta(
+            description="Address that this port listens on. Nobody is asked who he is there: on another address than "
+            "loopback the network lets probes and Prometheus in, and nobody else."
+        ),
+    ] = "127.0.0.1"
     keys_dir: Annotated[
         Path,
         Meta(description="Folder of the sealing keys and credentials; apart from all data, never in a backup of it."),

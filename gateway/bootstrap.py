@@ -191,7 +191,7 @@ def assemble(settings: GatewaySettings) -> Process:
     _gauge(
         telemetry, "wedsync_gateway_connections_refused", "Connections that were too many", lambda: connections.refused
     )
-    health_server = HealthServer(health, telemetry, port=settings.health_port)
+    health_server = HealthServer(health, telemetry, host=settings.health_host, port=settings.health_port)
     parts: list[Part] = [
         health_server,
         store,

@@ -204,7 +204,8 @@ class HealthServer:
                 errors.INVALID_SETTING,
                 f"the port {self._port} of WEDSYNC_HEALTH_PORT cannot be listened on",
                 field="WEDSYNC_HEALTH_PORT",
-                hint="Stop what uses the port, or set WEDSYNC_HEALTH_PORT to another one.",
+                hint="Stop what uses the port, or set WEDSYNC_HEALTH_PORT to another one; WEDSYNC_HEALTH_HOST is an "
+                "address of this machine.",
             ) from error
         self._port = int(self._server.sockets[0].getsockname()[1])
 

@@ -22,6 +22,8 @@ from typing import Any, NoReturn, Protocol, TypeVar, runtime_checkable
 import uvloop
 
 from chassis.life.health import DEGRADED, Health
+from chassis.life.init_system import InitSystem
+from chassis.life.postgres_role import with_role
 from chassis.life.tasks import end
 from chassis.own_folders import require_folder, require_places
 from chassis.settings import ServiceSettings, load
@@ -117,7 +119,8 @@ async def run_service(
                 running = True
                 health.ask_only(None)
                 _log.info("started")
-                failure = await _wait(begun, stop)
+                with InitSystem.of(os.environ).told():
+                    failure = await _wait(begun, stop)
         finally:
             running = False
             health.ask_only(["process"])
@@ -226,7 +229,7 @@ def begin(settings: type[S], service: str) -> S:
         configure(service)
     else:
         speak_as(service)
-    read = load(settings, os.environ if own is None else own)
+    read = with_role(load(settings, os.environ if own is None else own))
     require_places(read)
     require_folder("keys_dir", read.keys_dir)
     if own is None:

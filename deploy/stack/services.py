@@ -33,7 +33,8 @@ DECIDED = frozenset(
     f"WEDSYNC_{name}"
     for name in (
         *("EXCLUDED_FOLDERS", "TIER_FOLDERS", "POSTGRES_DSN", "POSTGRES_SCHEMA", "NATS_URL", "NATS_SEED_FILE"),
-        *("HEALTH_PORT", "KEYS_DIR", "LOCATIONS_FILE", "HTTP_PORT", "JWKS_FILE", "JWT_ISSUER", "JWT_AUDIENCE"),
+        *("POSTGRES_ROLE", "POSTGRES_PASSWORD_FILE", "HEALTH_HOST", "HEALTH_PORT", "KEYS_DIR", "LOCATIONS_FILE"),
+        *("HTTP_PORT", "JWKS_FILE", "JWT_ISSUER", "JWT_AUDIENCE"),
         "SOURCES_HERE",
     )
 )
@@ -157,6 +158,7 @@ def environment_of(layout: Layout, secrets: Secrets, service: Service) -> dict[s
         "WEDSYNC_POSTGRES_SCHEMA": service.service,
         "WEDSYNC_NATS_URL": nats.url(layout),
         "WEDSYNC_NATS_SEED_FILE": str(nats.seed_file(layout, service.identity)),
+        "WEDSYNC_HEALTH_HOST": LOOPBACK,
         "WEDSYNC_HEALTH_PORT": str(layout.port(f"{service.identity}.health")),
         "WEDSYNC_KEYS_DIR": str(layout.platform_keys),
         "WEDSYNC_LOCATIONS_FILE": str(layout.locations_file),

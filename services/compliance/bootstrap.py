@@ -82,7 +82,7 @@ async def run(settings: ComplianceSettings) -> int:
     answering = use_cases(AuditLogLookups(pool), RecordedAudits(store), RecordedAttestations(store))
     for each in handlers_of(SERVICE, answering, Unanswered(store, SERVICE, ComplianceAudit, REFUSED)):
         bus.handle(*each)
-    server = HealthServer(health, telemetry, port=settings.health_port)
+    server = HealthServer(health, telemetry, host=settings.health_host, port=settings.health_port)
     topology = TopologyCheck(connection, SERVICE)
     parts: list[Part] = [server, store, PoolPart(pool), connection, topology, relay, follower.loop, bus]
     return await run_service(parts, health=health)

@@ -183,7 +183,7 @@ async def run(settings: ConfigSettings) -> int:
     answering = use_cases(records[0], locations, turns, weddings, records[1], gathered, channels, notices, receivers)
     for each in handlers_of(SERVICE, answering, Unanswered(store, SERVICE, Configuration, REFUSED)):
         bus.handle(*each)
-    server = HealthServer(health, telemetry, port=settings.health_port)
+    server = HealthServer(health, telemetry, host=settings.health_host, port=settings.health_port)
     topology = TopologyCheck(connection, SERVICE)
     parts: list[Part] = [server, store, PoolPart(pool, name="timer-pool"), connection, topology, relay, bus, timers]
     return await run_service(parts, health=health)

@@ -144,7 +144,7 @@ async def run(settings: DrSettings) -> int:
     timers = timer_loop(pool, executing, tests, health=health, telemetry=telemetry)
     for each in handlers_of(SERVICE, answering, Unanswered(store, SERVICE, Plan, REFUSED)):
         bus.handle(*each)
-    server = HealthServer(health, telemetry, port=settings.health_port)
+    server = HealthServer(health, telemetry, host=settings.health_host, port=settings.health_port)
     topology = TopologyCheck(connection, SERVICE)
     parts: list[Part] = [server, store, PoolPart(pool), connection, topology, relay, bus, timers]
     return await run_service(parts, health=health)

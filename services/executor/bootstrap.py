@@ -193,7 +193,7 @@ async def run(settings: ExecutorSettings) -> int:
     following = FollowingRuns(store, RecordedRuns(store), replicas, queue, limits)
     timers = timer_loop(pool, store, following, health=health, telemetry=telemetry)
     forlorn = cleaning.unclaimed_work(store, pool, bound_seconds=settings.run_unclaimed_seconds, telemetry=telemetry)
-    server = HealthServer(health, telemetry, port=settings.health_port)
+    server = HealthServer(health, telemetry, host=settings.health_host, port=settings.health_port)
     own: list[Part] = [unclaimed, untested, *forlorn, timers]
     parts: list[Part] = [server, store, PoolPart(pool), connection, topology, relay, *own, bus]
     return await run_service(parts, health=health)
@@ -384,7 +384,7 @@ async def run_worker(settings: WorkerSettings) -> int:
         leave_seconds=settings.run_standstill_seconds,
         require_means=require_means,
     )
-    server = HealthServer(health, telemetry, port=settings.health_port)
+    server = HealthServer(health, telemetry, host=settings.health_host, port=settings.health_port)
     parts: list[Part] = [
         server,
         store,

@@ -149,7 +149,7 @@ async def run(settings: RecoverySettings) -> int:
         health=health,
         telemetry=telemetry,
     )
-    server = HealthServer(health, telemetry, port=settings.health_port)
+    server = HealthServer(health, telemetry, host=settings.health_host, port=settings.health_port)
     topology = TopologyCheck(connection, SERVICE)
     parts: list[Part] = [server, store, PoolPart(pool), connection, topology, relay, unclaimed, validations]
     parts += [bus, timers]
@@ -225,7 +225,7 @@ async def run_worker(settings: RecoveryWorkerSettings) -> int:
         looks=RepositoryLooks(locations=locations, keys_dir=settings.keys_dir),
         telemetry=telemetry,
     )
-    server = HealthServer(health, telemetry, port=settings.health_port)
+    server = HealthServer(health, telemetry, host=settings.health_host, port=settings.health_port)
     heartbeats = PoolPart(beats, name="heartbeat-connection")
     parts: list[Part] = [server, store, PoolPart(pool), heartbeats, connection, looks, loop, validations]
     return await run_service(parts, health=health)
