@@ -74,6 +74,7 @@ contracts: setup ## Generated schemas, examples, AsyncAPI, OpenAPI, the client a
 	$(BIN)/python -m contracts.generate --check
 	$(BIN)/python -m tests.contract.typescript_client --check
 	$(BIN)/python -m tests.contract.commands_document --check
+	$(BIN)/python -m deploy.production --check
 
 golden: setup ## Write the golden files anew (in a commit of their own)
 	$(BIN)/python -m contracts.generate
@@ -82,6 +83,7 @@ golden: setup ## Write the golden files anew (in a commit of their own)
 	$(BIN)/python -m tests.contract.settings_document
 	$(BIN)/python -m tests.contract.commands_document
 	$(BIN)/python -m tests.contract.service_tables
+	$(BIN)/python -m deploy.production
 	$(BIN)/python -m tests.compat.make_golden
 	$(BIN)/python -m tests.compat.make_golden_life
 	$(BIN)/python -m tests.compat.format_1

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -16,15 +17,19 @@ from urllib.request import urlopen
 import psycopg
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from deploy.nats.permissions import TOPOLOGY
 from deploy.nats.server_config import quoted
+from deploy.production import systemd
+from deploy.production.processes import PROCESSES
 from deploy.stack.identity_provider import IdentityProvider
 from deploy.stack.services import SERVICES
 from tests.support.nats_server import NatsServer
 from tests.support.operations_guide import GUIDE, assert_shows, block
 from tests.support.postgres_server import PostgresServer, free_port, running_postgres
 from tests.support.stack import ROOT
+from tests.unit.deploy.test_production import environment
 
 pytestmark = pytest.mark.stack
 
@@ -42,13 +47,15 @@ class Elsewhere:
     def __init__(self, folder: Path, postgres: PostgresServer) -> None:
         self.folder = folder
         self.postgres = postgres
-        self.seeds, self.keys = folder / "seeds", folder / "keys"
+        self.seeds, self.keys, self.passwords = folder / "seeds", folder / "keys", folder / "passwords"
+        (folder / "cache").mkdir()
         self.nats = NatsServer(folder / "nats")
 
     def types(self, command: str) -> "subprocess.CompletedProcess[str]":
         """A command of the guide, with these places in it."""
         changes = (
             ("/etc/wedsync/seeds", str(self.seeds)),
+            ("/etc/wedsync/passwords", str(self.passwords)),
             ("/var/lib/wedsync/keys", str(self.keys)),
             ("python3", sys.executable),
         )
@@ -69,28 +76,34 @@ class Elsewhere:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("WEDSYNC_")}
         return {**kept, "PYTHONPATH": str(ROOT)}
 
-    def settings(self, role: str, schema: str, seed: str, name: str, health: int) -> dict[str, str]:
-        """What a process is given."""
+    def settings(self, name: str, health: int) -> dict[str, str]:
+        """What the unit of a process gives it, with the operator's settings, and these places in it."""
         jwks, locations = self.folder / "jwks.json", self.folder / "locations.json"
         jwks.write_bytes(IdentityProvider(ec.generate_private_key(ec.SECP256R1())).jwks())
         locations.write_text(json.dumps({"locations": []}))
-        shared = {
-            "WEDSYNC_POSTGRES_DSN": self.postgres.dsn(role, "secret"),
-            "WEDSYNC_POSTGRES_SCHEMA": schema,
-            "WEDSYNC_NATS_URL": self.nats.url,
-            "WEDSYNC_NATS_SEED_FILE": str(self.seeds / seed),
+        (process,) = [each for each in PROCESSES if each.name == name]
+        unit = systemd.units()[systemd.unit_of(process)]
+        given = {key: text for key, text in environment(unit).items() if key.startswith("WEDSYNC_")}
+        own = {
+            "WEDSYNC_POSTGRES_PASSWORD_FILE": str(self.passwords / given["WEDSYNC_POSTGRES_ROLE"]),
+            "WEDSYNC_NATS_SEED_FILE": str(self.seeds / f"{name}.seed"),
             "WEDSYNC_KEYS_DIR": str(self.keys),
             "WEDSYNC_LOCATIONS_FILE": str(locations),
             "WEDSYNC_HEALTH_PORT": str(health),
-        }
-        if name != "gateway":
-            return shared
-        return shared | {
             "WEDSYNC_HTTP_PORT": str(free_port()),
+            "WEDSYNC_CACHE": str(self.folder / "cache"),
+        }
+        whole = conninfo_to_dict(self.postgres.admin_dsn)
+        server = {name: whole[name] for name in ("host", "port", "dbname")}
+        shared = {
+            "WEDSYNC_POSTGRES_DSN": make_conninfo(
+                "", host=server["host"], port=server["port"], dbname=server["dbname"]
+            ),
+            "WEDSYNC_NATS_URL": self.nats.url,
             "WEDSYNC_JWKS_FILE": str(jwks),
             "WEDSYNC_JWT_ISSUER": "https://login.example",
-            "WEDSYNC_JWT_AUDIENCE": "wedsync-backup",
         }
+        return {**shared, **given, **{key: text for key, text in own.items() if key in given}}
 
     @contextmanager
     def running(self, rows: list[dict[str, str]]) -> Iterator[dict[str, int]]:
@@ -99,10 +112,10 @@ class Elsewhere:
         started = []
         try:
             for row in rows:
-                settings = self.settings(row["role"], row["schema"], row["seed"], row["name"], ports[row["name"]])
+                settings = self.settings(row["name"], ports[row["name"]])
                 with (self.folder / f"{row['name']}.log").open("wb") as log:
                     argv = [sys.executable, "-m", row["module"]]
-                    environment = self.environment() | settings
+                    environment = self.environment() | settings | {"NOTIFY_SOCKET": str(self.folder / "notify")}
                     started.append(
                         subprocess.Popen(argv, cwd=self.folder, env=environment, stdout=log, stderr=subprocess.STDOUT)
                     )
@@ -172,11 +185,19 @@ def test_processes_become_ready_beside_servers_of_others(elsewhere: Elsewhere) -
     assert {(row["name"], row["module"], row["schema"]) for row in rows} == {
         (each.identity, each.module, each.service) for each in SERVICES
     }
-    with psycopg.connect(elsewhere.postgres.admin_dsn, autocommit=True) as connection:
-        for role in {row["role"] for row in rows}:
-            connection.execute(f"ALTER ROLE {role} PASSWORD 'secret'")  # type: ignore[arg-type]  # of the guide
+    for _ in range(2):
+        done = elsewhere.types(block("run", "passwords"))
+        assert done.returncode == 0, done.stderr
+        assert "the roles have the passwords" in done.stdout
+    assert {path.stat().st_mode & 0o777 for path in elsewhere.passwords.iterdir()} == {0o600}
+    with (
+        psycopg.connect(elsewhere.postgres.admin_dsn, autocommit=True) as connection,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as init_system,
+    ):
+        init_system.bind(str(elsewhere.folder / "notify"))
         with elsewhere.running(rows) as ports:
             elsewhere.until_ready(ports)
+            assert [init_system.recv(100) for _ in rows] == [b"READY=1"] * len(rows)
             # A store that is lost has an operator there say that the record is published again.
             elsewhere.nats.kill()
             shutil.rmtree(elsewhere.nats.store)
