@@ -13,7 +13,7 @@ SOAK_SEED ?= 10
 PARALLEL := -n $(JOBS) --dist loadfile
 ENVIRONMENT := @deploy/environment.sh --folder $(VENV)
 
-.PHONY: help runtime setup demo test test-unit check static format lint types imports coverage contracts golden clean \
+.PHONY: help runtime setup demo browser console test test-unit check static format lint types imports coverage contracts golden clean \
         bench-spine bench-api bench-rebuild bench-repository bench-sources bench-planner bench-quick test-slow soak soak-repository mutants
 
 help: ## List the commands
@@ -44,6 +44,13 @@ soak-repository: setup ## An hour of seeded histories of a repository on four ti
 	WEDSYNC_SOAK_SECONDS=3600 $(PYTEST) -m slow tests/faults/repository/test_histories.py
 	WEDSYNC_EXAMPLES=3000 $(PYTEST) --timeout 7200 -k any_change tests/unit/repository/test_check_repair.py
 
+browser: ## Install Debian's browser without a window, which the console's test needs (by root)
+	command -v chromium-headless-shell chromium || { apt-get update -qq && \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends chromium-headless-shell >/dev/null; }
+
+console: setup browser ## The console in a browser: every page, the main way, new pictures for the documents
+	WEDSYNC_SHOTS=$(CURDIR)/docs/figures/console $(PYTEST) tests/system/test_console.py
+
 coverage: setup ## The same, with branch coverage and its floors; what fails is run once more, alone
 	$(BIN)/python -m coverage erase
 	$(BIN)/python -m tests.suite $(PARALLEL)
@@ -66,6 +73,7 @@ lint: setup ## Format and lint, without changing anything
 types: setup ## Strict types, of the TypeScript client as well
 	$(BIN)/python -m mypy
 	$(BIN)/python -m tests.support.node node_modules/typescript/bin/tsc -p .
+	$(BIN)/python -m tests.support.node --console ../clients/typescript/node_modules/typescript/bin/tsc -p .
 
 imports: setup ## The import rules of the architecture
 	$(BIN)/python $(BIN)/lint-imports --no-cache
@@ -73,6 +81,7 @@ imports: setup ## The import rules of the architecture
 contracts: setup ## Generated schemas, examples, AsyncAPI, OpenAPI, the client and the settings table are what the code says
 	$(BIN)/python -m contracts.generate --check
 	$(BIN)/python -m tests.contract.typescript_client --check
+	$(BIN)/python -m tests.contract.console --check
 	$(BIN)/python -m tests.contract.commands_document --check
 	$(BIN)/python -m deploy.production --check
 
@@ -80,6 +89,7 @@ golden: setup ## Write the golden files anew (in a commit of their own)
 	$(BIN)/python -m contracts.generate
 	$(BIN)/python -m gateway openapi
 	$(BIN)/python -m tests.contract.typescript_client
+	$(BIN)/python -m tests.contract.console
 	$(BIN)/python -m tests.contract.settings_document
 	$(BIN)/python -m tests.contract.commands_document
 	$(BIN)/python -m tests.contract.service_tables
@@ -114,4 +124,4 @@ mutants: setup ## The share of mutants of the crypto, format, log and log-repair
 
 clean: ## Remove what was built, but not the data of a running platform
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis htmlcov .coverage .coverage.* \
-	    clients/typescript/node_modules clients/typescript/dist docs/examples/node_modules
+	    clients/typescript/node_modules clients/typescript/dist console/node_modules docs/examples/node_modules

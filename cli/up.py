@@ -121,6 +121,7 @@ def _how_to(layout: "Layout") -> list[str]:
     return [
         f"  API       {url}/api/backup",
         f"  reference {url}/schema   {url}/asyncapi",
+        f"  console   {url}/console   (sign in with a token)",
         f"  token     wedsync-backup token --role operator{option}",
         # By standard input: a command line can be read by everybody on the machine.
         f"  try it    wedsync-backup token --role viewer{option} | sed 's/^/Authorization: Bearer /'"

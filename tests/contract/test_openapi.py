@@ -20,7 +20,10 @@ from gateway.openapi.page import render
 
 APP = build(None)
 _CODES = re.compile(r"`([a-z0-9-]+)`")
-OPEN_PATHS = {"/health/live", "/health/ready", "/asyncapi", "/schema", "/schema/openapi.json"}
+OPEN_PATHS = {
+    *("/health/live", "/health/ready", "/asyncapi", "/schema", "/schema/openapi.json"),
+    *("/console", "/console/{name}", "/console/{name:str}"),
+}
 JUDGING_PATHS = {"/api/backup/retention/preview"}
 """What takes a body and changes nothing, so that no key tells one from the next."""
 

@@ -301,6 +301,40 @@ async def test_open_routes_tell_nothing_but_how_it_is(gateway: RunningGateway) -
             assert "server" not in answer.headers
 
 
+async def test_person_is_told_what_their_token_lets_them_do(gateway: RunningGateway) -> None:
+    """Rights are those of the table, of all roles together; a second factor counts while it is recent."""
+    async with gateway.http("viewer", "auditor") as http:
+        person = (await http.get("/api/backup/me")).json()
+    assert person["organisation"] == ORGANISATION
+    assert person["roles"] == ["auditor", "viewer"]
+    assert person["rights"] == ["audit", "read", "read-access-logs"]
+    assert (person["secondFactor"], person["secondFactorUntil"]) == (False, None)
+    async with gateway.http("owner", second_factor=True) as http:
+        owner = (await http.get("/api/backup/me")).json()
+    assert "recover" in owner["rights"]
+    assert "audit" not in owner["rights"]
+    assert owner["secondFactor"] is True
+    assert owner["secondFactorUntil"] is not None
+
+
+async def test_console_is_open_strict_and_kept_by_who_has_it(gateway: RunningGateway) -> None:
+    """The page is asked for anew and answered by 304; what it names is kept for ever; nothing else is served."""
+    async with gateway.stranger() as http:
+        page = await http.get("/console")
+        assert page.headers["content-type"].startswith("text/html")
+        assert page.headers["cache-control"] == "no-cache"
+        assert "script-src 'self';" in page.headers["content-security-policy"]
+        again = await http.get("/console", headers={"If-None-Match": page.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
+        (script,) = re.findall(r'src="([^"]+)"', page.text)
+        served = await http.get(script, headers={"Accept-Encoding": "gzip"})
+        assert served.headers["content-type"].startswith("text/javascript")
+        assert served.headers["content-encoding"] == "gzip"
+        assert "immutable" in served.headers["cache-control"]
+        for name in ("nothing.js", "open_routes.py", "..%2Fopen_routes.py"):
+            assert problem_code(await http.get(f"/console/{name}")) == "not-found"
+
+
 async def test_trace_goes_from_the_request_into_the_event(gateway: RunningGateway) -> None:
     """The caller's trace is that of the event, and its id is told in the answer."""
     trace_id = "0af7651916cd43dd8448eb211c80319c"

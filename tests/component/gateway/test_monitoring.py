@@ -470,6 +470,12 @@ async def test_ticket_opens_one_socket_from_an_allowed_page(
         with pytest.raises(InvalidStatus):
             async with connect(f"{gateway.socket_url}?ticket={spare}", origin="https://evil.test"):  # type: ignore[arg-type]
                 pass
+        # The console is a page of the gateway's own address, which nobody has to allow.
+        async with gateway.http("viewer") as http:
+            own = (await http.post("/api/backup/monitoring/ticket")).json()["ticket"]
+        async with connect(f"{gateway.socket_url}?ticket={own}", origin=gateway.url) as socket:  # type: ignore[arg-type]
+            await _say(socket, all=True)
+            assert (await _hear(socket))["type"] == "snapshot"
         async with connect(f"{gateway.socket_url}?ticket={ticket}", origin=ORIGIN) as socket:  # type: ignore[arg-type]
             await _say(socket, all=True)
             assert (await _hear(socket))["type"] == "snapshot"

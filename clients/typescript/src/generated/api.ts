@@ -1061,6 +1061,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/backup/me": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show who asks
+         * @description Organisation, roles and rights of the token that is sent, and until when it and its second factor are good.
+         *
+         *     Roles: auditor, operator, owner, viewer.
+         */
+        get: operations["showPerson"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/backup/monitoring/ticket": {
         parameters: {
             query?: never;
@@ -2149,6 +2171,46 @@ export interface paths {
          * @description Events and subjects, for services that subscribe to them.
          */
         get: operations["asyncapi"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/console": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The console
+         * @description A page for people: what is protected and what is not, runs as they go, recovery points, proofs.
+         */
+        get: operations["consolePage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/console/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * A file of the console
+         * @description What the page is made of.
+         */
+        get: operations["consoleFile"];
         put?: never;
         post?: never;
         delete?: never;
@@ -3962,6 +4024,24 @@ export interface components {
          */
         Outcome: "allowed" | "denied";
         /**
+         * Person
+         * @description Who the token says that one is, and what one may.
+         *
+         *     `rights`: what the person's roles let them do together; which operation takes which is in the reference.
+         *     `secondFactor`: whether the token's second factor is recent enough for what demands one; `secondFactorUntil`: until
+         *     when, null where it is not. `expiresAt`: when the token ends.
+         */
+        Person: {
+            actor: string;
+            organisation: string;
+            roles: components["schemas"]["Role"][];
+            rights: components["schemas"]["Right"][];
+            secondFactor: boolean;
+            secondFactorUntil: string | null;
+            /** Format: date-time */
+            expiresAt: string;
+        };
+        /**
          * Phase
          * @description One phase of a run, with its times. `seconds` once it has ended.
          */
@@ -4795,6 +4875,18 @@ export interface components {
             /** @default null */
             nextCursor: string | null;
         };
+        /**
+         * Right
+         * @description What a route lets a person do.
+         * @enum {unknown}
+         */
+        Right: "approve" | "attest" | "audit" | "clean-up" | "configure" | "erase" | "fail-over" | "manage-keys" | "optimise" | "plan-disaster-recovery" | "read" | "read-access-logs" | "recover" | "rehearse" | "run-backups" | "set-retention" | "test" | "validate";
+        /**
+         * Role
+         * @description What an organisation lets a person do.
+         * @enum {unknown}
+         */
+        Role: "auditor" | "operator" | "owner" | "viewer";
         /**
          * Rule
          * @description What decides. The first four groups keep; those of the last let go.
@@ -7798,6 +7890,49 @@ export interface operations {
             };
         };
     };
+    showPerson: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description An `ETag`; 304 where it is still the same */
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Who asks */
+            200: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Person"];
+                };
+            };
+            /** @description It is still what the `ETag` is of */
+            304: {
+                headers: {
+                    /** @description Of all that is shown; of what is changed by `If-Match`, with its version */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What is wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     giveTicket: {
         parameters: {
             query?: never;
@@ -10218,6 +10353,67 @@ export interface operations {
                 };
                 content: {
                     "application/yaml": Record<string, unknown>;
+                };
+            };
+            /** @description What is wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    consolePage: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The console's page */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": string;
+                };
+            };
+            /** @description What is wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    consoleFile: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description As the page names it */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A script, a style sheet or a picture */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/javascript": string;
                 };
             };
             /** @description What is wrong */
