@@ -314,7 +314,10 @@ class RestoreWriting:
             return
         try:
             if file is not None and file.given is None:
-                self._make_entry(folder, step)  # the target refused the first name, and may take this one
+                # The target refused the first name, and may take this one; those behind it are linked to it then.
+                if (made := self._make_entry(folder, step)) is not None:
+                    self._links[key] = made
+                    self._contents.drain()
                 return
             first_name = first_name if file is None or file.given is None else file.given
             if self._places.is_same(first_folder, first_name, folder, step.entry.name):

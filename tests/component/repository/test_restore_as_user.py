@@ -610,6 +610,36 @@ def test_what_takes_the_first_name_meanwhile_is_not_linked_to(
     )
 
 
+@pytest.mark.parametrize("size", [5, 3 << 20])
+def test_of_a_file_whose_first_name_is_refused_the_others_are_names_of_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """Each became a file of its own, with all its bytes, and nobody was told."""
+    tree, out = tmp_path / "tree", tmp_path / "out"
+    tree.mkdir()
+    (tree / "a").write_bytes(os.urandom(size))
+    for name in "bcd":
+        os.link(tree / "a", tree / name)
+    scene = Scene()
+    snapshot = saved(scene.repository, tree)
+    out.mkdir()
+    (out / "a").write_bytes(b"immutable")
+    give = TargetFiles._give_name
+
+    def refused(self: TargetFiles, file: TargetFile, folder: int) -> None:
+        if file.name == b"a":
+            raise PermissionError(errno.EPERM, "immutable")
+        give(self, file, folder)
+
+    monkeypatch.setattr(TargetFiles, "_give_name", refused)
+    result = restored(scene.repository, snapshot, out, conflict=Conflict.OVERWRITE)
+    assert [each.path for each in result.troubles] == [b"a"]
+    assert (out / "a").read_bytes() == b"immutable"
+    assert (out / "b").read_bytes() == (tree / "a").read_bytes()
+    assert [(out / name).samefile(out / "b") for name in "cd"] == [True, True]
+    assert result.bytes < 3 * size
+
+
 def test_link_that_cannot_take_its_name_leaves_what_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is overwritten was taken away before the link was made: where that failed, nothing was left."""
     tree, out = tmp_path / "tree", tmp_path / "out"
