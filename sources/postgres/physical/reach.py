@@ -111,6 +111,8 @@ class _Search:
         self._life = life
         self._begin = begin
         self._is_gap = is_gap
+        self._is_behind = False
+        """Whether a point of the name that is wanted lies before what the snapshot reaches anyway."""
         self._transactions = 0
         self._last: Found | None = None
 
@@ -169,12 +171,17 @@ class _Search:
         )
         if not is_it:
             return None
+        if wanted.name is not None and found.end < self._base.stop:
+            self._is_behind = True  # the name may have been given once more since
+            return None
         self._count(found)
         return found.end
 
     def _end_of_all(self, end: int) -> int:
         if self._wanted.xid is not None:
             self._refuse("no commit of this transaction is in the log")
+        if self._wanted.name is not None and self._is_behind:
+            self._refuse("the snapshot reaches further than that already")
         if self._wanted.name is not None:
             self._refuse("no point of this name is in the log")
         return end if self._wanted.position is None else self._wanted.position

@@ -18,12 +18,18 @@ from repository.errors import Damaged
 PAGE: Final = 8192
 _PAGE_HEADER: Final = struct.Struct("<HHIQI")
 _RECORD_HEADER: Final = struct.Struct("<IIQBB")
+_U32: Final = struct.Struct("<I")
 _RECORD_LENGTH: Final = 24
 _RECORD_MAX: Final = 1 << 30
 _GOES_ON, _IS_LONG, _NEVER_CAME = 1, 2, 8
 _LOG, _TRANSACTION = 0, 1
 _SWITCH, _NAMED = 0x40, 0x70
-_COMMITS: Final = frozenset({0x00, 0x30})
+_COMMIT, _COMMIT_PREPARED, _HAS_MORE = 0x00, 0x30, 0x80
+_TWO_PHASE: Final = 1 << 4
+_BEFORE_TWO_PHASE: Final = ((1 << 0, 8, 0), (1 << 1, 4, 4), (1 << 2, 4, 12), (1 << 8, 4, 12), (1 << 3, 4, 16))
+"""What may lie in a commit before the transaction that was prepared, in its order: its bit, its bytes (of a list those
+of its count), and the bytes of each of a list (xact.h, `ParseCommitRecord`).
+"""
 _OWN_SHORT, _OWN_LONG, _ORIGIN, _TOP_LEVEL = 255, 254, 253, 252
 _SINCE_1970_US: Final = 946_684_800_000_000
 """Microseconds from 1970 to 2000, where Postgres begins to count."""
@@ -136,14 +142,33 @@ class LogReader:
             own = _own(record)
             name = own[8:72].partition(b"\0")[0].decode("utf-8", "replace")
             yield Found(start, end, _time(own), 0, name)
-        elif manager == _TRANSACTION and information & 0x70 in _COMMITS:
-            yield Found(start, end, _time(_own(record)), xid, None)
+        elif manager == _TRANSACTION and information & 0x70 in (_COMMIT, _COMMIT_PREPARED):
+            own = _own(record)
+            if information & 0x70 == _COMMIT_PREPARED and information & _HAS_MORE:
+                xid = _prepared(own) or xid
+            yield Found(start, end, _time(own), xid, None)
 
 
 def _time(own: bytes) -> int:
     if len(own) < 8:
         raise Damaged("the log has a record that is none")
     return int.from_bytes(own[:8], "little", signed=True) + _SINCE_1970_US
+
+
+def _prepared(own: bytes) -> int:
+    """The transaction that was prepared and is committed now, for whoever commits it has none; 0: it is not said.
+
+    Raises `Damaged`.
+    """
+    try:
+        (bits,) = _U32.unpack_from(own, 8)
+        at = 12
+        for bit, length, each in _BEFORE_TWO_PHASE:
+            if bits & bit:
+                at += length + (_U32.unpack_from(own, at)[0] * each if each else 0)
+        return int(_U32.unpack_from(own, at)[0]) if bits & _TWO_PHASE else 0
+    except struct.error:
+        raise Damaged("the log has a commit that is none") from None
 
 
 def _own(record: bytes) -> bytes:

@@ -111,6 +111,20 @@ SEGMENT = 4 * PAGE
 START = 5 * SEGMENT
 
 
+def _prepared(xid: int) -> bytes:
+    """What follows the time of a commit of what was prepared, with whatever the number says: it is no commit's own."""
+    parts = [
+        (0, bytes(8)),
+        (1, struct.pack("<I", 3) + bytes(12)),
+        (2, struct.pack("<I", 2) + bytes(24)),
+        (8, struct.pack("<I", 1) + bytes(12)),
+        (3, struct.pack("<I", 2) + bytes(32)),
+    ]
+    chosen = [each for place, each in enumerate(parts) if xid >> place & 1]
+    bits = sum(1 << bit for bit, _ in chosen) | 1 << 4
+    return struct.pack("<I", bits) + b"".join(each for _, each in chosen) + struct.pack("<I", xid) + b"gid"
+
+
 class Written:
     """A log as Postgres writes it, with what is to be found in it."""
 
@@ -141,7 +155,11 @@ class Written:
         return start, START + len(self.body) + -len(self.body) % 8
 
     def commit(self, xid: int, time_us: int, *, is_prepared: bool = False) -> None:
-        place = self.record(1, 0xB0 if is_prepared else 0x80, struct.pack("<q", time_us) + b"more", xid)
+        place = (
+            self.record(1, 0xB0, struct.pack("<q", time_us) + _prepared(xid))
+            if is_prepared
+            else self.record(1, 0x80, struct.pack("<q", time_us) + b"more", xid)
+        )
         self.found.append(Found(*place, time_us + 946_684_800_000_000, xid, None))
 
     def name(self, name: str) -> None:
@@ -195,6 +213,15 @@ def test_a_log_is_read_from_the_middle_of_a_record_on() -> None:
     for page in range(1, 4):
         reader = LogReader(START + page * PAGE, SEGMENT)
         assert list(reader.take(bytes(log.body[page * PAGE :]))) == log.found
+
+
+def test_every_kind_of_a_prepared_commit_says_which_transaction_it_ends() -> None:
+    """Its record's own transaction is none: `--to-xid` found it nowhere."""
+    log = Written()
+    for xid in range(32, 64):
+        log.commit(xid, xid, is_prepared=True)
+    found = list(LogReader(START, SEGMENT).take(bytes(log.body)))
+    assert [each.xid for each in found] == list(range(32, 64))
 
 
 def test_another_logs_bytes_are_damage() -> None:
