@@ -188,7 +188,11 @@ class Needs:
             _, run_id, place = (*info.key.split("/"), "", "")[:3]
             if not place.isdigit():
                 continue
-            body = read_object(self._tier.store, info.key)
+            try:
+                body = read_object(self._tier.store, info.key)
+            except ObjectMissing:
+                # It was joined meanwhile, and what is joined the log names: the snapshot is looked at before any mark.
+                continue
             # Whoever made it: what it names is kept, and nothing is taken from it.
             part = decode_left(body, PartMade, bytes.fromhex(run_id), place, self._repository.keys, by_any_root=True)
             self.parts.update(part.pack_ids())

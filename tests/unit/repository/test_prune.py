@@ -1,6 +1,6 @@
 """Space is freed, and nobody's bytes are: whoever writes, prunes or dies meanwhile."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any, cast
 
@@ -24,7 +24,7 @@ from repository.retention.orders import forget, place_hold
 from repository.stored.log_entry import PacksMarked
 from repository.stored.snapshot import Snapshot
 from repository.tiers.memory import MemoryObjectStore
-from repository.tiers.port import ObjectStore
+from repository.tiers.port import ObjectInfo, ObjectStore
 from repository.upkeep import catch_up as catch_up_module
 from repository.upkeep.catch_up import catch_up
 from repository.upkeep.check import check
@@ -32,7 +32,7 @@ from repository.upkeep.read_back import read_back as read_back_sample
 from repository.upkeep.rebuild import rebuild_index
 from tests.support.dying import Dying
 from tests.support.memory_source import MemoryFile, MemoryFolder, MemorySource
-from tests.support.repositories import Scene, photos, read_back, write_snapshot
+from tests.support.repositories import BrokenStore, Scene, photos, read_back, write_snapshot
 
 
 def _another(scene: Scene, *names: str) -> Repository:
@@ -488,6 +488,24 @@ def test_a_snapshot_that_another_prune_took_apart_meanwhile_is_no_damage() -> No
     assert plan.failed is None
     assert plan.is_complete
     _expect_whole(scene.reopen(), {"kept": (kept, photos(3, seed=2))})
+
+
+def test_a_part_that_is_joined_while_a_prune_looks_is_no_lost_object() -> None:
+    """What it named the log has by then, and that is looked at before anything is marked."""
+
+    class Joined(BrokenStore):
+        def list(self, prefix: str, *, after: str = "") -> Iterator[ObjectInfo]:
+            if prefix == "pending/":
+                yield ObjectInfo(f"pending/{'ab' * 16}/0001", 10)
+            yield from self._inner.list(prefix, after=after)
+
+    scene = Scene()
+    scene.backup(photos(1), "first")
+    repository = scene.reopen(stores=[Joined(scene.store("a"))])  # type: ignore[list-item]
+    needs = Needs(repository, repository.tier("a"))
+    needs.add_parts()
+    assert needs.parts == set()
+    assert prune(repository)["a"].failed is None
 
 
 def test_a_snapshot_that_is_forgotten_while_it_is_brought_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
