@@ -124,7 +124,9 @@ class Sweep:
         keys = [segment_object_key(each) for each in sorted(self._replaced())]
         if with_manifests and state.forgotten:
             gone = list(of_forgotten(tier))
-            keys += map(manifest_object_key, gone)
+            with ThreadPoolExecutor(PARALLEL, thread_name_prefix="prune-log") as pool:
+                have_entries = list(pool.map(self._has_entry, gone))
+            keys += [manifest_object_key(each) for each, has in zip(gone, have_entries, strict=True) if has]
             if gone and len(state.snapshots) <= SNAPSHOTS_FEW:
                 # Then their entries need no copy: that no snapshot which should exist was in them is known from it.
                 with suppress(LogContended):
@@ -133,6 +135,14 @@ class Sweep:
             self._check_cancelled()
             with suppress(Locked, AccessDenied):
                 tier.store.delete(key)
+
+    def _has_entry(self, identity: str) -> bool:
+        """Whether the entry that the second copy is of lies there whole: if not, a repair takes the copy."""
+        with suppress(RepositoryError):
+            copy = self._tier.log.second_copy(identity)
+            found = self._tier.log.entry(copy.entry.number)
+            return isinstance(found, Entry)
+        return True
 
     def _replaced(self) -> set[str]:
         """The segments that lie there and that others have taken the place of."""

@@ -40,16 +40,26 @@ class Standing(NamedTuple):
     forgotten: frozenset[str]
     packs: frozenset[bytes]
     segments: frozenset[str]
+    keys: frozenset[str]
+    snapshots: int
 
     @classmethod
     def of(cls, tier: OpenTier) -> Standing:
         """As it is known by now."""
         state = tier.log.state
-        return cls(frozenset(state.forgotten), frozenset(tier.index.pack_ids()), frozenset(state.segments))
+        # What wraps them, what was destroyed and what was removed: of these key objects go.
+        keys = frozenset((*state.key_objects, *state.destroyed_keys, *state.ended_keks))
+        forgotten, packs = frozenset(state.forgotten), frozenset(tier.index.pack_ids())
+        return cls(forgotten, packs, frozenset(state.segments), keys, state.snapshot_count)
 
-    def _has_lasted(self, now: Standing) -> bool:
-        """Whether nothing of it went. Segments do also where nothing is forgotten: others merge them, and prune."""
-        return self.forgotten == now.forgotten and self.packs <= now.packs and self.segments <= now.segments
+    def _has_lasted(self, now: Standing, found: Iterable[Finding]) -> bool:
+        """Whether nothing of it went. Segments do also where nothing is forgotten: others merge them, and prune. What
+        seems to be committed nowhere may be so by now: a writer puts the second copy of its entry first.
+        """
+        is_waiting = any(each.problem is Problem.UNCOMMITTED for each in found)
+        is_same = self.forgotten == now.forgotten and self.keys == now.keys
+        is_same = is_same and (self.snapshots == now.snapshots or not is_waiting)
+        return is_same and self.packs <= now.packs and self.segments <= now.segments
 
     def judged(
         self,
@@ -69,7 +79,7 @@ class Standing(NamedTuple):
                 return kept
             tier.refresh()
             now = Standing.of(tier)
-            if before._has_lasted(now):
+            if before._has_lasted(now, kept):
                 return kept
             before, kept = now, self._anew(now, kept, structure(), is_missed)
         return kept

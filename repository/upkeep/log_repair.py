@@ -16,7 +16,7 @@ from repository.errors import AccessDenied, Damaged, RepositoryError
 from repository.index.pack_catalog import is_fault_of_object
 from repository.log.state import LogFault, LogState, named_by_the_next
 from repository.opened.open_tier import OpenTier
-from repository.opened.second_copies import unclaimed
+from repository.opened.second_copies import of_forgotten, unclaimed
 from repository.stored.log_entry import (
     TIER_ID_LENGTH,
     Body,
@@ -34,10 +34,11 @@ from repository.stored.log_entry import (
     StreamAppended,
     SweepBegun,
     TierNamed,
+    entry_number,
     entry_object_key,
 )
 from repository.stored.object_reading import length_max_of, read_object
-from repository.upkeep.misplaced import misplaced
+from repository.upkeep.misplaced import Misplaced, misplaced
 
 if TYPE_CHECKING:
     from repository.opened.repository import Repository
@@ -111,6 +112,8 @@ class FaultyLog:
         """Entries that may not be read: they may be whole, and nothing is said again or given up in their place."""
         self._read: dict[int, Entry | LogFault] = {}
         self.digests = list(self._state.digests)
+        self._strays: set[bytes] = set()
+        """Digests of entries that were set aside or have a name that is none, and may be of a history given up."""
 
     def refutes(self, object_key: str) -> RepositoryError | None:
         """Why a checkpoint is not to be believed; None where it is. Raises the store's errors."""
@@ -232,7 +235,9 @@ class FaultyLog:
                     alone = [
                         each
                         for each in second.get(number, [])
-                        if tier_id in (None, each[1].place.tier_id) and each[1].signer >= self._state.root
+                        if tier_id in (None, each[1].place.tier_id)
+                        and each[1].signer >= self._state.root
+                        and each[1].digest not in self._strays
                     ]
                     if (
                         len(alone) == 1
@@ -246,15 +251,30 @@ class FaultyLog:
     def _elsewhere_on_the_tier(self, errors: Mapping[int, RepositoryError]) -> dict[int, list[tuple[Copy, Entry]]]:
         """Entries of these numbers, each once, that lie on the tier under other names than their own."""
         name = self._tier.name
-        lying = [(each.entry, f"second copy on {name}", each.body) for each in unclaimed(self._tier, self._state)]
-        lying += [
-            (each.entry, f"{name} had it as {each.object_key}", each.body) for each in misplaced(self._tier, errors)
-        ]
+        copies = unclaimed(self._tier, self._state)
+        for identity in of_forgotten(self._tier):  # forgotten since: the entry is one of this log all the same
+            with suppress(RepositoryError):
+                copies.append(self._tier.log.second_copy(identity))
+        lying = [(each.entry, f"second copy on {name}", each.body) for each in copies]
+        strays = list(misplaced(self._tier, errors))
+        self._strays = {each.entry.digest for each in strays if not self._is_of_this_history(each)}
+        lying += [(each.entry, f"{name} had it as {each.object_key}", each.body) for each in strays]
         found: dict[int, dict[bytes, tuple[Copy, Entry]]] = {}
         for entry, source, body in lying:
             if entry.number in errors:
                 found.setdefault(entry.number, {}).setdefault(entry.digest, (Copy(name, source, body), entry))
         return {number: list(copies.values()) for number, copies in found.items()}
+
+    def _is_of_this_history(self, lying: Misplaced) -> bool:
+        """Whether it is known of an entry that lies there, whatever follows it, that it is of no history that was given
+        up: it has another entry's place and was not set aside, or was seen as the last one.
+        """
+        if 0 < (entry_number(lying.object_key) or 0) <= self._state.head.number:
+            return True
+        heads = [digest for _, digest in self._repository.heads_seen().values()]
+        for tier in self._repository.readable_tiers():
+            heads += [head.digest.hex() for head in tier.log.state.witnesses.values()]
+        return lying.entry.digest.hex() in heads
 
     def _whole(self, number: int, found: Mapping[int, tuple[Copy, Entry]]) -> Entry | None:
         if number in found:
@@ -290,7 +310,8 @@ class FaultyLog:
                 entry = self._tier.log.decoded(copy.body, number)
                 if fits(entry):
                     return copy, entry
-        fitting = [each for each in second if fits(each[1])]
+        # What nothing follows that names it is not taken from what was set aside.
+        fitting = [each for each in second if fits(each[1]) and (follower or each[1].digest not in self._strays)]
         return fitting[0] if len(fitting) == 1 else None
 
 

@@ -106,6 +106,7 @@ def _below_log(tier: OpenTier, key: str, last: int) -> Strange:
     is_lost = number > last or not isinstance(tier.log.entry(number), Entry)
     if entry.place.tier_id != tier.log.state.tier_id or not is_lost:
         return Strange(Problem.STRANGE, key, f"it is a second copy of log entry {number}, or of another tier's")
-    what = "move it there" if number > last else "`repo repair` puts it there"
+    # Behind the last one nothing says which it was.
+    what = "move it there, if it is the one" if number >= last else "`repo repair` puts it there"
     detail = f"it is log entry {number}, which the log lacks, and belongs at {entry_object_key(number)}: {what}"
     return Strange(Problem.LOG_ENTRY, key, detail)

@@ -6,9 +6,12 @@ import pytest
 
 from repository.errors import RepositoryError, TierUnreachable
 from repository.log.state import LogState
+from repository.opened.key_change import add_generation
 from repository.opened.open_tier import TierState
 from repository.opened.repository import Repository
+from repository.opened.seen import SeenTier
 from repository.prune.prune import prune
+from repository.retention.erasure import erase, plan_erasure
 from repository.retention.orders import forget
 from repository.stored.checkpoint import KeptStream
 from repository.stored.log_entry import (
@@ -32,7 +35,8 @@ from repository.tiers.memory import MemoryObjectStore
 from repository.upkeep.accepted_history import accept_history
 from repository.upkeep.catch_up import catch_up
 from repository.upkeep.check import check
-from repository.upkeep.check_report import Problem
+from repository.upkeep.check_report import Finding, Problem
+from repository.upkeep.gone_meanwhile import Standing
 from repository.upkeep.log_repair import restated
 from repository.upkeep.repair import repair
 from tests.support.repositories import BrokenStore, Scene, photos, write_snapshot
@@ -569,3 +573,59 @@ def test_entry_of_another_history_that_was_set_aside_is_not_taken_for_the_lost_o
     assert [each.repairable_from for each in check(scene.reopen()).damage] == [()]
     assert [each.object_key for each in repair(scene.reopen(), scene.tier("a")).unrepaired] == [key]
     assert store.contents()[key] == b"?"
+
+
+@pytest.mark.parametrize("name", ["quarantine/{}.01234567", "log/zzz"])
+@pytest.mark.parametrize("was_seen", [True, False])
+def test_last_entry_comes_from_another_name_only_where_it_was_seen(name: str, was_seen: bool) -> None:
+    """Nothing follows it that names it: what lies there may be of a history that was given up."""
+    scene, last = _with_holds()
+    store, key = scene.store("a"), entry_object_key(last)
+    whole = store.get(key)
+    state = scene.tier("a").log.state
+    seen = SeenTier(state.tier_id, state.head)
+    store.put(name.format(key), whole)
+    store.put(key, b"?")
+    known = {"a": [seen], "": [seen]} if was_seen else {}
+    repository = scene.reopen(known=lambda _: known)
+    result = repair(repository, repository.tier("a"))
+    assert [each.object_key for each in result.unrepaired if each.object_key == key] == ([] if was_seen else [key])
+    assert store.get(key) == (whole if was_seen else b"?")
+
+
+def test_entry_of_what_was_forgotten_since_comes_from_its_second_copy_and_no_prune_takes_that_first() -> None:
+    """It was bridged, though the very bytes lay there; and a prune, which needs no such entry, deleted them."""
+    scene = Scene()
+    made = [scene.backup(photos(1, number), f"run {number}") for number in range(2)]
+    assert made[0] is not None
+    store = scene.store("a")
+    key = entry_object_key(scene.tier("a").log.state.entry_of[made[0].id])
+    whole = store.get(key)
+    forget(scene.repository, [made[0].id])
+    scene.tier("a").log.checkpoint(is_due=True)
+    store.put(key, b"?")
+    assert prune(scene.reopen())["a"].is_complete
+    assert store.head(manifest_object_key(made[0].id)) is not None
+    result = repair(scene.reopen(), scene.tier("a"))
+    assert (result.unrepaired, store.get(key)) == ([], whole)
+    prune(scene.reopen())
+    assert store.head(manifest_object_key(made[0].id)) is None
+
+
+@pytest.mark.parametrize("what", ["a writer commits", "a domain is erased"])
+def test_check_beside_others_looks_anew_at_what_they_were_about_to_do(what: str) -> None:
+    """A second copy lies there before its entry, and a key object goes behind the entry that says so."""
+    scene = Scene()
+    add_generation(scene.repository, scene.provider, "person")
+    scene.reopen()
+    scene.backup(photos(1), "first")
+    late = scene.repository
+    other = Repository.open(scene.stores, scene.provider, clock=scene.clock, randomness=scene.randomness)
+    standing = Standing.of(late.tier("a"))
+    if what == "a domain is erased":
+        erase(other, "person", plan_erasure(other, "person").word)
+    else:
+        write_snapshot(other, other.ready_tiers(), photos(2, 5), "beside", scene.randomness)
+    problem = Problem.KEY if what == "a domain is erased" else Problem.UNCOMMITTED
+    found = [Finding("a", problem, "as it was", "when it was looked at")]
+    assert standing.judged(late.tier("a"), found, lambda: check(late).findings, lambda _: False) == []
