@@ -11,11 +11,12 @@ from cli.output import columns, say, say_json
 from cli.repo_owed import way_to_catch_up
 from cli.repo_secret import Provider, new_passphrase, provider_of, words_for
 from cli.repo_session import opened, say_hint, split_name
-from repository.errors import KeyNotFound, KeysNotOpened, NoUsableTier, RepositoryError
+from repository.errors import KeyFileNotMade, KeyNotFound, KeysNotOpened, NoUsableTier, RepositoryError
 from repository.keys.key_file import KeyFile
 from repository.opened.key_change import add_generation, rewrap
 from repository.opened.repository import Repository
 from repository.opened.wrappings import (
+    give_all_keys,
     keks_of,
     keys_of,
     left_of_removed,
@@ -77,7 +78,7 @@ def add(arguments: argparse.Namespace) -> int:
         provider = (
             _other_passphrase(repository) if path is None else KeyFile.create(path) if is_new else KeyFile.load(path)
         )
-        stored = rewrap(repository, provider)
+        stored = _on_every_tier(repository, rewrap(repository, provider))
         away = {tier.name: tier.error for tier in repository.tiers if tier.name not in stored}
     done = f"{path or 'the new passphrase'} {'was made and ' if is_new else ''}opens the repository"
     return _told(arguments, stored, away, done, {"new_key_file": path, "created": is_new})
@@ -93,17 +94,19 @@ def rotate(arguments: argparse.Namespace) -> int:
             from repository.upkeep.root_change import change_root
 
             is_new, stored = change_root(repository, provider)
+            stored = _on_every_tier(repository, stored)
             what = "the root was changed" if is_new else "a change of the root that was begun is finished"
             done = f"{what}: what the one before signs from now on counts nowhere"
             shut_out = not_opening(repository, repository.keys.newest_root.key_id.hex())
         elif arguments.data:
             expect_domain(repository, arguments.domain)
-            stored = add_generation(repository, provider, arguments.domain)
+            stored = _on_every_tier(repository, add_generation(repository, provider, arguments.domain))
             done = "what is written from now on is encrypted under a new key; what is stored is recognised as before"
             shut_out = not_opening(repository, repository.keys.active(arguments.domain).key_id.hex())
         else:
             old = keks_of(repository)
-            stored = rewrap(repository, _successor(repository, provider, arguments.new_key_file))
+            new_provider = _successor(repository, provider, arguments.new_key_file)
+            stored = _on_every_tier(repository, rewrap(repository, new_provider))
             new = arguments.new_key_file or "the new passphrase"
             ends = ", ".join(f"`repo key remove {kek}`" for kek in old)
             kept = (
@@ -136,12 +139,26 @@ def _other_passphrase(repository: Repository) -> Provider:
     return provider
 
 
+def _on_every_tier(
+    repository: Repository, stored: dict[str, RepositoryError | None]
+) -> dict[str, RepositoryError | None]:
+    """What became of each tier, those included that an earlier call did not come to since it was killed."""
+    given = give_all_keys(repository)
+    return {name: error if error is not None else given.get(name) for name, error in stored.items()}
+
+
 def _successor(repository: Repository, provider: Provider, new_key_file: str | None) -> Provider:
     """The key that takes the place of this one."""
     if new_key_file is None:
         return _other_passphrase(repository)
+    if isinstance(provider, KeyFile):
+        return provider.successor(new_key_file)
     # A file of its own where there was a passphrase: it needs no older key, since it wraps every one.
-    return provider.successor(new_key_file) if isinstance(provider, KeyFile) else KeyFile.create(new_key_file)
+    try:
+        return KeyFile.create(new_key_file)
+    except KeyFileNotMade as error:
+        error.hint += " If a rotation that made it was stopped: `repo key add --new-key-file` ends that."
+        raise
 
 
 def domain(arguments: argparse.Namespace) -> int:
@@ -150,6 +167,7 @@ def domain(arguments: argparse.Namespace) -> int:
         is_new = arguments.name not in {keys.domain for keys in repository.keys.all()}
         ready: dict[str, RepositoryError | None] = {tier.name: None for tier in repository.ready_tiers()}
         stored = add_generation(repository, provider_of(arguments), arguments.name) if is_new else ready
+        stored = _on_every_tier(repository, stored)
         shut_out = not_opening(repository, repository.keys.active(arguments.name).key_id.hex())
         away = {tier.name: tier.error for tier in repository.tiers if tier.name not in stored}
     done = (

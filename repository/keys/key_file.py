@@ -79,9 +79,20 @@ class KeyFile:
         return KeyFile(_read(path), randomness).successor(new_path)
 
     def successor(self, new_path: str | os.PathLike[str]) -> KeyFile:
-        """As `rotate`, of keys that may lie in no file."""
-        keks = [self._randomness.token_bytes(crypto.KEY_LENGTH), *self._by_id.values()]
-        write_keys(new_path, keks)
+        """As `rotate`, of keys that may lie in no file. One that was made so before, by a call that was interrupted
+        perhaps, is the one.
+        """
+        own = list(self._by_id.values())
+        keks = [self._randomness.token_bytes(crypto.KEY_LENGTH), *own]
+        try:
+            write_keys(new_path, keks)
+        except KeyFileNotMade as error:
+            try:
+                keks = _read(new_path)
+            except KeyFileInvalid:
+                raise error from None
+            if keks[1:] != own:
+                raise
         return KeyFile(keks, self._randomness)
 
     @property

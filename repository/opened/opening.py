@@ -30,7 +30,7 @@ from repository.errors import (
     about,
 )
 from repository.index.pack_catalog import PACK_PREFIX
-from repository.keys.key_ring import KEY_PREFIX, KeyProvider, KeyRecord, KeyRing, decode_wrapped_key
+from repository.keys.key_ring import KEY_PREFIX, KeyProvider, KeyRecord, KeyRing, decode_wrapped_key, key_id_of
 from repository.keys.ring_opening import open_ring
 from repository.opened.open_tier import TierState
 from repository.stored.chunker import ChunkerParameters
@@ -323,8 +323,17 @@ def _agreed_config(own: list[Probe], ring: KeyRing) -> ReadConfig:
                 raise Damaged("tier has another config than the others", tier=each.store.name)
             first = first or each.config
         except Damaged as damage:
-            each.damage(damage)
+            each.damage(_damaged_root(each.store.name, each.config, ring) or damage)
     return first or _older_config(own, ring) or _config_made_again(own, ring)
+
+
+def _damaged_root(tier: str, config: ReadConfig, ring: KeyRing) -> Damaged | None:
+    """That it is the root's key object which is bad, where a config that cannot be proven names that as the root."""
+    bad = next((each for each in ring.damaged if key_id_of(each) == config.config.root_key_id), None)
+    if bad is None:
+        return None
+    hint = "Put the key object back from a copy of this tier, or give another tier, which repairs it (`repo repair`)."
+    return Damaged("key object of the repository's root cannot be opened", hint=hint, tier=tier, object_key=bad)
 
 
 def _older_config(own: list[Probe], ring: KeyRing) -> ReadConfig | None:

@@ -218,6 +218,21 @@ def left_of_removed(repository: OpenTiers) -> dict[str, dict[str, list[KeyCopy]]
     }
 
 
+def give_all_keys(repository: OpenTiers) -> dict[str, RepositoryError | None]:
+    """Let each ready tier have, and its log name, every key that is known here: also one of which who made it died
+    before all tiers had it. By tier, why it does not; None: it does.
+    """
+    outcome: dict[str, RepositoryError | None] = {}
+    for tier in repository.ready_tiers():
+        try:
+            key_change.copy_keys(repository, tier)
+            key_change.record_keys(repository, tier)
+            outcome[tier.name] = None
+        except RepositoryError as error:
+            outcome[tier.name] = error
+    return outcome
+
+
 def refuse_if_opens(repository: OpenTiers, provider: KeyProvider) -> None:
     """Raises `KeyNotGiven` where this provider opens every key on every ready tier already.
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from repository.errors import BackupCancelled, NoUsableTier, ObjectMissing, RepositoryError, TierUnreachable
+from repository.errors import BackupCancelled, Damaged, NoUsableTier, ObjectMissing, RepositoryError, TierUnreachable
 from repository.format import pack_object_key
 from repository.index.pack_catalog import StoredPack
 from repository.keys.key_file import KeyFile
@@ -122,6 +122,18 @@ def test_snapshots_under_a_key_that_a_tier_lost_are_harmed_there(what: str) -> N
     harmed = [each.id for each in repository.snapshots()] if what == "root" else [made.id]
     assert check(repository).harmed == {"a": harmed, "b": []}
     assert repair(repository, repository.tier("a")).harmed == []
+
+
+def test_a_lone_tier_whose_root_key_is_damaged_names_that_and_not_the_config() -> None:
+    """The config is whole: what proves it is not there."""
+    scene = Scene()
+    add_generation(scene.repository, scene.provider)
+    root = scene.reopen().keys.first_root.key_id.hex()
+    (key,) = _below(scene.store("a"), f"keys/{root}")
+    scene.store("a").put(key, b"?")
+    with pytest.raises(Damaged, match="root") as caught:
+        scene.reopen()
+    assert caught.value.context["object_key"] == key
 
 
 @pytest.mark.parametrize("read_first", ["a", "b"])

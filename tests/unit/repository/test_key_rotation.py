@@ -1,12 +1,16 @@
 """New data keys while everything goes on: what is stored is recognised, and who dies in the middle harms nothing."""
 
+from contextlib import suppress
+
 import pytest
 
 from repository.errors import RepositoryError
 from repository.index.pack_catalog import stored_packs
+from repository.keys.key_ring import key_id_of
 from repository.opened.key_change import add_generation, rewrap
 from repository.opened.repository import Repository
-from repository.upkeep.catch_up import catch_up
+from repository.opened.wrappings import give_all_keys, not_opening
+from repository.upkeep.catch_up import catch_up, lag
 from repository.upkeep.check import check
 from tests.support.dying import Dying
 from tests.support.repositories import Scene, key_file, photos, read_back
@@ -108,3 +112,22 @@ def test_key_that_is_made_while_a_repository_is_opened_is_not_called_lost(
     opened = Repository.open(scene.stores, scene.provider)
     assert not opened.keys.lost
     assert opened.keys.active().generation == (2 if is_ours else 1)
+
+
+@pytest.mark.parametrize("left", range(8))
+def test_whoever_goes_on_gives_every_tier_the_keys_that_a_dead_one_made(left: int) -> None:
+    """A second rotation made another key, and the first one lay on one tier alone."""
+    scene = Scene(("a", "b"))
+    scene.backup(photos(1), "before")
+    calls = [left]
+    dying = [Dying(store, calls) for store in scene.stores]
+    with suppress(RepositoryError):
+        add_generation(scene.reopen(stores=dying), scene.provider, "person")  # type: ignore[arg-type]
+    repository = scene.reopen()
+    assert give_all_keys(repository) == {"a": None, "b": None}
+    repository = scene.reopen()
+    known = {keys.key_id.hex() for keys in repository.keys.all()}
+    for tier in repository.tiers:
+        assert {key_id_of(each) for each in tier.log.state.key_objects} == known
+        assert not lag(repository, tier).keys
+    assert not any(not_opening(repository, each) for each in known)

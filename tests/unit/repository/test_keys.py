@@ -12,6 +12,7 @@ import pytest
 from repository.errors import (
     Damaged,
     KeyFileInvalid,
+    KeyFileNotMade,
     KitInvalid,
     LimitExceeded,
     UnknownKey,
@@ -286,6 +287,17 @@ def test_key_file_rotates_into_a_new_file(tmp_path: Path) -> None:
 
 def _line(kek: bytes) -> str:
     return f"wsbkek1-{kek.hex()}-{crypto.sha256(b'wedsync-backup/v1/kek', kek)[:4].hex()}"
+
+
+def test_key_file_that_a_stopped_rotation_made_is_gone_on_with(tmp_path: Path) -> None:
+    """And no other file is taken for it."""
+    old = KeyFile.create(tmp_path / "old")
+    made = old.successor(tmp_path / "new")
+    assert old.successor(tmp_path / "new").kek_id() == made.kek_id()
+    KeyFile.create(tmp_path / "another")
+    for name in ("another", "old"):
+        with pytest.raises(KeyFileNotMade):
+            old.successor(tmp_path / name)
 
 
 def test_key_file_may_be_typed_from_paper(tmp_path: Path) -> None:
