@@ -21,10 +21,11 @@ class Accepted(NamedTuple):
         """The same for people."""
         say(f"{self.tier}: what it shows counts from now on, up to log entry {self.shown:,}")
         if self.seen > self.shown:
+            # Since when the two differ nobody knows: of the other one its last entry alone is remembered.
             lost = f"log entries {self.shown + 1:,} to {self.seen:,}, which were seen,"
-            say(
-                f"{self.tier}: {lost} GIVEN UP: what they said is lost, a snapshot perhaps, but for what is named below"
-            )
+            also = "and those before them that this history has otherwise, if they parted earlier"
+            said = "what they said is lost, a snapshot perhaps, but for what is named below"
+            say(f"{self.tier}: {lost} GIVEN UP, {also}: {said}")
         elif self.seen:
             lost = f"the history that was seen up to log entry {self.seen:,}"
             say(f"{self.tier}: {lost} GIVEN UP, where this one differs: what it said is lost, a snapshot perhaps")

@@ -55,6 +55,9 @@ def catch_up(arguments: argparse.Namespace) -> int:
 
             _attempt_all(chosen(repository, arguments.only), attempt, results, failed)
         hints = dict(replayed(repository))
+        # They are in order themselves: what is to be mended is another one.
+        ready = [tier for tier in repository.ready_tiers() if tier.name in failed]
+        alone = {tier.name for tier in ready if len(repository.tiers) > 1 and not repository.sources_for(tier)}
         if arguments.json:
             tiers = {name: catch_up_document(result) for name, result in results.items()}
             say_json({"tiers": tiers, "failed": {name: str(failure) for name, failure in failed.items()}})
@@ -62,6 +65,9 @@ def catch_up(arguments: argparse.Namespace) -> int:
             for name, result in results.items():
                 say_caught_up(name, result)
             for name, failure in failed.items():
+                if name in alone:
+                    say(f"{name}: nothing to copy from is there; whether it lacks anything is not known")
+                    continue
                 say(f"{name}: not caught up: {failure} [{failure.code}]")
                 say(f"  {hints.get(name, failure.hint)}")
     if not results and failed:

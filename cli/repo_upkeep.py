@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Final
 
 from cli.exit_codes import ExitCode, exit_code_of
+from cli.options import HEADS_UNKNOWN
 from cli.output import say, say_json, size
 from cli.progress import Display, Reading, display
 from cli.repo_accept import Accepted, accept
@@ -64,6 +65,9 @@ def repair(arguments: argparse.Namespace) -> int:
             accepted = accept(repository, arguments.accept_history)
             if accepted is not None and not arguments.json:
                 accepted.say()
+            elif not arguments.json and getattr(arguments, HEADS_UNKNOWN, False):
+                unknown = "whether it shows what was seen of it is not known"
+                say(f"{arguments.accept_history}: {unknown}, and nothing is accepted")
             elif not arguments.json:
                 say(f"{arguments.accept_history}: shows what was seen of it; there is no older history to accept")
         with display(for_machines=arguments.json) as bars:

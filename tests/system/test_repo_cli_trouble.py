@@ -322,7 +322,7 @@ def test_rolled_back_tier_is_not_written_until_an_operator_accepts_it(repo: Repo
     accepted = repo.run("repair", "--accept-history", "b")
     assert accepted.code == ExitCode.DEGRADED
     assert "b: what it shows counts from now on, up to log entry 3\n" in accepted.out
-    assert "b: log entries 4 to 5, which were seen, GIVEN UP" in accepted.out
+    assert "b: log entries 4 to 5, which were seen, GIVEN UP, and those before them" in accepted.out
     assert repo.run("catch-up").code == ExitCode.OK
     assert repo.run("check", "--read-data").code == ExitCode.OK
 
@@ -615,6 +615,8 @@ def test_where_it_is_not_known_whether_a_tier_went_back_nothing_is_a_plain_succe
     heads.mkdir()
     listed = repo.run("snapshots")
     assert (listed.code, "what was seen of the tiers before is not known" in listed.err) == (ExitCode.DEGRADED, True)
+    accepted = repo.run("repair", "--accept-history", "a")
+    assert (accepted.code, "is not known, and nothing is accepted" in accepted.out) == (ExitCode.DEGRADED, True)
     heads.rmdir()
     kept.rename(heads)
     assert repo.run("snapshots").code == ExitCode.OK
@@ -669,6 +671,8 @@ def test_catch_up_beside_a_vanished_tier_says_what_to_do(repo: RepoCommand) -> N
     done = repo.run("catch-up")
     assert (done.code, "b: not caught up" in done.out) == (ExitCode.UNAVAILABLE, True)
     assert "`repo catch-up --begin-anew b`" in done.out
+    assert "a: nothing to copy from is there" in done.out
+    assert "a: not caught up" not in done.out
     assert repo.run("catch-up", "--begin-anew", "b").code == 0
 
 
