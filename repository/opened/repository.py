@@ -154,8 +154,9 @@ class Repository(OpenTiers):
             ring, config, probes = opening.agree(opening.probe_all(stores, patience.for_all()), key_provider)
         repository = Repository(ring, config.config, config.digest, probes, clock, randomness, shared, cache)
         ring.find = lambda key_id: key_change.find_key(repository, key_id, key_provider)
-        repository.load()
+        # Before the logs are read: others go on meanwhile, and what they note of that is no older history here.
         seen = known(repository.id)
+        repository.load()
         root_in_force.judge(repository, max((each.root for each in seen.get("", ())), default=ring.root.rank))
         ring.destroyed = key_change.destroyed_keys(repository)
         repository.find_lost_keys(record for probe in probes for record in probe.keys)

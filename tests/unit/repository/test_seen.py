@@ -10,6 +10,8 @@ import pytest
 from repository.log.state import Head, LogState
 from repository.opened import seen as seen_module
 from repository.opened.seen import HeadsFile, SeenTier
+from repository.upkeep.root_change import change_root
+from tests.support.repositories import Scene, photos, write_snapshot
 
 ID = b"R" * 16
 A, B = b"a" * 16, b"b" * 16
@@ -112,3 +114,22 @@ def test_pipe_in_the_files_place_is_told_and_not_waited_for(tmp_path: Path) -> N
     os.mkfifo(tmp_path / "key.heads")
     assert heads.seen(ID, {"a": "x"}) == {"a": [], "": []}
     assert "it is not a regular file" in told[0]
+
+
+@pytest.mark.parametrize("what", ["commits", "changes the root"])
+def test_what_another_process_notes_while_the_logs_are_read_is_no_older_history(what: str) -> None:
+    """It wrote to the tiers and remembered them before this one, which had read the logs, asked what was remembered."""
+    scene = Scene(("a", "b"))
+    scene.backup(photos(1), "first")
+    other = scene.repository
+
+    def noted(_: bytes) -> dict[str, list[SeenTier]]:
+        if what == "commits":
+            write_snapshot(other, other.ready_tiers(), photos(1, 2), "beside", scene.randomness)
+        else:
+            change_root(other, scene.provider)
+        states = {tier.name: tier.log.state for tier in other.tiers}
+        seen = {name: [SeenTier(state.tier_id, state.head, state.root)] for name, state in states.items()}
+        return {**seen, "": [each for found in seen.values() for each in found]}
+
+    assert scene.reopen(known=noted).states() == {"a": "ready", "b": "ready"}
