@@ -115,7 +115,7 @@ class PostgresServer:
             stdout=subprocess.DEVNULL,
             stderr=(self.folder / "server.log").open("ab"),
             cwd=self.folder,
-            **_as_nobody(),
+            **as_nobody(),
         )
         with contextlib.ExitStack() as stack:
             stack.callback(self._stop_unless_ready)
@@ -174,12 +174,18 @@ class PostgresServer:
         raise AssertionError("postgres did not start within two minutes")
 
     def _run(self, command: list[str]) -> None:
-        done = subprocess.run(command, capture_output=True, cwd=self.folder, check=False, **_as_nobody())
+        done = subprocess.run(command, capture_output=True, cwd=self.folder, check=False, **as_nobody())
         if done.returncode:
             raise AssertionError(done.stderr.decode()[-2000:])
 
 
-def _as_nobody() -> dict[str, Any]:
+def program(name: str) -> str:
+    """The path of a program of the server's, for who runs it."""
+    return str(_programs().folder() / name)
+
+
+def as_nobody() -> dict[str, Any]:
+    """How a process is started as the server's user."""
     environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
     if os.geteuid() != 0:
         return {"env": environment}
