@@ -5031,12 +5031,17 @@ export interface components {
         /**
          * StorageCost
          * @description What is kept costs so much a month, by the prices of this date. `isPartial`: some location has none.
+         *
+         *     `restore`: of reading all that is kept once, from the location from which that costs least. `earlyDeletion`: of
+         *     letting all of it go today, at most, where minimum storage times are not over.
          */
         StorageCost: {
             currency: string;
             priceDate: string;
             monthly: number;
             isPartial: boolean;
+            restore: number | null;
+            earlyDeletion: number | null;
         };
         /**
          * StorageDay
@@ -5060,11 +5065,17 @@ export interface components {
         };
         /**
          * StorageForecast
-         * @description What all tiers together would keep, if it went on as in the last 30 days.
+         * @description What all tiers together would keep, if it went on as in the last 30 days. `monthlyCost`: of keeping that.
+         *
+         *     `error`: by what share such forecasts of the past were off, so far, on average of `judged`; null where none of them
+         *     has come true yet.
          */
         StorageForecast: {
             inDays: number;
             keptBytes: number;
+            monthlyCost: number | null;
+            error: number | null;
+            judged: number;
         };
         /**
          * StorageOptimization
@@ -5141,7 +5152,9 @@ export interface components {
          *     less what cleanups and optimisations freed; null where more was freed. `lockedBytes`, `pinnedBytes`: what the last
          *     of them (`cleanedAt`) found that nothing needs, and that locks or readers keep. `errorRate`: the share of runs so
          *     far that it failed; `failureCode`: of the last. `isFailing`: the last run failed there. `provenAt`: when a sample
-         *     was read back last. `bytesPerSecond`: of all uploads.
+         *     was read back last. `bytesPerSecond`: of all uploads. `capacityBytes`, `freeBytes`: of the disk; a bucket tells
+         *     none. `latencySeconds`: of asking for one small object. They are as the last run found them (`measuredAt`).
+         *     `restoreCost`: of reading all that is kept there once; `earlyDeletionCost`: of letting it go today, at most.
          */
         StorageTier: {
             location: string | null;
@@ -5163,7 +5176,10 @@ export interface components {
             capacityBytes: number | null;
             freeBytes: number | null;
             latencySeconds: number | null;
+            measuredAt: string | null;
             monthlyCost: number | null;
+            restoreCost: number | null;
+            earlyDeletionCost: number | null;
         };
         /**
          * StorageTiers

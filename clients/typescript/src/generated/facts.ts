@@ -2357,6 +2357,17 @@ export interface components {
             queuedBytes: number;
         };
         /**
+         * TierRoom
+         * @description What a run found of a tier when it had taken its snapshot: the size of its disk, and what of it is free.
+         *
+         *     A bucket says neither. `latency_seconds`: of asking it for one small object.
+         */
+        TierRoom: {
+            capacityBytes?: number | null;
+            freeBytes?: number | null;
+            latencySeconds?: number | null;
+        };
+        /**
          * TierStanding
          * @description How one tier does in a run. One that a newer build has written is shown as `unknown`.
          * @enum {unknown}
@@ -2397,6 +2408,7 @@ export interface components {
             uploadedBytes: number;
             objects: number;
             seconds: number;
+            room?: components["schemas"]["TierRoom"] | null;
         };
         /**
          * TroubleCount
