@@ -129,6 +129,11 @@ ROWS: tuple[tuple[Panel, ...], ...] = (
             "s",
             [("min by (job) (wedsync_erasures_deadline_timestamp_seconds) - time()", "the next one")],
         ),
+        (
+            "Recovery points beyond their maximum",
+            "short",
+            [("max by (job) (wedsync_recovery_points_overdue)", "older than their policy's maximumDays")],
+        ),
         ("Sealing keys unusable", "short", [("wedsync_sealing_keys_unusable", "{{instance}}")]),
         (
             "Age of the oldest sealing key",

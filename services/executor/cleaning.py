@@ -46,6 +46,7 @@ from services.executor.adapters.erasing.record import ERASURES, ErasureFigures, 
 from services.executor.adapters.holds import RecordedApprovals, RecordedHolds
 from services.executor.adapters.optimization_plane import RepositoryOptimizations
 from services.executor.adapters.optimizations import OPTIMIZATIONS, RecordedOptimizations, SpentBytes
+from services.executor.adapters.overdue import OverdueFigures
 from services.executor.adapters.points import KnownToTheRecord
 from services.executor.adapters.repair_plane import RepositoryRepairs
 from services.executor.adapters.repairs import REPAIRS, NotedLocations, RecordedRepairs
@@ -116,6 +117,7 @@ def records(store: EventStore, pool: Pool) -> Records:
 def add_figures(telemetry: Telemetry, pool: Pool) -> None:
     """What is read of all of this at a scrape."""
     telemetry.figures.add("erasures", ErasureFigures(pool).read)
+    telemetry.figures.add("overdue-points", OverdueFigures(pool).read)
 
 
 def cases(kept: Records) -> dict[type[Event], UseCase]:

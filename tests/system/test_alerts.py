@@ -31,6 +31,7 @@ HOUR = 3600.0
 ONLY_IN_TROUBLE = {
     "wedsync_erasures_deadline_timestamp_seconds",
     "wedsync_findings",
+    "wedsync_recovery_points_overdue_since_timestamp_seconds",
     "wedsync_queue_oldest_timestamp_seconds",
     "wedsync_queue_oldest_recoveries_timestamp_seconds",
     "wedsync_tier_behind_since_timestamp_seconds",

@@ -13,8 +13,9 @@ from chassis.claims.progress import NatsProgress
 from chassis.claims.table import ClaimTable
 from chassis.clock import SystemClock
 from chassis.ids import new_id
-from chassis.life.health import Health
+from chassis.life.health import Health, HealthServer, answer
 from chassis.life.standstills import Standstills
+from chassis.telemetry.instruments import Telemetry
 from chassis.timers.table import TimerTable
 from contracts import errors
 from contracts.cleanup_events import (
@@ -39,13 +40,16 @@ from repository.tiers.location import open_tier
 from services.executor.adapters.begun import BegunRepositories
 from services.executor.adapters.cleanup_plane import RepositoryCleanups
 from services.executor.adapters.cleanups import CLEANUPS, RecordedCleanups, ScheduledCleanups
+from services.executor.adapters.overdue import OverdueFigures
 from services.executor.adapters.points import SCHEDULED, SCHEMA, KnownToTheRecord
 from services.executor.errors import ConfigurationNotSeenYet
 from services.executor.retention.performance import CleanupPerformance
 from tests.component.executor.test_runs import perform_next
+from tests.support.alerts import firing
 from tests.support.executor import CONFIGURATION, ORGANISATION, SILENCE_SECONDS, ExecutorBench, executor_bench
 from tests.support.nats_server import NatsServer
 from tests.support.postgres_server import PostgresServer
+from tests.support.promql import Scrapes
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(180)]
 
@@ -402,3 +406,30 @@ async def test_one_cleanup_at_a_time_with_a_second_factor_and_of_known_configura
     await bench.hear(of_another, organisation="org-b", deliveries=8)
     (unknown,) = await bench.told("another")
     assert isinstance(unknown, RetentionCleanupRefused)
+
+
+async def test_point_that_is_there_a_day_after_its_maximum_pages_somebody_until_it_is_gone(
+    bench: ExecutorBench,
+) -> None:
+    """Also where nobody has asked for a cleanup; what was protected by nothing goes by the next."""
+    telemetry, health, scrapes = Telemetry("executor"), Health("executor"), Scrapes()
+    HealthServer(health, telemetry)
+    telemetry.figures.add("overdue-points", OverdueFigures(bench.pool).read)
+
+    async def scrape() -> bytes:
+        _, _, body = await answer(health, telemetry, "/metrics")
+        scrapes.add(SystemClock().now().timestamp(), {"executor": body.decode()})
+        return body
+
+    async with bench.pool.connection() as connection:
+        await connection.execute(
+            "UPDATE recovery_points SET at = at - interval '9 days 1 hour' WHERE recovery_point_id = 'run-1'"
+        )
+    assert b"wedsync_recovery_points_overdue 0.0" in await scrape()
+    await _policy(bench, version=2, keep_last=2, maximum_days=9)
+    assert b"wedsync_recovery_points_overdue 1.0" in await scrape()
+    assert not firing(scrapes, "WedsyncPointsOverdue")
+    assert firing(scrapes, "WedsyncPointsOverdue", in_seconds=86_400)
+    assert (await _clean(bench, "first")).gone == 1
+    assert b"wedsync_recovery_points_overdue 0.0" in await scrape()
+    assert not firing(scrapes, "WedsyncPointsOverdue", in_seconds=86_400)
