@@ -128,3 +128,7 @@ mutants: setup ## The share of mutants of the crypto, format, log and log-repair
 clean: ## Remove what was built, but not the data of a running platform
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis htmlcov .coverage .coverage.* \
 	    clients/typescript/node_modules clients/typescript/dist console/node_modules docs/examples/node_modules
+
+.PHONY: bench-storage
+bench-storage: setup ## A plan of a million points, and a simulated year of 200 configurations: what is kept too long
+	$(BIN)/python -m benchmarks.storage_bench

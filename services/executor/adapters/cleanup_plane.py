@@ -32,6 +32,8 @@ from services.executor.retention.ports import OpenCleanup
 from vault.places import Place
 from vault.translation import facts, translated
 
+MAX_UNUSED = 0.02
+"""Of what stays, so much may be waste: what policies have let go is not to lie on in packs of what they keep."""
 REPACK_BYTES_MAX = 1 << 30
 """So much is stored again by one cleanup, at most, for the sake of packs that are mostly waste."""
 FORGOTTEN_ELSEWHERE = "forgotten-elsewhere"
@@ -165,7 +167,9 @@ class RepositoryCleanup:
     def prune(self) -> Sequence[PlaceCleaned]:
         """See `OpenCleanup.prune`."""
         with translated(self._places):
-            plans = prune(self._repository, PruneOptions(repack_bytes_max=REPACK_BYTES_MAX), self._check)
+            plans = prune(
+                self._repository, PruneOptions(max_unused=MAX_UNUSED, repack_bytes_max=REPACK_BYTES_MAX), self._check
+            )
         self._note()
         return [self._cleaned(location, plans.get(location)) for location in sorted(self._places)]
 
