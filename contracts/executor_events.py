@@ -153,6 +153,17 @@ class BackupVerifying(Event, frozen=True, kw_only=True):
     fence: int
 
 
+class TierRoom(Value, frozen=True, kw_only=True):
+    """What a run found of a tier when it had taken its snapshot: the size of its disk, and what of it is free.
+
+    A bucket says neither. `latency_seconds`: of asking it for one small object.
+    """
+
+    capacity_bytes: int | None = None
+    free_bytes: int | None = None
+    latency_seconds: float | None = None
+
+
 @pinned("executor.tier-uploaded.v1")
 class TierUploaded(Event, frozen=True, kw_only=True):
     """A tier holds the whole snapshot, committed. `log_entry` is its number in that tier's commit log."""
@@ -164,6 +175,7 @@ class TierUploaded(Event, frozen=True, kw_only=True):
     uploaded_bytes: int
     objects: int
     seconds: float
+    room: TierRoom | None = None
 
 
 @pinned("executor.tier-failed.v1")

@@ -201,4 +201,16 @@ STATEMENTS: tuple[LiteralString, ...] = (
                 ON compliance_attestations{suffix} (organisation, recorded_at DESC, attestation_id DESC)""",
         )
     ),
+    # What the last run found of each tier's room, and what each tier took on a day.
+    *(
+        statement
+        for suffix in ("", "_shadow")
+        for statement in (
+            f"""ALTER TABLE storage_tiers{suffix} ADD COLUMN capacity_bytes bigint, ADD COLUMN free_bytes bigint,
+                ADD COLUMN latency_seconds double precision, ADD COLUMN measured_at timestamptz""",
+            f"""CREATE TABLE storage_tier_days{suffix} (
+                organisation text NOT NULL, tier text NOT NULL, day date NOT NULL, uploaded_bytes bigint NOT NULL,
+                PRIMARY KEY (organisation, tier, day))""",
+        )
+    ),
 )

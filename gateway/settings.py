@@ -1,6 +1,6 @@
 """The gateway's settings: what every service needs, and who may come in from where."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -35,15 +35,25 @@ Price = Annotated[
     Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}=[0-9]{1,6}(\.[0-9]{1,9})?\Z", max_length=80, examples=["offsite=0.0036"]),
 ]
 
+MinimumDays = Annotated[
+    str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}=[0-9]{1,4}\Z", max_length=80, examples=["offsite=180"])
+]
+
 SERVICE = "gateway"
 
 
 class Prices(msgspec.Struct, frozen=True):
-    """What a gigabyte (10⁹ bytes) costs a month, by location. `date`: since when that is known to hold."""
+    """What a gigabyte (10⁹ bytes) costs a month, by location. `date`: since when that is known to hold.
+
+    `read_by_location`: what reading a gigabyte back costs; `minimum_days`: for so long what is stored is billed at
+    least, wherever it is longer than not at all.
+    """
 
     by_location: Mapping[str, float]
     currency: str
     date: str
+    read_by_location: Mapping[str, float] = msgspec.field(default_factory=dict)
+    minimum_days: Mapping[str, int] = msgspec.field(default_factory=dict)
 
 
 class GatewaySettings(ServiceSettings, frozen=True, kw_only=True):
@@ -151,6 +161,20 @@ class GatewaySettings(ServiceSettings, frozen=True, kw_only=True):
             "here is unknown"
         ),
     ] = ()
+    storage_prices_read: Annotated[
+        tuple[Price, ...],
+        Meta(
+            description="What reading a gigabyte back from a location costs (transfer out, retrieval), "
+            "`LOCATION=PRICE`; what is not here is unknown: name what costs nothing with 0"
+        ),
+    ] = ()
+    storage_minimum_days: Annotated[
+        tuple[MinimumDays, ...],
+        Meta(
+            description="For how many days what is stored at a location is billed at least, `LOCATION=DAYS`; no such "
+            "time at what is not here"
+        ),
+    ] = ()
     storage_prices_currency: Annotated[
         Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z", examples=["EUR"])] | None, Meta(description="In which currency")
     ] = None
@@ -167,9 +191,12 @@ class GatewaySettings(ServiceSettings, frozen=True, kw_only=True):
         """The table of prices; None where there is none."""
         if self.storage_prices_currency is None or self.storage_prices_date is None:
             return None
-        named = (each.partition("=") for each in self.storage_prices)
         return Prices(
-            {name: float(price) for name, _, price in named}, self.storage_prices_currency, self.storage_prices_date
+            {name: float(price) for name, price in _named(self.storage_prices)},
+            self.storage_prices_currency,
+            self.storage_prices_date,
+            {name: float(price) for name, price in _named(self.storage_prices_read)},
+            {name: int(days) for name, days in _named(self.storage_minimum_days)},
         )
 
     def __post_init__(self) -> None:
@@ -184,7 +211,16 @@ class GatewaySettings(ServiceSettings, frozen=True, kw_only=True):
                 field=file,
                 hint=f"Set exactly one of {file} and {url}.",
             )
-        told = (bool(self.storage_prices), self.storage_prices_currency is None, self.storage_prices_date is None)
+        said = bool(self.storage_prices)
+        if not said and (self.storage_prices_read or self.storage_minimum_days):
+            name = "storage_prices_read" if self.storage_prices_read else "storage_minimum_days"
+            raise PlatformError(
+                INVALID_SETTING,
+                f"{variable_of(name)} is nothing without {variable_of('storage_prices')}",
+                field=variable_of(name),
+                hint=f"Set {variable_of('storage_prices')} too, with its currency and date.",
+            )
+        told = (said, self.storage_prices_currency is None, self.storage_prices_date is None)
         if told not in ((True, False, False), (False, True, True)):
             names = [variable_of(f"storage_prices{each}") for each in ("", "_currency", "_date")]
             raise PlatformError(
@@ -193,11 +229,12 @@ class GatewaySettings(ServiceSettings, frozen=True, kw_only=True):
                 field=names[0],
                 hint="Set all three, or none.",
             )
-        priced = [each.partition("=")[0] for each in self.storage_prices]
-        if len(priced) != len(set(priced)):
-            name = variable_of("storage_prices")
-            hint = "Name each location once."
-            raise PlatformError(INVALID_SETTING, f"{name} has two prices of one location", field=name, hint=hint)
+        for each in ("storage_prices", "storage_prices_read", "storage_minimum_days"):
+            priced = [location for location, _ in _named(getattr(self, each))]
+            if len(priced) != len(set(priced)):
+                name = variable_of(each)
+                hint = "Name each location once."
+                raise PlatformError(INVALID_SETTING, f"{name} says two things of one location", field=name, hint=hint)
         if self.jwt_organisation_claim == self.jwt_roles_claim:
             organisation, roles = variable_of("jwt_organisation_claim"), variable_of("jwt_roles_claim")
             raise PlatformError(
@@ -206,3 +243,10 @@ class GatewaySettings(ServiceSettings, frozen=True, kw_only=True):
                 field=organisation,
                 hint=f"Set {organisation} and {roles} to the claims that the identity provider writes.",
             )
+
+
+def _named(table: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """The locations of a table, each with what it says."""
+    for each in table:
+        name, _, said = each.partition("=")
+        yield name, said

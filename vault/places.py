@@ -9,7 +9,9 @@ from copy import copy
 from dataclasses import dataclass, replace
 from urllib.parse import quote
 
+from contracts.executor_events import TierRoom
 from repository.errors import RepositoryError, TierFull, TierUnreachable, TierVanished
+from repository.stored.config import CONFIG_KEY
 from repository.tiers.places import refuse_among_others, refuse_within_repository
 from repository.tiers.port import ObjectStore
 from vault.unusable import UnusableStore
@@ -98,6 +100,20 @@ def require_space(place: Place, reserve_bytes: int) -> None:
             tier=place.store.name,
             location=place.location,
         )
+
+
+def room_of(place: Place) -> TierRoom:
+    """Of a place that answers; one that does not any more has nothing to tell."""
+    capacity = free = None
+    try:
+        if place.folder is not None:
+            found = os.statvfs(place.folder)
+            capacity, free = found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
+        begun = time.perf_counter()
+        place.store.head(CONFIG_KEY)
+        return TierRoom(capacity_bytes=capacity, free_bytes=free, latency_seconds=time.perf_counter() - begun)
+    except (OSError, RepositoryError):
+        return TierRoom(capacity_bytes=capacity, free_bytes=free)
 
 
 def require_own_place(place: Place, organisation: str) -> None:

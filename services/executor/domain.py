@@ -36,6 +36,7 @@ from contracts.executor_events import (
     ExecutionType,
     RunTotals,
     TierFailed,
+    TierRoom,
     TierUploaded,
 )
 from contracts.gateway_events import BackupCancellationRequested
@@ -141,6 +142,7 @@ class BackupRun(Aggregate):
         uploaded_bytes: int,
         objects: int,
         seconds: float,
+        room: TierRoom | None = None,
     ) -> None:
         """A tier has committed the snapshot. Told once per tier: a takeover finds what the first attempt committed."""
         self._refuse_when_not_mine(fence)
@@ -155,6 +157,7 @@ class BackupRun(Aggregate):
                 uploaded_bytes=uploaded_bytes,
                 objects=objects,
                 seconds=seconds,
+                room=room,
             )
         )
 

@@ -23,6 +23,7 @@ def tell_of_tier(run: BackupRun, claim: Claim, outcome: BackupOutcome, tier: Tie
         uploaded_bytes=tier.uploaded_bytes,
         objects=tier.objects,
         seconds=tier.seconds,
+        room=tier.room,
     )
 
 

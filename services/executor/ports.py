@@ -16,7 +16,7 @@ from chassis.deciding import Things
 from chassis.handling import Handling
 from chassis.life.signs import Signs
 from contracts.configuration import ConfigurationBody, Tier
-from contracts.executor_events import RunTotals
+from contracts.executor_events import RunTotals, TierRoom
 from contracts.gateway_events import LastRunSeen
 from contracts.trial import CostEstimate, Finding
 from services.executor.domain import BackupRun, ConfigurationTest
@@ -114,6 +114,7 @@ class TierOutcome(msgspec.Struct, frozen=True, kw_only=True):
     uploaded_bytes: int = 0
     objects: int = 0
     seconds: float = 0.0
+    room: TierRoom | None = None
     code: str | None = None
     hint: str = ""
 

@@ -22,7 +22,9 @@ from gateway.groups.storage.resources import (
 from gateway.http.resources import ListPage
 from gateway.runs.examples import ACTOR, CONFIGURATION_ID, OPTIMIZATION_ID, REPAIR_ID, REQUEST_ID, at
 
-_COST = StorageCost(currency="EUR", price_date="2026-11-01", monthly=0.03, is_partial=False)
+_COST = StorageCost(
+    currency="EUR", price_date="2026-11-01", monthly=0.03, is_partial=False, restore=0.86, early_deletion=0.2
+)
 
 OVERVIEW = StorageOverview(
     totals=StorageTotals(
@@ -53,7 +55,7 @@ OVERVIEW = StorageOverview(
         )
     ],
     growth=[StorageDay(day=at(86_400 * 19).date(), uploaded_bytes=53_477_376, freed_bytes=61_403_136)],
-    forecast=[StorageForecast(in_days=30, kept_bytes=11_206_594_560)],
+    forecast=[StorageForecast(in_days=30, kept_bytes=11_206_594_560, monthly_cost=0.04, error=0.043, judged=61)],
     cost=_COST,
     unknown=["What locks keep is known since the first cleanup, which was not yet at: offsite."],
 )
@@ -79,12 +81,15 @@ TIERS = StorageTiers(
             bytes_per_second=52_428_800.0,
             capacity_bytes=None,
             free_bytes=None,
-            latency_seconds=None,
+            latency_seconds=0.031,
+            measured_at=at(86_400 * 20),
             monthly_cost=0.0346,
+            restore_cost=0.8642,
+            early_deletion_cost=0.2074,
         )
     ],
     cost=_COST,
-    unknown=["Capacity, free space and latency of a location are known to the workers alone."],
+    unknown=["How much room is left is told by no bucket: offsite."],
 )
 
 NEW_REPAIR = NewRepair(dry_run=True, read_percent=100, locations=("local",))

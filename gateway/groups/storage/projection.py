@@ -65,7 +65,17 @@ _TIERS = """
         failures = kept.failures + excluded.failures, uploaded_at = greatest(kept.uploaded_at, excluded.uploaded_at),
         code = CASE WHEN excluded.failed_at IS NOT NULL THEN excluded.code ELSE kept.code END,
         failed_at = greatest(kept.failed_at, excluded.failed_at),
-        proven_at = greatest(kept.proven_at, excluded.proven_at)
+        proven_at = greatest(kept.proven_at, excluded.proven_at),
+        capacity_bytes = CASE WHEN excluded.measured_at IS NOT NULL
+            THEN excluded.capacity_bytes ELSE kept.capacity_bytes END,
+        free_bytes = CASE WHEN excluded.measured_at IS NOT NULL THEN excluded.free_bytes ELSE kept.free_bytes END,
+        latency_seconds = CASE WHEN excluded.measured_at IS NOT NULL
+            THEN excluded.latency_seconds ELSE kept.latency_seconds END,
+        measured_at = greatest(kept.measured_at, excluded.measured_at)
+"""
+_TIER_DAYS = """
+    INSERT INTO {storage_tier_days} AS kept SELECT * FROM json_populate_recordset(NULL::{storage_tier_days}, %s)
+    ON CONFLICT (organisation, tier, day) DO UPDATE SET uploaded_bytes = kept.uploaded_bytes + excluded.uploaded_bytes
 """
 _DAYS = """
     INSERT INTO {storage_days} AS kept SELECT * FROM json_populate_recordset(NULL::{storage_days}, %s)
@@ -131,6 +141,17 @@ class _Tier(msgspec.Struct):
     failed_at: datetime | None = None
     code: str | None = None
     proven_at: datetime | None = None
+    capacity_bytes: int | None = None
+    free_bytes: int | None = None
+    latency_seconds: float | None = None
+    measured_at: datetime | None = None
+
+
+class _TierDay(msgspec.Struct):
+    organisation: str
+    tier: str
+    day: str
+    uploaded_bytes: int = 0
 
 
 class _Day(msgspec.Struct):
@@ -160,16 +181,23 @@ class _Sums:
         self.classes: dict[tuple[str, str], _Class] = {}
         self.tiers: dict[tuple[str, str, int, str], _Tier] = {}
         self.days: dict[tuple[str, str], _Day] = {}
+        self.tier_days: dict[tuple[str, str, str], _TierDay] = {}
         self.places: dict[tuple[str, str], _Place] = {}
 
     def uploaded(self, envelope: Envelope, event: TierUploaded) -> None:
         """What a tier took."""
-        self._day(envelope).uploaded_bytes += event.uploaded_bytes
+        day = self._day(envelope)
+        day.uploaded_bytes += event.uploaded_bytes
+        key = (envelope.organisation, written_as(event.tier), day.day)
+        self.tier_days.setdefault(key, _TierDay(*key)).uploaded_bytes += event.uploaded_bytes
         for tier in self._tier(envelope, event.execution_id, written_as(event.tier)):
             tier.uploaded_bytes += event.uploaded_bytes
             tier.upload_seconds += event.seconds
             tier.uploads += 1
             tier.uploaded_at = envelope.time
+            if (room := event.room) is not None:
+                tier.capacity_bytes, tier.free_bytes = room.capacity_bytes, room.free_bytes
+                tier.latency_seconds, tier.measured_at = room.latency_seconds, envelope.time
 
     def failed(self, envelope: Envelope, event: TierFailed) -> None:
         """What a tier did not take."""
@@ -233,7 +261,7 @@ class Storage(Projection):
     """What is stored, by configuration, class, tier and day; what locations gave back."""
 
     NAME = "storage"
-    VERSION = 4
+    VERSION = 5
     EVENTS = (
         BackupAccepted,
         TierUploaded,
@@ -250,13 +278,14 @@ class Storage(Projection):
         "storage_classes",
         "storage_tiers",
         "storage_days",
+        "storage_tier_days",
         "storage_places",
     )
 
     def __init__(self, side: Side) -> None:
         super().__init__(side)
         self._open, self._find, self._close = self.sql(_OPEN), self.sql(_FIND), self.sql(_CLOSE)
-        self._stores = [self.sql(each) for each in (_CONFIGURATIONS, _CLASSES, _TIERS, _DAYS, _PLACES)]
+        self._stores = [self.sql(each) for each in (_CONFIGURATIONS, _CLASSES, _TIERS, _DAYS, _TIER_DAYS, _PLACES)]
 
     async def project(self, database: Database, batch: Batch) -> None:
         """Take facts over, in the caller's transaction."""
@@ -308,7 +337,7 @@ class Storage(Projection):
         if ended:
             await database.execute(self._close, (ended,))
         every: list[Mapping[Any, msgspec.Struct]] = [sums.configurations, sums.classes, sums.tiers, sums.days]
-        for store, rows in zip(self._stores, [*every, sums.places], strict=True):
+        for store, rows in zip(self._stores, [*every, sums.tier_days, sums.places], strict=True):
             await upsert(database, store, list(rows.values()))
 
 

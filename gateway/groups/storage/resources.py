@@ -56,19 +56,32 @@ class StorageDay(Resource, frozen=True, kw_only=True):
 
 
 class StorageForecast(Resource, frozen=True, kw_only=True):
-    """What all tiers together would keep, if it went on as in the last 30 days."""
+    """What all tiers together would keep, if it went on as in the last 30 days. `monthlyCost`: of keeping that.
+
+    `error`: by what share such forecasts of the past were off, so far, on average of `judged`; null where none of them
+    has come true yet.
+    """
 
     in_days: int
     kept_bytes: int
+    monthly_cost: float | None
+    error: float | None
+    judged: int
 
 
 class StorageCost(Resource, frozen=True, kw_only=True):
-    """What is kept costs so much a month, by the prices of this date. `isPartial`: some location has none."""
+    """What is kept costs so much a month, by the prices of this date. `isPartial`: some location has none.
+
+    `restore`: of reading all that is kept once, from the location from which that costs least. `earlyDeletion`: of
+    letting all of it go today, at most, where minimum storage times are not over.
+    """
 
     currency: str
     price_date: str
     monthly: float
     is_partial: bool
+    restore: float | None
+    early_deletion: float | None
 
 
 class StorageOverview(Resource, frozen=True, kw_only=True):
@@ -99,7 +112,9 @@ class StorageTier(Resource, frozen=True, kw_only=True):
     less what cleanups and optimisations freed; null where more was freed. `lockedBytes`, `pinnedBytes`: what the last
     of them (`cleanedAt`) found that nothing needs, and that locks or readers keep. `errorRate`: the share of runs so
     far that it failed; `failureCode`: of the last. `isFailing`: the last run failed there. `provenAt`: when a sample
-    was read back last. `bytesPerSecond`: of all uploads.
+    was read back last. `bytesPerSecond`: of all uploads. `capacityBytes`, `freeBytes`: of the disk; a bucket tells
+    none. `latencySeconds`: of asking for one small object. They are as the last run found them (`measuredAt`).
+    `restoreCost`: of reading all that is kept there once; `earlyDeletionCost`: of letting it go today, at most.
     """
 
     location: str | None
@@ -121,7 +136,10 @@ class StorageTier(Resource, frozen=True, kw_only=True):
     capacity_bytes: int | None
     free_bytes: int | None
     latency_seconds: float | None
+    measured_at: Timestamp | None
     monthly_cost: float | None
+    restore_cost: float | None
+    early_deletion_cost: float | None
 
 
 class StorageTiers(Resource, frozen=True, kw_only=True):

@@ -26,7 +26,7 @@ async def list_storage_tiers(request: Request[Any, Any, Any]) -> StorageTiers:
     """Each location where the organisation keeps something: how much, since when, and how it does."""
     gateway, principal = parts_of(request), principal_of(request)
     async with gateway.reading(principal.organisation) as database:
-        return await queries.tiers(database, principal.organisation, gateway.prices)
+        return await queries.tiers(database, principal.organisation, gateway.prices, gateway.clock.now())
 
 
 @get("/repairs", **needs(Right.READ), summary="List repairs")

@@ -10,7 +10,7 @@ from chassis.life.blocking import RunInterrupted
 from chassis.life.signs import Signs
 from contracts import errors
 from contracts.configuration import Destination, Tier
-from contracts.executor_events import ClassTotals, RunTotals
+from contracts.executor_events import ClassTotals, RunTotals, TierRoom
 from repository.backup.backup import BackupOptions, BackupResult, backup
 from repository.backup.fanout import Delivery
 from repository.backup.result import is_emptied
@@ -25,7 +25,7 @@ from services.executor.adapters.found_damage import FoundDamage, packs_of, telli
 from services.executor.adapters.told import problem_report, progress_report
 from services.executor.ports import BackupOutcome, ProgressReport, TierOutcome
 from vault.open_repositories import Lease
-from vault.places import Place
+from vault.places import Place, room_of
 from vault.translation import code_of, facts, hint_of, translated
 
 _log = logging.getLogger(__name__)
@@ -191,6 +191,11 @@ class RepositoryBackup:
         location = self._destinations[tier].location
         self._signs.at(step, f"the tier {tier} at {location}", errors.TIER_UNREACHABLE)
 
+    def _room(self, tier: Tier) -> TierRoom:
+        """What there is to be told of a tier that has just taken a snapshot: it answers."""
+        self._at("asking what room is left", tier)
+        return room_of(self._places[tier.value])
+
     def _lock_until(self, tier: OpenTier) -> datetime | None:
         return lock_date(tier.store, self._options.lock_days.get(tier.name, 0))
 
@@ -237,6 +242,7 @@ class RepositoryBackup:
                 uploaded_bytes=self._brought[tier, "bytes"] + (delivered.bytes_sent if delivered else 0),
                 objects=self._brought[tier, "packs"] + (delivered.packs_sent if delivered else 0),
                 seconds=delivered.seconds if delivered else 0.0,
+                room=self._room(tier),
             )
         error = (delivered.error if delivered else None) or opened.error
         code = code_of(error)

@@ -11,7 +11,7 @@ from chassis.ids import new_id
 from contracts.cleanup_events import GoingPoint, PlaceCleaned, RecoveryPointsForgotten, RetentionCleanedUp
 from contracts.configuration import Tier
 from contracts.event import Event
-from contracts.executor_events import BackupCompleted, ClassTotals, RunTotals, TierFailed, TierUploaded
+from contracts.executor_events import BackupCompleted, ClassTotals, RunTotals, TierFailed, TierRoom, TierUploaded
 from contracts.optimization_events import PlaceOptimized, StorageOptimizationPreparing, StorageOptimized
 from contracts.repair_events import PlaceRepaired, StorageRepaired, StorageRepairPreparing, StorageTierRepaired
 from contracts.samples import sample_event
@@ -46,7 +46,8 @@ async def _run(gateway: RunningGateway, configuration: str, days: float, *, vers
     run = await gateway.facts.accepted(configuration_id=configuration, version=version, time=when)
     about: dict[str, Any] = {"execution_id": run}
     uploaded = msgspec.structs.replace(sample_event(TierUploaded), **about, tier=Tier.LOCAL, uploaded_bytes=2 * GB)
-    await _tell(gateway, msgspec.structs.replace(uploaded, seconds=20.0), days)
+    room = TierRoom(capacity_bytes=90 * GB, free_bytes=int((9 + days) * GB), latency_seconds=0.25)
+    await _tell(gateway, msgspec.structs.replace(uploaded, seconds=20.0, room=room), days)
     failed = msgspec.structs.replace(sample_event(TierFailed), **about, tier=Tier.OFFSITE, code="tier-unreachable")
     await _tell(gateway, failed, days)
     of_photos = ClassTotals(content_class="photo", source_bytes=4 * GB, new_bytes=3 * GB, stored_bytes=2 * GB)
@@ -144,6 +145,12 @@ async def test_what_is_stored_is_added_up_and_what_nobody_measured_is_said_to_be
             GB / 10,
         )
         assert local["provenAt"] is not None
+        # As the latest of its runs found it.
+        assert (local["capacityBytes"], local["freeBytes"], local["latencySeconds"]) == (90 * GB, 10 * GB, 0.25)
+        assert any(
+            "Latency and room are known since the next run, which was not yet at: offsite" in each
+            for each in told["unknown"]
+        )
         assert (offsite["location"], offsite["errorRate"], offsite["isFailing"], offsite["failureCode"]) == (
             "offsite",
             1.0,
@@ -171,14 +178,16 @@ async def test_cost_is_by_the_table_and_partial_where_it_lacks_a_location(
     gateway: RunningGateway,
 ) -> None:
     """What has no price is left out, and named."""
-    prices = Prices({"local": 0.5}, "EUR", "2026-11-01")
+    prices = Prices({"local": 0.5}, "EUR", "2026-11-01", {"local": 0.1}, {"local": 30})
     object.__setattr__(gateway.process.gateway, "prices", prices)  # As the settings would have said.
     async with gateway.http("owner") as http:
         destinations = {"local": {"location": "local"}, "offsite": {"location": "offsite"}}
         made = (await gateway.create_configuration(http, storageDestinations=destinations))["id"]
         await _run(gateway, made, 0)
         shown = await gateway.shows(TIERS, lambda shown: bool(shown["items"]) and shown["items"][0]["provenAt"])
-        assert shown["cost"] == {"currency": "EUR", "priceDate": "2026-11-01", "monthly": 1.0, "isPartial": True}
+        # Two gigabytes of today: none of the thirty days that are billed at least is over.
+        costs = {"monthly": 1.0, "restore": 0.2, "earlyDeletion": 1.0}
+        assert shown["cost"] == {"currency": "EUR", "priceDate": "2026-11-01", **costs, "isPartial": True}
         assert [each["monthlyCost"] for each in shown["items"]] == [1.0, None]
         overview = (await http.get(OVERVIEW)).json()
         assert (overview["cost"], overview["forecast"], overview["lockedBytes"]) == (shown["cost"], [], None)
