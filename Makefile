@@ -58,6 +58,19 @@ coverage: setup ## The same, with branch coverage and its floors; what fails is 
 	$(BIN)/python -m coverage report --fail-under=90
 	$(BIN)/python -m coverage report --include='repository/*' --fail-under=95
 
+COMMIT ?= HEAD
+RELEASE ?= dist/release
+.PHONY: advisories release upgrade
+advisories: setup ## What is known against the pinned packages, by the file that is shipped: 4 where that is too old to say
+	$(BIN)/python -m deploy.supply licences
+	$(BIN)/python -m deploy.supply advisories
+
+release: setup ## Wheel, locks, parts list and sums of COMMIT (HEAD) into RELEASE (dist/release); docs/release.md
+	$(BIN)/python -m deploy.supply release --commit $(COMMIT) $(RELEASE)
+
+upgrade: setup ## From PREVIOUS= (a tag or a commit) to this version and back, with runs under way
+	$(BIN)/python -m benchmarks.upgrade $(PREVIOUS)
+
 check: static test-unit ## Format, lint, types, import rules, generated files, unit tests
 
 static: setup lint types imports contracts ## The same without the tests, for who runs all of them anyway
