@@ -11,7 +11,7 @@ from tests.support import node
 from tests.support.browser import HOW, browser
 from tests.support.stack import Tenant
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
 TRANSFERRED_BYTES_MAX = 300_000
 
@@ -40,7 +40,7 @@ def test_console_shows_every_page_and_walks_the_main_way(platform: Tenant, tmp_p
     said = node.node(
         "test/walk.mjs",
         folder=node.CONSOLE,
-        within=240,
+        within=420,
         API=layout.gateway_url,
         BROWSER=found,
         TOKEN=token("owner", "auditor"),
