@@ -25,8 +25,8 @@ runtime: ## Make the virtual environment from the hash-pinned lock, with what th
 setup: ## The same with what tests and checks need
 	$(ENVIRONMENT) --dev
 
-demo: runtime ## Back up a seeded folder to four tiers, lose one, restore, compare every byte
-	$(BIN)/wedsync-backup demo
+demo: runtime ## Back up a seeded folder to four tiers, lose one, restore, compare every byte (OPEN=1: the console stays up)
+	$(BIN)/wedsync-backup demo $(if $(OPEN),--open)
 
 test: setup ## All tests but the slow ones; starts Postgres, NATS and S3 by itself
 	$(PYTEST) $(PARALLEL) -m "not slow" tests

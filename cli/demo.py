@@ -5,16 +5,17 @@ It starts the platform where none runs in the home, makes a seeded folder of pho
 WebSocket, deletes the local tier, restores from another one with the stand-alone CLI into a new place and once more
 over the REST API, with a second factor, and compares every byte and every attribute of both. Beside it a schedule falls
 due, a run is cancelled, and one without its disk is caught up (`cli.demo_by_itself`). Ends with 0 only where all
-compared equal, with 10 where something differs. What was started is stopped.
+compared equal, with 10 where something differs. What was started is stopped; with `--open` not before Ctrl-C.
 """
 
 import argparse
 import asyncio
 import json
 import shutil
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,37 +56,60 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--directory", metavar="PATH", type=given, help="back up this folder instead of a seeded one")
     parser.add_argument("--size", type=_megabytes, default=DEFAULT_MEGABYTES, metavar="MB", help="of the seeded folder")
     parser.add_argument("--json", metavar="FILE", type=given, help="write all figures to this file as well")
+    parser.add_argument(
+        "--open", action="store_true", help="keep the platform up for a look at its console, until Ctrl-C"
+    )
     parser.add_argument("--keep", action="store_true", help="leave the seeded and the restored folder for a look")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Do the main job, say how it went."""
-    from cli.output import say
+    from cli.demo_platform import platform
+    from cli.output import duration, say
     from cli.patience import patience
 
     home = home_of(arguments)
     directory = None if arguments.directory is None else _checked(Path(arguments.directory), home)
     say(f"The platform starts in {home} …")
-    with patience("the demo goes on"):
-        outcome = _performed(arguments, home, directory)
-    for line in outcome.page():
-        say(line)
-    if arguments.json is not None:
-        Path(arguments.json).write_text(json.dumps(outcome.document(), indent=2) + "\n")
+    with platform(home) as running:
+        console = f"{running.layout.gateway_url}/console"
+        if running.ready_seconds is not None:
+            kept = "" if arguments.open else "; --open keeps it up afterwards"
+            say(f"The platform is ready after {duration(running.ready_seconds)}. Its console: {console}{kept}")
+        else:
+            say(f"The platform runs already. Its console: {console}")
+        demo = Demo(running.layout, directory, arguments.size, keep=arguments.keep)
+        with patience("the demo goes on"):
+            outcome = demo.perform(running.ready_seconds)
+        if arguments.open:
+            _tell(outcome, arguments.json)
+            _stay(running.layout)
+    if not arguments.open:
+        _tell(outcome, arguments.json)
     return ExitCode.OK if outcome.comparison.is_equal else ExitCode.DIFFERENT
 
 
-def _performed(arguments: argparse.Namespace, home: Path, directory: Path | None) -> "Outcome":
-    from cli.demo_platform import platform
-    from cli.output import duration, say
+def _tell(outcome: "Outcome", file: str | None) -> None:
+    from cli.output import say
 
-    with platform(home) as running:
-        if running.ready_seconds is not None:
-            say(f"The platform is ready after {duration(running.ready_seconds)}.")
-        else:
-            say("The platform runs already.")
-        demo = Demo(running.layout, directory, arguments.size, keep=arguments.keep)
-        return demo.perform(running.ready_seconds)
+    for line in outcome.page():
+        say(line)
+    if file is not None:
+        Path(file).write_text(json.dumps(outcome.document(), indent=2) + "\n")
+
+
+def _stay(layout: "Layout") -> None:
+    """Say how to look at what was done, and wait for Ctrl-C."""
+    from cli.home import home_option
+    from cli.output import say
+
+    who = f"--role owner --role auditor --second-factor --organisation {layout.remembered.demo_organisation}"
+    say("")
+    say(f"The console: {layout.gateway_url}/console")
+    say(f"  a token to sign in with: wedsync-backup token {who}{home_option(layout.home)}")
+    say("Ctrl-C ends it.")
+    with suppress(KeyboardInterrupt):
+        threading.Event().wait()
 
 
 class Demo:
