@@ -14,7 +14,7 @@ PARALLEL := -n $(JOBS) --dist loadfile
 ENVIRONMENT := @deploy/environment.sh --folder $(VENV)
 
 .PHONY: help runtime setup demo browser console test test-unit check static format lint types imports coverage contracts golden clean \
-        bench-spine bench-api bench-rebuild bench-repository bench-sources bench-planner bench-failover bench-quick test-slow soak soak-repository mutants
+        bench-spine bench-api bench-rebuild bench-recovery bench-repository bench-sources bench-planner bench-failover bench-quick test-slow soak soak-repository mutants
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -122,6 +122,9 @@ bench-rebuild: setup ## A rebuild of a million events beside 100 requests a seco
 
 bench-repository: setup ## The figures of the repository, side by side with restic 0.19.1 and 0.14
 	$(BIN)/python -m benchmarks.repository_bench
+
+bench-recovery: setup ## The platform brought back from its recovery kit and one tier, with a record of a million events
+	$(BIN)/python -m benchmarks.recovery_bench
 
 bench-sources: setup ## Databases and buckets, side by side with pg_dump, and with rclone and restic
 	$(BIN)/python -m benchmarks.sources_bench

@@ -116,8 +116,15 @@ def _stand(layout: "Layout", seconds: float) -> list[str]:
 
 def _how_to(layout: "Layout") -> list[str]:
     """Where things are, and how to get in."""
+    from contracts.errors import PlatformError
+    from deploy.stack.own_backup.memory import read_memory
+
     option = home_option(layout.home)
     url = layout.gateway_url
+    try:
+        kit = read_memory(layout.home).kit
+    except PlatformError:
+        kit = None  # It is a finding.
     return [
         f"  API       {url}/api/backup",
         f"  reference {url}/schema   {url}/asyncapi",
@@ -128,6 +135,7 @@ def _how_to(layout: "Layout") -> list[str]:
         f" | curl --noproxy 127.0.0.1 -H @- {url}/api/backup/status",
         f"  health    wedsync-backup status{option}",
         f"  logs      {layout.logs}",
+        *([f"  kit       {kit.folder}   keep it elsewhere: docs/disaster-recovery.md, part 5"] if kit else []),
     ]
 
 

@@ -74,7 +74,8 @@ class Trouble(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 class Memory(msgspec.Struct, kw_only=True, rename="camel"):
     """All of it. `tiers`: those that an operator has named; none: the home's choice (`places`). `key`: its public id.
 
-    `whole_at`: when record and home were both saved last; `on`: on which tiers. `trouble`: since then.
+    `whole_at`: when record and home were both saved last; `on`: on which tiers. `trouble`: since then. `tidied_at`:
+    when old snapshots were let go last; at the first save there are none.
     """
 
     tiers: list[str] = []
@@ -84,6 +85,7 @@ class Memory(msgspec.Struct, kw_only=True, rename="camel"):
     whole_at: datetime | None = None
     on: list[str] = []
     trouble: Trouble | None = None
+    tidied_at: datetime | None = None
     kit: WrittenKit | None = None
     rehearsal: Rehearsal | None = None
 

@@ -4,6 +4,8 @@ import asyncio
 import os
 import signal
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from contracts import errors
@@ -28,30 +30,36 @@ def positions_in(folder: Path, password: str, *, owner: str, log: Path) -> list[
 
     `owner`: tells copies of Postgres's programs from another platform's.
     """
+
+    async def ask() -> list[Position]:
+        async with served(folder, password, owner=owner, log=log) as (server, dsn):
+            return await _positions(server, dsn, log)
+
+    return asyncio.run(ask())
+
+
+@asynccontextmanager
+async def served(folder: Path, password: str, *, owner: str, log: Path) -> AsyncIterator[tuple[Child, str]]:
+    """A server on a data folder, which may still be starting, and the administrator's connection string to it."""
     with PostgresPrograms(database_account(os.environ), owner=owner) as programs, Reserved() as reserved:
         port = choose_ports(["postgres"], {}, is_free=reserved.take)["postgres"]
-        return asyncio.run(_ask(folder, password, programs.folder(), port, log))
-
-
-async def _ask(folder: Path, password: str, programs: Path, port: int, log: Path) -> list[Position]:
-    settings = {**SETTINGS, "port": str(port)}
-    options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-    server = Child.start(
-        Launch(
-            argv=(str(programs / "postgres"), "-D", OPEN_FOLDER, *options),
-            environment={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC", "HOME": "/"},
-            folder=folder,
-            log=log,
-            account=database_account(os.environ),
-            open_folder=folder,
-            death_signal=signal.SIGINT,
+        settings = {**SETTINGS, "port": str(port)}
+        options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        server = Child.start(
+            Launch(
+                argv=(str(programs.folder() / "postgres"), "-D", OPEN_FOLDER, *options),
+                environment={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC", "HOME": "/"},
+                folder=folder,
+                log=log,
+                account=database_account(os.environ),
+                open_folder=folder,
+                death_signal=signal.SIGINT,
+            )
         )
-    )
-    dsn = f"postgresql://{ADMIN_ROLE}:{password}@{LOOPBACK}:{port}/{DATABASE}"
-    try:
-        return await _positions(server, dsn, log)
-    finally:
-        await server.stop(signal.SIGINT, grace_seconds=SERVER_STOP_SECONDS, kill_signal=signal.SIGQUIT)
+        try:
+            yield server, f"postgresql://{ADMIN_ROLE}:{password}@{LOOPBACK}:{port}/{DATABASE}"
+        finally:
+            await server.stop(signal.SIGINT, grace_seconds=SERVER_STOP_SECONDS, kill_signal=signal.SIGQUIT)
 
 
 async def _positions(server: Child, dsn: str, log: Path) -> list[Position]:

@@ -9,7 +9,7 @@ import fcntl
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -33,6 +33,8 @@ SAVED = ("keys", "config", "layout.json", NAME)
 """What of a home is saved beside the record."""
 KEPT = ("--keep-last", "3", "--keep-hourly", "24", "--keep-daily", "14")
 """How long the platform's own snapshots stay: they hold the keys of whoever is erased meanwhile."""
+TIDIED_EVERY = timedelta(days=1)
+"""To let snapshots go and to free their space costs more than to save what has changed in an hour."""
 OK, DEGRADED = 0, 4
 
 
@@ -99,7 +101,12 @@ def _save(layout: Layout, clock: Clock) -> Outcome:
         lacking = [*filter(None, [told(caught_up)])]
         if not lacking:
             on = on_home = [each.name for each in places]
-    lacking += _let_go(words)
+    if memory.tidied_at is None or clock.now() - memory.tidied_at > TIDIED_EVERY:
+        left = _let_go(words) if memory.tidied_at is not None else []
+        lacking += left
+        if not left:
+            with changed(layout) as memory:
+                memory.tidied_at = clock.now()
     both = sorted(set(on).intersection(on_home))
     return Outcome(record, both, lacking)
 

@@ -1,5 +1,6 @@
 """The platform's own backup: its kit, where it lies, and what is said of it."""
 
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,7 +12,17 @@ from deploy.stack import s3
 from deploy.stack.layout import Layout
 from deploy.stack.locations import register, write_registry
 from deploy.stack.own_backup.findings import findings_of, lines_of
-from deploy.stack.own_backup.kit import KEY, KIT, is_current, key_path, place_in, read_kit, write_kit
+from deploy.stack.own_backup.keeping import SelfBackup
+from deploy.stack.own_backup.kit import (
+    KEY,
+    KIT,
+    is_current,
+    key_path,
+    place_in,
+    read_kit,
+    usual_folder,
+    write_kit,
+)
 from deploy.stack.own_backup.memory import NAME, Memory, Position, Trouble, changed, read_memory
 from deploy.stack.own_backup.places import places_of, refuse_useless
 from deploy.stack.own_backup.positions import behind
@@ -95,6 +106,28 @@ def test_key_that_was_given_out_is_never_made_anew(layout: Layout, tmp_path: Pat
     with pytest.raises(KeyFileInvalid) as refused:
         write_kit(layout, tmp_path / "kit", NOW)
     assert "Put it back from the recovery kit" in str(refused.value.hint)
+
+
+def test_first_kit_is_written_once(layout: Layout) -> None:
+    """It belongs elsewhere: where it was taken there, the next start makes none in its old place."""
+    told: list[str] = []
+    SelfBackup(layout, told.append).first_kit()
+    assert read_kit(usual_folder(layout)).instance == layout.remembered.instance
+    shutil.rmtree(usual_folder(layout))
+    SelfBackup(layout, told.append).first_kit()
+    assert not usual_folder(layout).exists()
+    assert len(told) == 1
+
+
+def test_first_kit_that_cannot_be_written_stops_no_start(layout: Layout) -> None:
+    """Files in its place are left as they are; it is said once and stays a finding."""
+    usual_folder(layout).mkdir()
+    (usual_folder(layout) / "photo.jpg").touch()
+    told: list[str] = []
+    SelfBackup(layout, told.append).first_kit()
+    (found,) = findings_of(layout, NOW)
+    assert (len(told), "other files" in told[0], "other files" in (found.reason or "")) == (1, True, True)
+    assert [each.name for each in usual_folder(layout).iterdir()] == ["photo.jpg"]
 
 
 def test_kit_of_before_is_a_finding(layout: Layout, tmp_path: Path) -> None:
