@@ -75,7 +75,12 @@ def refuse_going(tier: str, state: LogState, packs: Iterable[bytes], new_segment
 def are_left(segments: Iterable[SealedSegment], since: int = 0) -> Callable[[LogState], bool]:
     """Whether no prune has deleted a pack of these segments that lay there when the log had `since` entries."""
     listed = {pack_id for sealed in segments for pack_id in sealed.segment.pack_ids()}
-    return lambda state: not any(state.let_go.get(each, 0) > since for each in (listed if state.let_go else ()))
+    return lambda state: are_none_gone(state, listed, since)
+
+
+def are_none_gone(state: LogState, packs: Iterable[bytes], since: int) -> bool:
+    """Whether no prune has deleted one of these packs since the log had so many entries."""
+    return not state.let_go or all(state.let_go.get(each, 0) <= since for each in packs)
 
 
 def live_segments(log: CommitLog, names: Iterable[str], load: Callable[[str], Segment]) -> dict[str, Segment]:

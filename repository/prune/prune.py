@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from repository.errors import BackupCancelled, Damaged, RepositoryError
+from repository.errors import BackupCancelled, Damaged, RepositoryError, TierBehind
 from repository.index.pack_catalog import is_fault_of_object, stored_packs
 from repository.index.pack_sizes import raw_sizes
 from repository.opened.open_tier import OpenTier
@@ -35,6 +35,9 @@ from repository.retention.pin_watch import PinFound
 MAX_UNUSED: Final = 0.05
 """Of what stays, so much may be waste before packs are written again."""
 PARALLEL: Final = 16
+_CATCH_UP: Final = (
+    "Run `catch-up` with a tier that has them: snapshots of this one cannot be restored from it until then."
+)
 
 
 @dataclass(frozen=True)
@@ -284,6 +287,9 @@ class _Prune:
         plan.locked_bytes += sum(plan.going.pop(each, 0) for each in late)
         if sweep.kept - late.keys():
             plan.failed = sweep.error
+        if sweep.again:
+            words = "packs were deleted that somebody had brought here again meanwhile"
+            plan.failed = TierBehind(words, hint=_CATCH_UP, tier=tier.name, packs=len(sweep.again))
         if not plan.pins:  # a reader may be at old segments, and what is pinned is known by its second copy
             sweep.tidy(with_manifests=not plan.locked and plan.is_complete)
         tier.leave_checkpoint()

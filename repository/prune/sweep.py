@@ -17,6 +17,7 @@ from repository.index.pack_catalog import stored_packs
 from repository.index.segments import INDEX_PREFIX, segment_object_key
 from repository.log.state import REPLACED_MAX, LogState
 from repository.opened.open_tier import OpenTier
+from repository.opened.present_objects import are_none_gone
 from repository.opened.repository import Repository
 from repository.opened.second_copies import of_forgotten
 from repository.prune.needs import Needs, Trees
@@ -67,8 +68,9 @@ def mark(
 
 def _append_mark(repository: Repository, tier: OpenTier, batch: Sequence[bytes], needs: Needs, seen: LogState) -> None:
     def decide(now: LogState) -> Body | None:
-        # Another prune may keep the other place of a chunk that lies in two.
-        if now.snapshot_count != seen.snapshot_count or now.marked_packs & needs.used.keys():
+        # Another prune may keep the other place of a chunk that lies in two; it may be over by now.
+        is_left = not now.marked_packs & needs.used.keys() and are_none_gone(now, needs.used, seen.head.number)
+        if now.snapshot_count != seen.snapshot_count or not is_left:
             raise _Moved
         new = tuple(each.hex() for each in batch if each not in now.marked_packs)
         return PacksMarked(time_ns=repository.clock.now_ns(), packs=new) if new else None
@@ -78,7 +80,8 @@ def _append_mark(repository: Repository, tier: OpenTier, batch: Sequence[bytes],
 
 class Sweep:
     """Deletes what one tier's log calls marked. `kept`: what could not be deleted, and `error` says why; `held_back`:
-    what was left since pins, as `pinned` has them, need it.
+    what was left since pins, as `pinned` has them, need it; `again`: what was deleted though somebody had brought it
+    again by then, whom a catch-up alone helps.
     """
 
     def __init__(self, repository: Repository, tier: OpenTier, check_cancelled: Callable[[], None]) -> None:
@@ -90,6 +93,7 @@ class Sweep:
         self.kept: set[bytes] = set()
         self.pinned = Kept()
         self.held_back: set[bytes] = set()
+        self.again: set[bytes] = set()
         self.error: RepositoryError | None = None
 
     def delete(self, going: Mapping[bytes, int]) -> None:
@@ -111,7 +115,10 @@ class Sweep:
             self._check_cancelled()
             # Another prune may have ended it, and somebody may have brought a pack of that name again.
             current = tier.refresh().swept_packs
-            gone |= self._delete([each for each in batch if each in current], sizes)
+            gone |= (deleted := self._delete([each for each in batch if each in current], sizes))
+            # A store may take long over a delete: whoever ended the matter meanwhile has brought nothing, or all of it.
+            ended = deleted - tier.refresh().swept_packs
+            self.again |= ended & tier.index.pack_ids()
         if gone:
             self._leave_index(gone)
             self._append(sorted(gone), lambda state: state.swept_packs, PacksSwept)
