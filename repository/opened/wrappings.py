@@ -7,10 +7,11 @@ so that nothing brings it back, and what a lock keeps is told.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Final, NamedTuple
 
 from repository.errors import (
@@ -190,6 +191,7 @@ def remove_wrappings(repository: OpenTiers, kek_id: str, provider: KeyProvider) 
                         result.removed.append(object_key)
                     else:
                         result.left[object_key] = why
+                result.left |= left_beside(tier, partial(_is_under, kek_id))
                 tier.keys_seen = frozenset(each for each in tier.keys_seen if each[0] not in result.removed)
     return done
 
@@ -262,10 +264,15 @@ def keks_of(repository: OpenTiers) -> list[str]:
 
 
 def _under(tier: OpenTier, kek_id: str) -> list[str]:
-    """What is wrapped under it, and what a repair set aside of that, under another ending of its own."""
-    found = [info.key for info in tier.store.list(KEY_PREFIX) if kek_id_of(info.key) == kek_id]
-    aside = (info.key for info in tier.store.list(QUARANTINE_PREFIX + KEY_PREFIX))
-    return found + [key for key in aside if kek_id_of(key.rpartition(".")[0]) == kek_id]
+    """What is wrapped under it, and what a repair set aside of that."""
+    keys = (info.key for prefix in (KEY_PREFIX, QUARANTINE_PREFIX + KEY_PREFIX) for info in tier.store.list(prefix))
+    return [key for key in keys if _is_under(kek_id, key)]
+
+
+def _is_under(kek_id: str, object_key: str) -> bool:
+    """Whether this is the name of a wrapping under it; what was set aside has another ending of its own."""
+    aside = object_key.startswith(QUARANTINE_PREFIX)
+    return kek_id_of(object_key.rpartition(".")[0] if aside else object_key) == kek_id
 
 
 def locked_until(tier: OpenTier, object_key: str) -> datetime | None:
@@ -295,6 +302,20 @@ def delete_copy(tier: OpenTier, object_key: str, *, is_held: bool = True) -> str
     except AccessDenied:
         return "the credentials may not delete it"
     return "it is still there after it was deleted" if is_left else None
+
+
+def left_beside(tier: OpenTier, is_meant: Callable[[str], bool]) -> dict[str, str]:
+    """What lies where wrapped keys do and is no object, by key, and why it is there: a link in a key's place, say, or
+    what a writer has not given its name yet; what dead ones left is removed. `is_meant`: of these keys. Raises the
+    store's errors.
+    """
+    found: dict[str, str] = {}
+    for folder in (KEY_PREFIX.rstrip("/"), (QUARANTINE_PREFIX + KEY_PREFIX).rstrip("/")):
+        for key in tier.store.sweep(folder):
+            found[key] = "it could not be removed, or somebody is writing it: nobody can say which key is in it"
+        for key in filter(is_meant, tier.store.no_objects(folder)):
+            found[key] = f"{tier.store.blocked_by(key)}, which is no object"
+    return found
 
 
 def _opens(repository: OpenTiers, tier: OpenTier, key_id: str, provider: KeyProvider) -> bool:

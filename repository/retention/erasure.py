@@ -29,7 +29,7 @@ from repository.opened.open_tier import OpenTier
 from repository.opened.pack_access import ChunkReader, nearest_first
 from repository.opened.repository import Repository
 from repository.opened.second_copies import of_forgotten
-from repository.opened.wrappings import QUARANTINE_PREFIX, KeyCopy, delete_copy, locked_until
+from repository.opened.wrappings import QUARANTINE_PREFIX, KeyCopy, delete_copy, left_beside, locked_until
 from repository.retention.begun_erasures import begun_erasures, reason_of
 from repository.retention.orders import AT_ONCE, holds_of, take_over
 from repository.stored.log_entry import Body, KeysDestroyed, SnapshotsForgotten
@@ -208,6 +208,8 @@ def finish(repository: Repository, tier: OpenTier, key_ids: Collection[str] | No
                 result.left[copy.object_key] = "a hold keeps a snapshot that needs it"
             else:
                 _delete(tier, copy, result)
+        if wanted:
+            result.left |= left_beside(tier, lambda key: _key_id(key) in wanted)
         if wanted and tier.store.capabilities.locks is None:
             result.left[KEY_PREFIX] = "these credentials must not know whether the bucket keeps older versions"
         if result.removed:

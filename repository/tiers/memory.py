@@ -6,7 +6,7 @@ It passes the conformance suite of the real ones, object locks included. It is a
 import hashlib
 import threading
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from repository.errors import (
@@ -214,6 +214,11 @@ class MemoryObjectStore:
         """None: here is nothing but objects."""
         checked_key(folder)
         return iter(())
+
+    def sweep(self, folder: str) -> Sequence[str]:
+        """None: what a writer does not end is never there."""
+        checked_key(folder)
+        return ()
 
     def versions(self, key: str, *, length_max: int = OBJECT_LENGTH_MAX) -> Iterator[bytes]:  # noqa: ARG002
         """Nothing is kept of what was overwritten."""

@@ -296,6 +296,12 @@ class ObjectStore(Protocol):
         """The keys right below this one, without a slash at its end, of which `blocked_by` tells. Raises as `list`."""
         ...
 
+    def sweep(self, folder: str) -> Sequence[str]:
+        """Remove, durably, what writers that died have left right below this key, without a slash at its end, and that
+        is no object; the names of what could not be removed, since its writer lives, say. Raises as `delete`.
+        """
+        ...
+
     def versions(self, key: str, *, length_max: int = OBJECT_LENGTH_MAX) -> Iterator[bytes]:
         """All that was stored under the key and is still kept, the oldest first; longer ones are left out.
 

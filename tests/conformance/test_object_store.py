@@ -78,6 +78,7 @@ def test_object_store_sets_an_object_aside_before_it_is_replaced(place: Place, s
     assert store.blocked_by("log/1") is None
     assert store.blocked_by("log/2") is None
     assert list(store.no_objects("log")) == list(store.no_objects("none")) == []
+    assert list(store.sweep("log")) == list(store.sweep("none")) == []
     store.set_aside("log/1", "quarantine/log/1.a")
     store.put("log/1", b"mended")
     assert (store.get("quarantine/log/1.a"), store.get("log/1")) == (b"evidence", b"mended")

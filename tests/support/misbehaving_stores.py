@@ -1,7 +1,7 @@
 """Tiers that fail, lie, fill up, or keep another time: each around a store that works."""
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 
 from repository.tiers.port import OBJECT_LENGTH_MAX, Body, Capabilities, Hidden, ObjectInfo, ObjectStore, PackProof
@@ -99,6 +99,10 @@ class WrappedStore:
     def no_objects(self, folder: str) -> Iterator[str]:
         """Pass on."""
         return self.inner.no_objects(folder)
+
+    def sweep(self, folder: str) -> Sequence[str]:
+        """Pass on."""
+        return self.inner.sweep(folder)
 
     def versions(self, key: str, *, length_max: int = OBJECT_LENGTH_MAX) -> Iterator[bytes]:
         """Pass on."""

@@ -116,6 +116,10 @@ class AnsweringStore(NothingKept):
         """See the port."""
         return self._each(self._store.no_objects(folder))
 
+    def sweep(self, folder: str) -> Sequence[str]:
+        """See the port."""
+        return self._ask(lambda: self._store.sweep(folder))
+
     def set_aside(self, key: str, aside: str) -> None:
         """See the port."""
         self._ask(lambda: self._store.set_aside(key, aside))

@@ -11,7 +11,6 @@ and has no effect, and the capability says so.
 """
 
 import os
-import re
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -25,11 +24,12 @@ from repository.errors import (
     Truncated,
 )
 from repository.ports import SYSTEM_CLOCK, SYSTEM_RANDOMNESS, Clock, Randomness
-from repository.tiers.folder.disk import NO_FILE, READ_ONLY, Disk, LocalDisk, holds, locked_by_us
+from repository.tiers.folder.disk import NO_FILE, READ_ONLY, Disk, LocalDisk, holds
 from repository.tiers.folder.errors import translated
 from repository.tiers.folder.in_the_way import expect_own, instead_of_object, no_files, refuse_absent, refuse_blocked
 from repository.tiers.folder.nothing_kept import NothingKept
 from repository.tiers.folder.sync import FolderSync, with_unsynced_above
+from repository.tiers.folder.temporaries import TEMPORARY, sweep_dead
 from repository.tiers.port import (
     OBJECT_LENGTH_MAX,
     Body,
@@ -43,8 +43,6 @@ from repository.tiers.port import (
     is_key,
 )
 
-_TEMPORARY = ".tmp-"
-_TEMPORARIES = re.compile(r"\.tmp-[0-9a-f]{24}")  # Only such a name is ours to remove.
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ATTEMPTS = 5
 
@@ -201,6 +199,16 @@ class DirectoryObjectStore(NothingKept):
         with self._translated(folder):
             yield from (f"{folder}/{name}" for name in no_files(self._path(folder)) if is_key(f"{folder}/{name}"))
 
+    def sweep(self, folder: str) -> Sequence[str]:
+        """The temporary files of writers; see the port."""
+        path = self._path(folder)
+        with self._translated(folder):
+            is_there = os.path.isdir(path)
+            left = sweep_dead(self._disk, path) if is_there else []
+            if is_there:
+                self._folders.sync([path])
+            return [f"{folder}/{name}" for name in left]
+
     def set_aside(self, key: str, aside: str) -> None:
         """A second name for what has the key's, be it an object or not; see the port.
 
@@ -246,7 +254,7 @@ class DirectoryObjectStore(NothingKept):
         refuse_blocked(self._root, folder, tier=self._name)
         self._make_folders(folder, self._root)
         if folder not in self._swept_folders:
-            self._sweep(folder)
+            sweep_dead(self._disk, folder)
             self._swept_folders.add(folder)
         return with_unsynced_above(folder, self._durable_folders)
 
@@ -258,23 +266,10 @@ class DirectoryObjectStore(NothingKept):
         for path in reversed(missing):
             self._disk.make_folder(path)
 
-    def _sweep(self, folder: str) -> None:
-        """Remove the temporary files in a folder whose writers are dead."""
-        with os.scandir(folder) as entries:
-            strays = [entry.path for entry in entries if _TEMPORARIES.fullmatch(entry.name)]
-        for path in strays:
-            with suppress(OSError):
-                descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-                try:
-                    if locked_by_us(descriptor):
-                        self._disk.unlink(path)
-                finally:
-                    os.close(descriptor)
-
     def _publish(self, path: str, buffers: Sequence[memoryview], *, if_absent: bool) -> bool:
         """Write the file and give it its name; False when another object has it and must stay."""
         for attempt in range(_ATTEMPTS):
-            temporary = os.path.join(os.path.dirname(path), f"{_TEMPORARY}{self._randomness.token_bytes(12).hex()}")
+            temporary = os.path.join(os.path.dirname(path), f"{TEMPORARY}{self._randomness.token_bytes(12).hex()}")
             try:
                 return self._write(temporary, path, buffers, if_absent=if_absent)
             except (BlockingIOError, FileNotFoundError):

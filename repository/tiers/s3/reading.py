@@ -3,7 +3,7 @@
 In a bucket that keeps versions, `get`, `head` and `list` look through delete markers to the newest version beneath.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -151,6 +151,11 @@ class S3Reading:
         """None: here is nothing but objects."""
         checked_key(folder)
         return iter(())
+
+    def sweep(self, folder: str) -> Sequence[str]:
+        """None: a put is whole, or nothing of it is there."""
+        checked_key(folder)
+        return ()
 
     def prove_packs(self, prove: PackProof) -> None:
         """Believe what the server states of packs with this proof; see the port."""
