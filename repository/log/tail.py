@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
 
-from repository.errors import AccessDenied, Locked, RepositoryError
+from repository.errors import AccessDenied, Locked, PlaceBlocked, RepositoryError
 from repository.stored.checkpoint import CHECKPOINT_PREFIX
 from repository.stored.log_entry import split_entries
 from repository.tiers.port import ObjectStore
@@ -36,6 +36,6 @@ def write_tail(store: ObjectStore, entries: Mapping[int, bytes]) -> bool:
     if sum(map(len, entries.values())) > TAIL_LENGTH_MAX:
         return False
     # A store that takes no other bytes under the name keeps the older ones, which are good for less.
-    with suppress(Locked, AccessDenied):
+    with suppress(Locked, AccessDenied, PlaceBlocked):
         store.put(TAIL_KEY, [entries[number] for number in sorted(entries)])
     return True

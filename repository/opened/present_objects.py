@@ -73,9 +73,11 @@ def refuse_going(tier: str, state: LogState, packs: Iterable[bytes], new_segment
 
 
 def are_left(segments: Iterable[SealedSegment], since: int = 0) -> Callable[[LogState], bool]:
-    """Whether no prune has deleted a pack of these segments that lay there when the log had `since` entries."""
+    """Whether no prune deletes a pack of these segments, or has deleted one that lay there when the log had `since`
+    entries.
+    """
     listed = {pack_id for sealed in segments for pack_id in sealed.segment.pack_ids()}
-    return lambda state: are_none_gone(state, listed, since)
+    return lambda state: listed.isdisjoint(state.swept_packs) and are_none_gone(state, listed, since)
 
 
 def are_none_gone(state: LogState, packs: Iterable[bytes], since: int) -> bool:

@@ -6,17 +6,21 @@ cost more; that a frame is what the footer says is for `FrameOpener.verified`. M
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Final, NamedTuple
 
-from repository.errors import ObjectMissing
+from repository.errors import ObjectMissing, RepositoryError, UnknownKey
 from repository.format import PACK_HEADER_LENGTH, TRAILER_LENGTH, FrameEntry, decode_trailer, pack_object_key
+from repository.index.index import ids_of
+from repository.index.pack_catalog import each_in_parallel, is_fault_of_object
 from repository.keys.key_ring import KeyRing
-from repository.stored.pack_reader import PackReader
+from repository.stored.pack_reader import FrameOpener, PackReader
 from repository.tiers.port import ObjectStore
 
 TAIL_LENGTH: Final = 256 << 10
 """Bytes of a pack's end that are read at first: the footer of most packs."""
+PARALLEL: Final = 4
 GAP_LENGTH: Final = 256 << 10
 """Bytes between two needed frames that are read as well."""
 
@@ -48,6 +52,36 @@ def read_needed(
         view = memoryview(store.get_range(key, start, end - start))
         found += [(entry, view[entry.offset - start : entry.offset - start + entry.length]) for entry in span]
     return NeededFrames(pack, found)
+
+
+def bad_packs(store: ObjectStore, ring: KeyRing, wanted: Mapping[bytes, Collection[bytes]]) -> set[bytes]:
+    """Those of these packs of which not all chunks that are named are there and whole: they are read. Raises what is
+    no fault of an object.
+    """
+    tools = _Tools()
+
+    def is_bad(pack_id: bytes) -> bool:
+        left = set(wanted[pack_id])
+        try:
+            found = read_needed(store, ring, pack_id, lambda entry: not left.isdisjoint(ids_of(entry.chunk_ids)))
+            for entry, stored in found.frames:
+                tools.opener.verified(found.pack, stored, entry)
+                left.difference_update(ids_of(entry.chunk_ids))
+        except (RepositoryError, UnknownKey) as error:
+            if isinstance(error, UnknownKey) or is_fault_of_object(error):
+                return True
+            raise
+        return bool(left)
+
+    answers = each_in_parallel(lambda pack_id: (pack_id, is_bad(pack_id)), sorted(wanted), PARALLEL)
+    return {pack_id for pack_id, is_one in answers if is_one}
+
+
+class _Tools(threading.local):
+    """What each thread keeps."""
+
+    def __init__(self) -> None:
+        self.opener = FrameOpener()
 
 
 def _spans(frames: list[FrameEntry]) -> Iterator[list[FrameEntry]]:

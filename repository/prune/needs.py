@@ -26,6 +26,7 @@ from repository.opened.open_tier import OpenTier
 from repository.opened.pack_access import ChunkReader, nearest_first
 from repository.opened.repository import Repository
 from repository.opened.second_copies import of_forgotten
+from repository.prune.rows import rows_of
 from repository.stored.object_reading import read_object
 from repository.stored.part import PENDING_PREFIX, PartMade, decode_left
 from repository.stored.snapshot import Snapshot
@@ -40,8 +41,9 @@ class Trees:
     """What the snapshots of a repository reference. Not thread-safe.
 
     `live`: ids of chunks of live snapshots; `past`: of forgotten ones, that no live one has, as far as their second
-    copies are there to say it; `locked`: of live ones that some tier's log says are locked by now, or held; `held`: of
-    those that are held where a tier locks, and may be under legal hold there.
+    copies are there to say it, and `past_snapshots` the ids of those that were looked at; `locked`: of live ones that
+    some tier's log says are locked by now, or held; `held`: of those that are held where a tier locks, and may be under
+    legal hold there.
     """
 
     def __init__(self, repository: Repository, check_cancelled: Callable[[], None]) -> None:
@@ -53,6 +55,7 @@ class Trees:
         self._looked_at: set[str] = set()
         self.live: set[bytes] = set()
         self.past: set[bytes] = set()
+        self.past_snapshots: set[str] = set()
         self.locked: set[bytes] = set()
         self.held: set[bytes] = set()
 
@@ -109,30 +112,43 @@ class Trees:
 
     def look_at_past(self, tiers: Iterable[OpenTier]) -> None:
         """Take in what forgotten snapshots referenced, after all live ones."""
-        seen = set[str]()
         for tier in tiers:
-            for identity in [each for each in of_forgotten(tier) if each not in seen]:
-                with suppress(RepositoryError):
+            for identity in [each for each in of_forgotten(tier) if each not in self.past_snapshots]:
+                try:
                     snapshot = tier.log.second_copy(identity).snapshot
-                    seen.add(identity)
                     for chunk_id in self._visitor.chunks(snapshot.manifest.root):
                         self._check_cancelled()
                         if chunk_id not in self.live:
                             self.past.add(chunk_id)
-                self._visitor.faults.clear()  # what is gone already is not to be freed
+                    errors = [fault.error for fault in self._visitor.faults]
+                except RepositoryError as error:
+                    errors = [error]
+                # What is gone already is not to be freed; what a store did not give may be another time.
+                if all(not isinstance(each, TierError) or is_fault_of_object(each) for each in errors):
+                    self.past_snapshots.add(identity)
+                self._visitor.faults.clear()
 
 
 class Needs:
     """What of one tier's packs is needed.
 
     `used`: by pack, the bytes (uncompressed) of it that live snapshots need; `moving`: packs that are to go if what is
-    needed of them lies elsewhere as well; `parts`: packs of parts that wait to be joined.
+    needed of them lies elsewhere as well; `parts`: packs of parts that wait to be joined. `bad`: packs that are not
+    there, or not whole: where a chunk lies in another one as well, that one is needed.
     """
 
-    def __init__(self, repository: Repository, tier: OpenTier, moving: Collection[bytes] = ()) -> None:
+    def __init__(
+        self,
+        repository: Repository,
+        tier: OpenTier,
+        moving: Collection[bytes] = (),
+        bad: Collection[bytes] = (),
+    ) -> None:
         self._repository = repository
         self._tier = tier
         self._moving = moving
+        self._bad = bad
+        self._chosen: dict[bytes, Location] = {}
         self.used: dict[bytes, int] = {}
         self.parts: set[bytes] = set()
 
@@ -154,8 +170,19 @@ class Needs:
             elif (location := index.lookup(chunk_id)) is not None:
                 self._use(location)
         found = {chunk_id: each for chunk_id, each in places.items() if each}
-        for location in choose(found, {*self.used, *self.parts}, self._seconds_locked).values():
+        chosen = choose(found, {*self.used, *self.parts}, self._seconds_locked)
+        self._chosen |= chosen
+        for location in chosen.values():
             self._use(location)
+
+    def relied_on(self, going: Collection[bytes]) -> dict[bytes, set[bytes]]:
+        """Which chunks, by pack, lie in these packs that are to go as well, so that all depends on what is left."""
+        relied: dict[bytes, set[bytes]] = {}
+        for chunk_id, _ in rows_of(self._tier.index.segments(), going) if self._chosen else ():
+            location = self._chosen.get(chunk_id)
+            if location is not None and location.pack_id not in going:
+                relied.setdefault(location.pack_id, set()).add(chunk_id)
+        return relied
 
     def _use(self, location: Location) -> None:
         self.used[location.pack_id] = self.used.get(location.pack_id, 0) + location.chunk_length
@@ -164,6 +191,7 @@ class Needs:
         """Where the chunk lies and stays; where it stays nowhere, where it is to be moved from."""
         out = self._tier.index.excluded_packs()
         found = [each for each in self._tier.index.lookup_all(chunk_id) if each.pack_id not in out]
+        found = [each for each in found if each.pack_id not in self._bad] or found[:1]
         return [each for each in found if each.pack_id not in self._moving] or found[:1]
 
     def _seconds_locked(self, packs: Collection[bytes]) -> dict[bytes, float]:
@@ -176,11 +204,11 @@ class Needs:
                 self.used[location.pack_id] = self.used.get(location.pack_id, 0) + location.chunk_length
 
     def elsewhere(self, chunk_id: bytes) -> Location | None:
-        """Where the chunk lies beside the packs that are to go or are marked."""
+        """Where the chunk lies beside the packs that are to go, are marked or are bad."""
         index = self._tier.index
-        out = index.excluded_packs()
+        outs = (self._moving, self._bad, index.excluded_packs())
         found = index.lookup_all(chunk_id)
-        return next((each for each in found if each.pack_id not in self._moving and each.pack_id not in out), None)
+        return next((each for each in found if not any(each.pack_id in out for out in outs)), None)
 
     def add_parts(self) -> None:
         """Take in the parts that wait to be joined. Raises `Damaged` and the store's errors."""

@@ -20,13 +20,14 @@ from typing import Final
 
 from repository.errors import BackupCancelled, Damaged, RepositoryError, TierBehind
 from repository.index.pack_catalog import is_fault_of_object, stored_packs
-from repository.index.pack_sizes import raw_sizes
+from repository.index.pack_sizes import least_sizes, raw_sizes
 from repository.opened.open_tier import OpenTier
 from repository.opened.pending import WRITER_TOKEN_LENGTH, adopt_orphans
 from repository.opened.repository import Repository
 from repository.prune.needs import Needs, Trees, locked_packs, of_destroyed_keys
 from repository.prune.pinned import Pinned
-from repository.prune.repack import Repacking, mostly_waste, only_copies, rows_of
+from repository.prune.repack import Repacking, mostly_waste, only_copies
+from repository.prune.rows import rows_of
 from repository.prune.sweep import Sweep, mark
 from repository.retention.erasure import finish
 from repository.retention.orders import take_over
@@ -119,6 +120,8 @@ class _Prune:
         self._tiers = list(tiers)
         self._pinned = Pinned(repository, check_cancelled)
         self._unread: dict[bytes, RepositoryError] = {}
+        self._bad: dict[str, set[bytes]] = {}
+        self._stored: set[bytes] = set()
 
     def run(self) -> dict[str, TierPlan]:
         """All of it."""
@@ -196,11 +199,13 @@ class _Prune:
         plan, state = self._plans[tier.name], tier.log.state
         sizes = {pack.id: pack.size for pack in stored_packs(tier.store)}
         plan.packs, plan.total_bytes = len(sizes), sum(sizes.values())
-        needs = Needs(self._repository, tier)
+        index = tier.index
+        least = least_sizes(index.segments())
+        bad = self._bad[tier.name] = {each for each in index.pack_ids() if sizes.get(each, -1) < least.get(each, 0)}
+        needs = Needs(self._repository, tier, bad=bad)
         needs.add(self._trees.live)
         needs.add_wherever(self._trees.held)
         needs.add_parts()
-        index = tier.index
         past = {each.pack_id for chunk_id in self._trees.past for each in index.lookup_all(chunk_id)}
         past = {each for each in (past | state.marked_packs) & sizes.keys() if not needs.is_needed(each)}
         others = {each for each in index.pack_ids() & sizes.keys() if not needs.is_needed(each)} - past
@@ -252,7 +257,7 @@ class _Prune:
         tiers = [tier for tier in self._going_on() if self._plans[tier.name].moving]
         wanted: set[bytes] = set()
         for tier in tiers:
-            needs = Needs(self._repository, tier, self._plans[tier.name].moving)
+            needs = Needs(self._repository, tier, self._plans[tier.name].moving, self._bad[tier.name])
             # Only what lies in them is asked for: that is little of what is live.
             for chunk_id, _ in rows_of(tier.index.segments(), self._plans[tier.name].moving):
                 if chunk_id in self._trees.live and needs.elsewhere(chunk_id) is None:
@@ -261,6 +266,7 @@ class _Prune:
         repacking.move(moving, wanted)
         self._unread = repacking.unread
         repacking.commit()
+        self._stored = repacking.stored_packs
         for tier in tiers:
             plan = self._plans[tier.name]
             plan.failed = repacking.failed.get(tier.name)
@@ -269,7 +275,9 @@ class _Prune:
     def _mark(self, tier: OpenTier) -> None:
         plan = self._plans[tier.name]
         if plan.going:
-            plan.going = mark(self._repository, tier, self._trees, plan.going, plan.moving)
+            bad, stored = self._bad[tier.name], self._stored
+            marked = mark(self._repository, tier, self._trees, plan.going, moving=plan.moving, bad=bad, proven=stored)
+            plan.going = marked
 
     def _sweep(self, tier: OpenTier) -> None:
         plan = self._plans[tier.name]
@@ -291,5 +299,7 @@ class _Prune:
             words = "packs were deleted that somebody had brought here again meanwhile"
             plan.failed = TierBehind(words, hint=_CATCH_UP, tier=tier.name, packs=len(sweep.again))
         if not plan.pins:  # a reader may be at old segments, and what is pinned is known by its second copy
-            sweep.tidy(with_manifests=not plan.locked and plan.is_complete)
+            # Of what others have forgotten since it was looked at the packs are there, and the copies say whose.
+            is_gone = not plan.locked and plan.is_complete
+            sweep.tidy(self._trees.past_snapshots if is_gone else ())
         tier.leave_checkpoint()

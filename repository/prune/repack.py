@@ -10,7 +10,7 @@ being filled for each domain and kind.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Final
@@ -24,9 +24,10 @@ from repository.opened.pack_access import nearest_first
 from repository.opened.present_objects import are_left
 from repository.opened.repository import Repository
 from repository.prune.needed_frames import NeededFrames, read_needed
+from repository.prune.rows import rows_of
 from repository.stored.buffers import Memory, new_memory
 from repository.stored.compression import Compressor
-from repository.stored.index_segment import Segment, columns_of
+from repository.stored.index_segment import Segment
 from repository.stored.pack_builder import PACK_TARGET, PackWriter, RawFrame, SealedPack
 from repository.stored.pack_reader import FrameOpener
 
@@ -43,19 +44,6 @@ def only_copies(segments: Iterable[Segment], packs: Collection[bytes], live: Col
         if chunk_id not in live:
             left.discard(pack_id)
     return left
-
-
-def rows_of(segments: Iterable[Segment], packs: Collection[bytes]) -> Iterator[tuple[bytes, bytes]]:
-    """The ids of all chunks of which a row says that they lie in one of these packs, and in which."""
-    import numpy as np
-
-    for segment in segments:
-        if segment.packs.isdisjoint(packs):
-            continue
-        columns = columns_of(segment)
-        numbers = [number for number, pack_id in enumerate(columns.pack_ids) if pack_id in packs]
-        for row in np.nonzero(np.isin(columns.records[:, 0], numbers))[0]:
-            yield columns.ids[row].tobytes(), columns.pack_ids[columns.records[row, 0]]
 
 
 def mostly_waste(
@@ -127,6 +115,7 @@ class Repacking:
         self._sent: tuple[SealedPack, list[Future[None]]] | None = None
         self.stored_bytes = 0
         self.failed: dict[str, RepositoryError] = {}
+        self.stored_packs: set[bytes] = set()
         self.unread: dict[bytes, RepositoryError] = {}
         """Packs of which what is needed cannot be read anywhere, and why: they stay."""
 
@@ -143,6 +132,7 @@ class Repacking:
 
     def commit(self) -> None:
         """Let the tiers' indexes know of what was stored. A tier that failed has nothing of it and is in `failed`."""
+        self.stored_packs = set(self._index.pack_ids())
         segments = self._repository.seal_segments(self._index.take_new_segments())
         for tier in self._tiers:
             if tier.name in self.failed or not segments:

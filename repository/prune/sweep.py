@@ -20,6 +20,7 @@ from repository.opened.open_tier import OpenTier
 from repository.opened.present_objects import are_none_gone
 from repository.opened.repository import Repository
 from repository.opened.second_copies import of_forgotten
+from repository.prune.needed_frames import bad_packs
 from repository.prune.needs import Needs, Trees
 from repository.prune.pinned import Kept, Pinned
 from repository.stored.index_segment import Segment, without_packs
@@ -43,20 +44,35 @@ class _Moved(Exception):
 
 
 def mark(
-    repository: Repository, tier: OpenTier, trees: Trees, going: Mapping[bytes, int], moving: Collection[bytes]
+    repository: Repository,
+    tier: OpenTier,
+    trees: Trees,
+    going: Mapping[bytes, int],
+    *,
+    moving: Collection[bytes] = (),
+    bad: Collection[bytes] = (),
+    proven: Collection[bytes] = (),
 ) -> dict[bytes, int]:
     """Name what is to go (packs and their sizes) in the tier's log. What was committed since the trees were looked at
     is looked at first. Returns what was marked. `moving`: of these, what is needed has to lie elsewhere by now.
 
+    Where a chunk lies in a pack that is to go and in one that stays, it is read from that one first, unless that is one
+    of the `proven`; `bad`: packs on which nothing is to be counted.
     Raises `LogContended`, `Damaged` and the store's errors.
     """
+    bad, proven = set(bad), set(proven)
     for _ in range(ATTEMPTS_MAX):
         state = tier.refresh()
         trees.look_at_new()
-        needs = Needs(repository, tier, moving)
+        needs = Needs(repository, tier, moving, bad)
         needs.add(trees.live)
         needs.add_parts()
         chosen = {each: size for each, size in going.items() if not needs.is_needed(each)}
+        relied = {pack: chunks for pack, chunks in needs.relied_on(chosen).items() if pack not in proven}
+        if found := bad_packs(tier.store, repository.keys, relied):
+            bad |= found
+            continue
+        proven |= relied.keys()
         try:
             for batch in _batches(sorted(chosen), PACKS_AN_ENTRY):
                 _append_mark(repository, tier, batch, needs, state)
@@ -123,14 +139,14 @@ class Sweep:
             self._leave_index(gone)
             self._append(sorted(gone), lambda state: state.swept_packs, PacksSwept)
 
-    def tidy(self, *, with_manifests: bool) -> None:
-        """Delete what no entry names any more: replaced segments and, as long as nothing of theirs is there, the second
-        copies of forgotten snapshots' entries, which say whose the packs are.
+    def tidy(self, forgotten: Collection[str]) -> None:
+        """Delete what no entry names any more: replaced segments and the second copies of these forgotten snapshots'
+        entries, which say whose the packs are and are of no use once nothing of theirs is there.
         """
         tier, state = self._tier, self._tier.log.state
         keys = [segment_object_key(each) for each in sorted(self._replaced())]
-        if with_manifests and state.forgotten:
-            gone = list(of_forgotten(tier))
+        if forgotten and state.forgotten:
+            gone = [each for each in of_forgotten(tier) if each in forgotten]
             with ThreadPoolExecutor(PARALLEL, thread_name_prefix="prune-log") as pool:
                 have_entries = list(pool.map(self._has_entry, gone))
             keys += [manifest_object_key(each) for each, has in zip(gone, have_entries, strict=True) if has]

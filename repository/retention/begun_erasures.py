@@ -16,6 +16,11 @@ from repository.stored.log_entry import KeysDestroyed, SnapshotsForgotten
 _FOR_KEY: Final = "erased with "
 
 
+def is_of_erasure(reason: str) -> bool:
+    """Whether an entry with this reason belongs to an erasure, and so is nobody else's to give."""
+    return reason.startswith(_FOR_KEY)
+
+
 def reason_of(key_ids: Collection[str]) -> str:
     """Why snapshots are forgotten that go with these keys (ids, hex), as their entry says it."""
     return f"{_FOR_KEY}{min(key_ids)}" if key_ids else "erased"
@@ -49,7 +54,7 @@ def begun_erasures(repository: Repository) -> BegunErasures:
     for tier in repository.readable_tiers():
         for entry in tier.log.entries():
             match entry.body:
-                case SnapshotsForgotten(snapshots=snapshots, reason=reason) if reason.startswith(_FOR_KEY):
+                case SnapshotsForgotten(snapshots=snapshots, reason=reason) if is_of_erasure(reason):
                     found.forgotten.setdefault(reason.removeprefix(_FOR_KEY), set()).update(snapshots)
                 case KeysDestroyed(key_ids=key_ids):
                     found.together.add(frozenset(key_ids))

@@ -21,11 +21,13 @@ from repository.errors import (
     RepositoryError,
     SnapshotHeld,
     SnapshotNotFound,
+    TextInvalid,
 )
 from repository.log.state import FORGOTTEN_MAX, LogState, holding, joint_holds
 from repository.opened.open_tier import OpenTier
 from repository.opened.repository import Repository
 from repository.retention import held_objects
+from repository.retention.begun_erasures import is_of_erasure
 from repository.retention.tags import owed_tags, tagging
 from repository.stored.log_entry import Body, HoldPlaced, HoldReleased, KeysDestroyed, SnapshotsForgotten
 
@@ -66,9 +68,12 @@ def forget(repository: Repository, snapshots: Sequence[str], reason: str = "") -
 
     What was forgotten before counts as done, and a tier that was not told then is told now, also where none is named:
     one that cannot be is among the `failed`. Nothing is forgotten unless all of them are there and free: raises
-    `SnapshotNotFound`, `SnapshotHeld` (also where another writer's hold came in between; then some tiers may have
-    forgotten, which have no such hold, and `SnapshotHeld` says so), `NoUsableTier`.
+    `TextInvalid` (an erasure's reason), `SnapshotNotFound`, `SnapshotHeld` (also where another writer's hold came in
+    between; then some tiers may have forgotten, which have no such hold, and `SnapshotHeld` says so), `NoUsableTier`.
     """
+    if is_of_erasure(reason):
+        hint = "Give another reason: with this one an erasure says which snapshots went with its keys."
+        raise TextInvalid("this reason is an erasure's own", hint=hint, field="reason")
     wanted = tuple(dict.fromkeys(snapshots))
     repository.any_ready()
     known = {identity for tier in repository.readable_tiers() for identity in tier.log.state.snapshots}

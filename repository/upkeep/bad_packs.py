@@ -14,7 +14,8 @@ from repository.format import PACK_HEADER_LENGTH, FrameEntry, pack_id_in, pack_o
 from repository.index.index import Index
 from repository.index.pack_catalog import is_fault_of_object
 from repository.opened.open_tier import OpenTier
-from repository.prune.repack import Buffers, rows_of
+from repository.prune.repack import Buffers
+from repository.prune.rows import rows_of
 from repository.stored.compression import Compressor
 from repository.stored.pack_builder import PackWriter, RawFrame, SealedPack
 from repository.stored.pack_reader import FrameOpener, PackReader

@@ -237,10 +237,10 @@ def _commit_snapshots(
     # longest go first, and nothing is locked for longer than a snapshot that needs it.
     for snapshot in sorted(snapshots, key=lambda each: -(date.timestamp() if (date := dates[each.id]) else 0)):
         rank = partial(_seconds_locked, repository.tiers_with(snapshot)) if dates[snapshot.id] is not None else None
-        found = packs_of(snapshot, tier, visitor, rank, packs)
+        found = packs_of(snapshot, tier, visitor, rank, packs, result.lost_packs)
         if found is None and _unmarked(repository, tier):
             visitor, packs = TreeVisitor(reader.chunk), set()
-            found = packs_of(snapshot, tier, visitor, rank, packs)
+            found = packs_of(snapshot, tier, visitor, rank, packs, result.lost_packs)
         if found is None:
             result.left_out.append(snapshot.id)
             # What was missing may be in the next one as well: nothing that was seen counts as being there.
@@ -299,25 +299,26 @@ def packs_of(
     visitor: TreeVisitor,
     rank: Rank | None = None,
     before: Collection[bytes] = (),
+    lost: Collection[bytes] = (),
 ) -> set[bytes] | None:
     """The packs on this tier of what the snapshot adds to those before; None where the tier lacks some of it.
 
     `rank`: which packs of several that have the same it leans on, where they are to be locked; `before`: the packs of
-    those before it, which are locked as long.
+    those before it, which are locked as long; `lost`: packs that are not there, whatever the index says.
     """
     if tier.log.state.lacking_streams(snapshot.manifest):
         return None
     index, packs, places = tier.index, set[bytes](), dict[bytes, list[Location]]()
-    out = index.excluded_packs()
+    out = index.excluded_packs().union(lost)
     for chunk_id in visitor.chunks(snapshot.manifest.root):
-        if rank is None:
+        if rank is None and not lost:
             location = index.lookup(chunk_id)
             found = [location] if location is not None else []
         else:
             found = [each for each in index.lookup_all(chunk_id) if each.pack_id not in out]
         if not found:
             return None
-        if len(found) == 1:
+        if len(found) == 1 or rank is None:
             packs.add(found[0].pack_id)
         else:
             places[chunk_id] = found

@@ -127,6 +127,7 @@ class _TierCheck:
         self._packs: list[StoredPack] = []
         self._orphans: dict[bytes, str] = {}
         self._blocked: list[str] = []
+        self._deleted: set[bytes] = set()
         self._hides_log = False
         self._erased: set[str] = set()
         self._reader = ChunkReader([tier], repository.keys)
@@ -165,6 +166,7 @@ class _TierCheck:
             detail = f"{what} lies in its place: nothing below it is of this tier"
             yield self._finding(Problem.BLOCKED, folder, detail, [self._tier.name])
         self._packs = list(stored_packs(self._tier.store))
+        self._deleted = set(self._tier.log.state.swept_packs).difference(pack.id for pack in self._packs)
         self._counts.packs = len(self._packs)
         self._counts.pack_bytes = sum(pack.size for pack in self._packs)
         yield from self._config()
@@ -223,7 +225,7 @@ class _TierCheck:
         needed = least_sizes(self._tier.index.segments())
         for pack_id, least in sorted(needed.items()):
             key = pack_object_key(pack_id)
-            if pack_id not in sizes and pack_id in self._tier.log.state.swept_packs:
+            if pack_id in self._deleted:
                 continue  # a prune that was interrupted; the next one goes on
             if pack_id not in sizes:
                 what = self._tier.store.blocked_by(key)
@@ -237,7 +239,7 @@ class _TierCheck:
             self._orphans = dict.fromkeys(sorted(sizes.keys() - needed.keys()), _UNREAD)
 
     def _trees(self) -> Iterator[Finding]:
-        index, is_index_known = self._tier.index, withheld_by(self._tier) is None
+        is_index_known = withheld_by(self._tier) is None
         visitor = TreeVisitor(self._reader.chunk)
         lacking: set[str] = set()
         erased = Erased(self._repository, self._reader.chunk)
@@ -253,7 +255,7 @@ class _TierCheck:
             for chunk_id in visitor.chunks(snapshot.manifest.root):
                 self._check_cancelled()
                 self._counts.tree_chunks += 1
-                missing += is_index_known and index.lookup_any(chunk_id) is None
+                missing += is_index_known and not self._is_listed(chunk_id)
             if is_index_known and self._tier.log.state.lacking_streams(snapshot.manifest):
                 yield self._lacking(snapshot.id, "the log does not name as much of a stream as it leans on")
             if missing:
@@ -273,8 +275,12 @@ class _TierCheck:
                     yield self._lacking(snapshot.id, "it shares what is not in the index with another snapshot")
 
     def _is_listed(self, chunk_id: bytes) -> bool:
+        """Whether a row leads to it, and not into a pack that a prune which is not over has deleted."""
         self._check_cancelled()
-        return self._tier.index.lookup_any(chunk_id) is not None
+        location = self._tier.index.lookup_any(chunk_id)
+        if location is None or location.pack_id not in self._deleted:
+            return location is not None
+        return any(each.pack_id not in self._deleted for each in self._tier.index.lookup_all(chunk_id))
 
     def _lacking(self, snapshot_id: str, detail: str) -> Finding:
         sources = [other.name for other in self._others if snapshot_id in other.snapshots()]

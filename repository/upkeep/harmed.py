@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from repository.errors import NotInIndex, RepositoryError
 from repository.format import PACK_HEADER_LENGTH, decode_pack_header, pack_object_key
 from repository.index.index import Index
-from repository.index.pack_catalog import is_fault_of_object
+from repository.index.pack_catalog import is_fault_of_object, stored_packs
 from repository.index.segments import INDEX_PREFIX
 from repository.keys.key_ring import KeyRing, key_id_of
 from repository.opened.erased import Erased
@@ -45,6 +45,10 @@ def harmed_by(
     if not bad and not lost_keys:
         return []
     gone = {finding.object_key for finding in findings if finding.problem is Problem.PACK_MISSING}
+    if tier.log.state.swept_packs:  # what a prune that is not over has deleted is in the index, and no finding
+        swept = set(tier.log.state.swept_packs).difference(pack.id for pack in stored_packs(tier.store))
+        gone |= set(map(pack_object_key, swept))
+    bad |= gone
     alone = _Alone(tier, keys, bad, gone, lost_keys, check_cancelled)
     trees = Wholeness(alone.load, alone.has)
     harmed: list[str] = []

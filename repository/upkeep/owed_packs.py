@@ -18,7 +18,7 @@ from repository.errors import RepositoryError
 from repository.opened.open_tier import OpenTier
 from repository.opened.pack_access import ChunkReader, nearest_first
 from repository.prune.needs import Needs, of_destroyed_keys
-from repository.prune.repack import rows_of
+from repository.prune.rows import rows_of
 from repository.retention import erasure
 from repository.stored.snapshot import Snapshot
 from repository.stored.tree_visit import TreeVisitor

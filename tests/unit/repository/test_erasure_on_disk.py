@@ -35,7 +35,7 @@ def _link(place: Path, key: Path) -> None:
     place.symlink_to(key)
 
 
-def _pipe(place: Path, key: Path) -> None:  # noqa: ARG001 - the others lead to it
+def _pipe(place: Path, key: Path) -> None:
     os.mkfifo(place)
 
 

@@ -5,14 +5,22 @@ from typing import Any
 
 import pytest
 
-from repository.errors import TierBehind
+from repository.errors import TextInvalid, TierBehind, TierUnreachable
+from repository.format import pack_object_key
+from repository.index.pack_catalog import stored_packs
+from repository.index.several_places import in_several_rows
+from repository.opened.key_change import add_generation, rewrap
+from repository.opened.pending import adopt_orphans
 from repository.opened.repository import Repository
 from repository.prune.prune import prune
+from repository.prune.sweep import Sweep
 from repository.retention.orders import forget
+from repository.stored.log_entry import KeysChanged, PacksSwept
 from repository.stored.snapshot import Snapshot
 from repository.upkeep.catch_up import catch_up
 from repository.upkeep.check import check
-from tests.support.repositories import Scene, photos, read_back, write_snapshot
+from repository.upkeep.rebuild import rebuild_index
+from tests.support.repositories import Scene, key_file, photos, read_back, write_snapshot
 
 
 def _another(scene: Scene, *names: str) -> Repository:
@@ -103,3 +111,152 @@ def test_who_deletes_what_was_brought_again_meanwhile_says_so(monkeypatch: pytes
     repository = scene.reopen()
     assert check(repository, read_percent=100).is_ok
     assert read_back(repository, two, repository.tier("a")) == files
+
+
+@pytest.mark.parametrize("harm", ["gone", "short", "changed"])
+@pytest.mark.parametrize("which", [0, 1])
+def test_the_only_whole_copy_of_a_chunk_stays(which: int, harm: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two packs that have the same one is harmed, and a prune would delete one of them."""
+    scene = Scene()
+    files = photos(4, seed=1)
+    _, two = _two_that_were_stored_at_once(scene, monkeypatch, files)
+    index, store = _another(scene).tier("a").index, scene.store("a")
+    pairs = {tuple(sorted(each.pack_id for each in index.lookup_all(chunk))) for chunk in _twice(index)}
+    sizes = {pack.id: pack.size for pack in stored_packs(store)}
+    key = pack_object_key(max(pairs, key=lambda pair: sizes[pair[0]])[which])
+    body = bytearray(store.get(key))
+    store.delete(key)
+    if harm != "gone":
+        for at in range(100, len(body) - 1, 50):
+            body[at] ^= 1
+        store.put(key, bytes(body[: len(body) // 2] if harm == "short" else body))
+    assert not check(_another(scene), read_percent=100).is_ok
+    prune(_another(scene))
+    repository = scene.reopen()
+    assert read_back(repository, two, repository.tier("a")) == files
+
+
+def _twice(index: Any) -> set[bytes]:
+    return {each for each in in_several_rows(index.segments()) if len(index.lookup_all(each)) == 2}
+
+
+def test_what_is_forgotten_while_a_prune_runs_goes_with_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene()
+    first, second = (scene.backup(photos(3, seed=number), f"run {number}") for number in (1, 2))
+    assert first is not None
+    assert second is not None
+    forget(scene.repository, [first.id])
+    slow = _another(scene)
+    _once_before(monkeypatch, Sweep, "delete", lambda: forget(_another(scene), [second.id]))
+    assert prune(slow)["a"].deleted == 2
+    plan = prune(scene.reopen())["a"]
+    assert plan.deleted == 2
+    assert not plan.unreferenced
+    assert list(stored_packs(scene.store("a"))) == []
+
+
+@pytest.mark.parametrize("what", ["adopt", "rebuild"])
+def test_a_pack_whose_sweep_is_not_over_comes_into_no_index(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is deleted and out of the index, and `swept` not said yet."""
+    scene = Scene()
+    files = photos(3, seed=1)
+    scene.backup(files, "dead", commit=False)
+    late = _another(scene)
+
+    def stop_a_prune_before_its_last_entry() -> None:
+        other = _another(scene)
+        assert write_snapshot(other, other.ready_tiers(), files, "other", scene.randomness) is not None
+        append = Sweep._append
+
+        def dying(self: Sweep, packs: Any, among: Any, kind: type) -> None:
+            if kind is PacksSwept:
+                raise TierUnreachable("the process is dead")
+            append(self, packs, among, kind)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Sweep, "_append", dying)
+            assert prune(_another(scene))["a"].failed is not None
+
+    _once_before(monkeypatch, late.tier("a").log, "append", stop_a_prune_before_its_last_entry)
+    if what == "adopt":
+        adopt_orphans(late, late.tier("a"))
+    else:
+        rebuild_index(late, late.tier("a"))
+    repository = scene.reopen()
+    assert repository.tier("a").index.pack_ids() <= {pack.id for pack in stored_packs(scene.store("a"))}
+    prune(repository)
+    assert check(scene.reopen(), read_percent=100).is_ok
+
+
+def test_a_live_snapshot_in_a_pack_that_a_prune_has_deleted_is_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever made it so: the prune is not over, and the index still names the pack."""
+    scene = Scene()
+    old, kept = (scene.backup(photos(3, seed=number), f"run {number}") for number in (1, 2))
+    assert old is not None
+    assert kept is not None
+    forget(scene.repository, [old.id])
+
+    def dying(*words: object) -> None:
+        raise TierUnreachable("the process is dead")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Sweep, "_leave_index", dying)
+        assert prune(scene.reopen())["a"].failed is not None
+    assert check(scene.reopen(), read_percent=100).is_ok
+    repository = scene.reopen()
+    swept = repository.tier("a").log.state.swept_packs
+    needed = next(pack.id for pack in stored_packs(scene.store("a")) if pack.id not in swept)
+    scene.store("a").delete(pack_object_key(needed))
+    repository.tier("a").log.state.swept_packs.add(needed)
+    report = check(repository)
+    assert not report.is_ok
+    assert report.harmed["a"] == [kept.id]
+
+
+def test_a_catch_up_commits_nothing_that_leans_on_packs_that_are_on_no_tier() -> None:
+    scene = Scene(("a", "b"))
+    files = photos(4, seed=1)
+    assert scene.backup(files, "one") is not None
+    b = _another(scene, "b")
+    two = write_snapshot(b, b.ready_tiers(), files, "two", scene.randomness)
+    assert two is not None
+    lost = max(stored_packs(scene.store("a")), key=lambda pack: pack.size)
+    for name in "ab":
+        scene.store(name).delete(pack_object_key(lost.id))
+    repository = _another(scene)
+    result = catch_up(repository, repository.tier("a"))
+    assert result.lost_packs == [lost.id]
+    assert result.left_out == [two.id]
+    assert two.id not in _another(scene).tier("a").snapshots()
+
+
+def test_a_wrapping_that_another_made_meanwhile_stays_on_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two commands about keys: who has listed the key objects first says last which there are."""
+    scene = Scene()
+    scene.backup(photos(2), "run")
+    first, new = _another(scene), key_file(7)
+    log = first.tier("a").log
+    append = log.append
+    done: list[object] = []
+
+    def slow(decide: Callable[[Any], Any], **options: Any) -> object:
+        if isinstance(decide(log.state), KeysChanged) and not done:
+            done.append(True)
+            rewrap(_another(scene), new)
+        return append(decide, **options)
+
+    monkeypatch.setattr(log, "append", slow)
+    add_generation(first, scene.provider, "person")
+    assert done
+    named = _another(scene).tier("a").log.state.key_objects
+    assert named.keys() == {info.key for info in scene.store("a").list("keys/")}
+
+
+def test_the_reason_of_an_erasure_is_nobody_elses_to_give() -> None:
+    scene = Scene()
+    made = scene.backup(photos(2), "run")
+    assert made is not None
+    with pytest.raises(TextInvalid) as refusal:
+        forget(scene.repository, [made.id], "erased with 00")
+    assert refusal.value.context["field"] == "reason"
+    assert scene.reopen().snapshots()
