@@ -135,6 +135,8 @@ class Sweep:
             # A store may take long over a delete: whoever ended the matter meanwhile has brought nothing, or all of it.
             ended = deleted - tier.refresh().swept_packs
             self.again |= ended & tier.index.pack_ids()
+        for folder in sorted({pack_object_key(each).rpartition("/")[0] for each in gone}):
+            tier.store.sweep(folder)  # of what was forgotten nothing stays in what a dead writer left
         if gone:
             self._leave_index(gone)
             self._append(sorted(gone), lambda state: state.swept_packs, PacksSwept)

@@ -203,9 +203,8 @@ class DirectoryObjectStore(NothingKept):
         """The temporary files of writers; see the port."""
         path = self._path(folder)
         with self._translated(folder):
-            is_there = os.path.isdir(path)
-            left = sweep_dead(self._disk, path) if is_there else []
-            if is_there:
+            left, is_changed = sweep_dead(self._disk, path) if os.path.isdir(path) else ([], False)
+            if is_changed:
                 self._folders.sync([path])
             return [f"{folder}/{name}" for name in left]
 

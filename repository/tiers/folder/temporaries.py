@@ -11,8 +11,10 @@ TEMPORARY: Final = ".tmp-"
 _TEMPORARIES: Final = re.compile(r"\.tmp-[0-9a-f]{24}")  # Only such a name is ours to remove.
 
 
-def sweep_dead(disk: Disk, folder: str) -> list[str]:
-    """Remove the temporary files in a folder whose writers are dead; the names of the others. Not durable by itself."""
+def sweep_dead(disk: Disk, folder: str) -> tuple[list[str], bool]:
+    """Remove the temporary files in a folder whose writers are dead; the names of the others, and whether any was
+    removed, which the caller makes durable.
+    """
     with os.scandir(folder) as entries:
         strays = [entry.name for entry in entries if _TEMPORARIES.fullmatch(entry.name)]
     left = list[str]()
@@ -27,4 +29,4 @@ def sweep_dead(disk: Disk, folder: str) -> list[str]:
                 os.close(descriptor)
         if os.path.lexists(path):
             left.append(name)
-    return left
+    return left, len(left) < len(strays)

@@ -8,6 +8,7 @@ import contextlib
 import re
 import select
 import struct
+import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -24,6 +25,9 @@ from sources.postgres.trouble import unreachable
 
 _STATUS_OK: Final = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COPY_OUT, pq.ExecStatus.COPY_BOTH)
 _POLL_SECONDS: Final = 0.2
+SILENT_SECONDS: Final = 60.0
+"""A server that says nothing for so long, though it was asked, is taken for one that hangs."""
+NO_ANSWER: Final = f"it has not answered for {SILENT_SECONDS:.0f} s; the connection is open"
 
 
 class ServerSaid(Exception):
@@ -67,18 +71,27 @@ class Connection:
             (result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b"").decode("utf-8", "replace")
         )
 
-    def ask(self, statement: str) -> list[list[str | None]]:
-        """The rows of a statement. Raises `ServerSaid`."""
-        return self._rows(self._pq.exec_(statement.encode()))
+    def ask(self, statement: str, within: float = SILENT_SECONDS) -> list[list[str | None]]:
+        """The rows of one statement. Raises `ServerSaid`, also where it is not answered `within` so many seconds."""
+        until = time.monotonic() + within
+        self.begin(statement)
+        found: list[list[str | None]] = []
+        while (rows := self.answer(until)) is not None:
+            found = rows
+        return found
 
     def begin(self, command: str) -> None:
         """Send a command that has several answers. `answer` gives them."""
         with _telling():
             self._pq.send_query(command.encode())
 
-    def answer(self) -> list[list[str | None]] | None:
-        """The rows of the next answer; none of one that streams, None behind the last. Raises `ServerSaid`."""
+    def answer(self, until: float | None = None) -> list[list[str | None]] | None:
+        """The rows of the next answer; none of one that streams, None behind the last. Raises `ServerSaid`. `until`:
+        that of the monotonic clock at which no answer counts as none.
+        """
         while self._pq.is_busy():
+            if until is not None and time.monotonic() > until:
+                raise ServerSaid("", NO_ANSWER)
             self.wait(_POLL_SECONDS)
         with _telling():
             result = self._pq.get_result()
@@ -107,10 +120,12 @@ class Connection:
         except Exception as error:
             raise ServerSaid("", str(error)) from error
 
-    def confirm(self, position: int) -> None:
-        """Tell the server that all before a position of the log is durable. Raises `ServerSaid`."""
+    def confirm(self, position: int, *, is_asked: bool = False) -> None:
+        """Tell the server that all before a position of the log is durable; ask it for a sign of life. Raises
+        `ServerSaid`.
+        """
         with _telling():
-            self._pq.put_copy_data(b"r" + struct.pack(">qqqqb", position, position, position, 0, 0))
+            self._pq.put_copy_data(b"r" + struct.pack(">qqqqb", position, position, position, 0, is_asked))
             self._pq.flush()
 
     def close(self) -> None:

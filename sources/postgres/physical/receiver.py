@@ -18,7 +18,7 @@ from repository.streams.stream import Appended, Stream
 from sources.postgres.catalog import literal, quoted
 from sources.postgres.database import Database
 from sources.postgres.physical.cluster import Look, refuse
-from sources.postgres.physical.connection import Connection, ServerSaid
+from sources.postgres.physical.connection import NO_ANSWER, SILENT_SECONDS, Connection, ServerSaid
 from sources.postgres.physical.record import Received, encoded, received, shown_position
 from sources.postgres.physical.source import asked
 from sources.postgres.physical.wal import PAGE
@@ -135,6 +135,8 @@ class Receiver:
         self._state: Received | None = None
         self._mark: tuple[int, int] | None = None
         self._said_us = 0
+        self._heard = time.monotonic()
+        self._has_asked = False
         self.appended: Appended | None = None
 
     @property
@@ -160,6 +162,7 @@ class Receiver:
         else:
             self._begin_life(look, last, kept)
         self._said_us = look.clock_us
+        self._heard = time.monotonic()
         session = self._session = Connection(self._slot.database, is_replication=True)
         try:
             try:
@@ -238,6 +241,8 @@ class Receiver:
         until = time.monotonic() + self._every
         while len(found) < PART_MAX:
             message = session.next()
+            if message:
+                self._heard, self._has_asked = time.monotonic(), False
             if message is None:
                 session.answer()
                 raise ServerSaid("", "the stream of the log has ended")
@@ -246,6 +251,7 @@ class Receiver:
                 if left <= 0:
                     break
                 self._wait(0)
+                self._refuse_silence(session, last)
                 session.wait(min(left, _STEP_SECONDS))
             elif message[:1] == b"w":
                 (start,) = struct.unpack_from(">q", message, 1)
@@ -255,6 +261,15 @@ class Receiver:
             elif message[:1] == b"k" and message[17]:
                 session.confirm(last.end)
         return bytes(found)
+
+    def _refuse_silence(self, session: Connection, last: Received) -> None:
+        """A server that hangs keeps its connections open: it is asked for a sign of life before it is given up."""
+        silent = time.monotonic() - self._heard
+        if silent > SILENT_SECONDS:
+            raise ServerSaid("", NO_ANSWER)
+        if silent > SILENT_SECONDS / 2 and not self._has_asked:
+            session.confirm(last.end, is_asked=True)
+            self._has_asked = True
 
     def _append(self, part: Received) -> None:
         self.appended = self._stream.append(encoded(part))

@@ -12,9 +12,11 @@ from msgspec.structs import replace
 
 from repository.backup.source import SourceUnreachable
 from repository.errors import Damaged, LocationInvalid
+from sources.postgres.physical import receiver
 from sources.postgres.physical.aligned_tar import AlignedTar
 from sources.postgres.physical.cluster import Cluster, Look, refuse
-from sources.postgres.physical.record import position_of, shown_position
+from sources.postgres.physical.connection import ServerSaid
+from sources.postgres.physical.record import Received, position_of, shown_position
 from sources.postgres.physical.wal import Found, LogReader
 
 PAGE = 8192
@@ -238,3 +240,32 @@ def test_positions_are_written_as_postgres_does() -> None:
     assert shown_position((1 << 32) + 42) == "1/2A"
     with pytest.raises(ValueError, match="no position"):
         position_of("12")
+
+
+class _Hanging:
+    """A connection that stays open, and over which nothing comes."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def next(self) -> bytes:
+        return b""
+
+    def wait(self, seconds: float) -> None:
+        pass
+
+    def confirm(self, position: int, *, is_asked: bool = False) -> None:
+        if is_asked:
+            self.asked.append(position)
+
+
+def test_a_server_that_hangs_with_its_connection_open_is_asked_and_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(receiver, "SILENT_SECONDS", 0.02)
+    slot: Any = None
+    stream: Any = None
+    one = receiver.Receiver(slot, stream, every_seconds=30, quiet_seconds=1, wait=lambda _: None)
+    session: Any = _Hanging()
+    last = Received("life", "1", 1, 16 << 20, 0, 0, 700, b"", known_us=0)
+    with pytest.raises(ServerSaid, match="has not answered"):
+        one._collected(session, last)
+    assert session.asked == [700]
