@@ -47,7 +47,7 @@ class UnusableStore:
 
     put = sync = settle = get = get_range = read_into = head = list = delete = extend_lock = now = _refuse
     set_legal_hold = legal_hold = _refuse
-    local_path = blocked_by = no_objects = versions = hidden = uncover = set_aside = originals = _refuse
+    local_path = blocked_by = no_objects = sweep = versions = hidden = uncover = set_aside = originals = _refuse
 
     def while_reading(self, work: Callable[[], None]) -> None:
         """Each of its reads is refused."""
