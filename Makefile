@@ -14,7 +14,7 @@ PARALLEL := -n $(JOBS) --dist loadfile
 ENVIRONMENT := @deploy/environment.sh --folder $(VENV)
 
 .PHONY: help runtime setup demo browser console test test-unit check static format lint types imports coverage contracts golden clean \
-        bench-spine bench-api bench-rebuild bench-recovery bench-repository bench-sources bench-planner bench-failover bench-quick test-slow soak soak-repository mutants
+        bench-spine bench-api bench-rebuild bench-recovery bench-repository bench-sources bench-planner bench-failover bench-compliance bench-quick test-slow soak soak-repository mutants
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -134,6 +134,9 @@ bench-planner: setup ## The retention planner on a million points of ten thousan
 
 bench-failover: setup ## A standby takes over a database of 1 GB under 500 transactions a second: seconds, and what is lost
 	$(BIN)/python -m benchmarks.failover_probe
+
+bench-compliance: setup ## The audit log and audits over a million events: appending, proofs, accesses, verification
+	$(BIN)/python -m benchmarks.compliance_bench
 
 bench-quick: setup ## The repository's benchmark, small and not written down: that it still works
 	$(BIN)/python -m benchmarks.repository_bench --quick

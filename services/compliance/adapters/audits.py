@@ -28,10 +28,25 @@ SPARSE = 256
 """Of checkpoints long ago those of every so many entries are compared: the later ones count the same entries."""
 _SIGNED = "SELECT size, root FROM audit_checkpoints WHERE organisation = %s ORDER BY size DESC LIMIT 1"
 _HAS = "SELECT EXISTS (SELECT FROM audit_entries WHERE organisation = %s AND type = %s AND event_id = %s)"
-_SIZE = "SELECT coalesce(max(place) + 1, 0) FROM audit_entries WHERE organisation = %s AND happened_at <= %s"
+_SIZE: LiteralString = """
+    SELECT coalesce((
+        SELECT place + 1 FROM audit_entries WHERE organisation = %s AND place IS NOT NULL AND happened_at <= %s
+        ORDER BY place DESC LIMIT 1
+    ), 0)
+"""
+"""From the end on: of an instant that has just passed one row is looked at, however long the log is."""
+_TYPES: LiteralString = """
+    WITH RECURSIVE known (type) AS (
+        SELECT min(type) FROM audit_entries WHERE organisation = %(organisation)s
+        UNION ALL
+        SELECT (SELECT min(type) FROM audit_entries WHERE organisation = %(organisation)s AND type > known.type)
+        FROM known WHERE known.type IS NOT NULL
+    ) SELECT type FROM known WHERE type IS NOT NULL
+"""
+"""One look into the index for each type that there is, and none for each entry."""
 _EVENTS: LiteralString = """
     SELECT body FROM audit_entries
-    WHERE organisation = %s AND place < %s AND happened_at <= %s AND type LIKE ANY(%s) ORDER BY place
+    WHERE organisation = %s AND place < %s AND happened_at <= %s AND type = ANY(%s) ORDER BY place
 """
 _LEAVES: LiteralString = """
     SELECT place, body, event_id, type, happened_at, actor FROM audit_entries
@@ -85,12 +100,14 @@ class AuditLogLookups:
 
         What cannot be read as its type says is left out, and makes the log broken: nobody knows what it says.
         """
-        names = [f"{kind.NAME.rpartition('.')[0]}.v%" for kind in kinds]
+        wanted = {kind.NAME.rpartition(".")[0] for kind in kinds}
         with translated():
             async with self._turn, self._pool.connection() as database, database.transaction():
                 await database.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
                 found = await (await database.execute(_SIZE, (organisation, at))).fetchone()
                 size = 0 if found is None else int(found[0])
+                found_types = await (await database.execute(_TYPES, {"organisation": organisation})).fetchall()
+                names = [name for (name,) in found_types if name.rpartition(".")[0] in wanted]
                 seen: list[Seen] = []
                 unreadable = 0
                 async for (body,) in _rows(database, _EVENTS, organisation, size, at, names):
