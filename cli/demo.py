@@ -103,10 +103,10 @@ def _stay(layout: "Layout") -> None:
     from cli.home import home_option
     from cli.output import say
 
-    who = f"--role owner --role auditor --second-factor --organisation {layout.remembered.demo_organisation}"
+    who = f" --role auditor --second-factor --organisation {layout.remembered.demo_organisation}"
     say("")
     say(f"The console: {layout.gateway_url}/console")
-    say(f"  a token to sign in with: wedsync-backup token {who}{home_option(layout.home)}")
+    say(f"  a token to sign in with: wedsync-backup token --role owner{who}{home_option(layout.home)}")
     say("Ctrl-C ends it.")
     with suppress(KeyboardInterrupt):
         threading.Event().wait()

@@ -134,6 +134,11 @@ ROWS: tuple[tuple[Panel, ...], ...] = (
             "short",
             [("max by (job) (wedsync_recovery_points_overdue)", "older than their policy's maximumDays")],
         ),
+        (
+            "Recovery points are beyond their maximum since",
+            "s",
+            [("time() - min by (job) (wedsync_recovery_points_overdue_since_timestamp_seconds)", "the oldest")],
+        ),
         ("Sealing keys unusable", "short", [("wedsync_sealing_keys_unusable", "{{instance}}")]),
         (
             "Age of the oldest sealing key",

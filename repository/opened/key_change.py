@@ -57,19 +57,17 @@ def record_keys(repository: OpenTiers, tier: OpenTier, made_of: bytes | None = N
     end_keks(repository, tier)
     known = known_objects(repository)
     destroyed = destroyed_keys(repository)
-    before = dict(tier.log.state.key_objects)
+    before = set(tier.log.state.key_objects.items())  # what is named later another one makes meanwhile
     present = {key: crypto.sha256(body).hex() for key, body in present_keys(tier)}
     tier.keys_seen = frozenset(present.items())
     ours = {object_key: digest for object_key, digest in present.items() if (object_key, digest) in known}
     held = {key_id_of(object_key) for object_key in ours}
+    gone = {each for each in before if each[0] not in present and key_id_of(each[0]) in held}
 
     def decide(state: LogState) -> Body | None:
         if made_of is not None:  # whoever destroyed the domain meanwhile has not seen the key that was made just now
             repository.keys.expect_not_destroyed(made_of, state.destroyed_keys)
-        named = state.key_objects.items()
-        # What was named since they were listed lies there, too: another one has made it meanwhile.
-        seen = {key for key, digest in named if before.get(key) == digest}
-        missed = {key: each for key, each in named if key not in seen or key in present or key_id_of(key) not in held}
+        missed = {key: each for key, each in state.key_objects.items() if (key, each) not in gone}
         objects = {key: each for key, each in (missed | ours).items() if key_id_of(key) not in destroyed}
         covered = {key_id_of(key) for key in objects if kek_id_of(key) not in state.ended_keks}
         ended = {key for key in objects if kek_id_of(key) in state.ended_keks and key_id_of(key) in covered}

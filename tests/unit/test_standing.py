@@ -125,6 +125,7 @@ TASKS = {
     "chassis/bus/connection.py": "the start of a connection, which has a time",
     "chassis/claims/performance.py": "tells progress, which may be lost",
     "chassis/claims/loop.py": "the runs themselves (`Standstills`), and the wait for the end of a loop",
+    "chassis/life/init_system.py": "tells the init system of the loop: of one that hangs it begins the process anew",
     "chassis/life/together.py": "the services of one process, which ends with any of them",
     "chassis/life/runtime.py": "waits for ends and starts of parts",
     "chassis/life/tasks.py": "the supervisor",

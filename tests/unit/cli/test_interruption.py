@@ -31,6 +31,7 @@ FROM_FILES_ALONE = {
     *("down", "status", "token", "location list", "location remove", "organisation add", "organisation list"),
     *("topology show", "completion", "repo verify-receipt", "repo kit restore"),
     *("secret add", "secret list", "secret rotate", "secret remove"),
+    *("self-backup kit", "self-backup show"),
     "repo kit check",  # the shares come before the tiers, and here are none; what opens the tiers is that of all others
 }
 """Commands that ask nobody who may hang. A new command is no such unless it is named here."""
@@ -163,12 +164,17 @@ def _interrupted(words: tuple[str, ...], parser: argparse.ArgumentParser, folder
         "target": str(folder / "target"),
         "service": "all",
     }
+    if words in (("self-backup", "rehearse"), ("rebuild",)):
+        command = [sys.executable, "-m", "cli", "self-backup", "kit", "--home", str(layout.home)]
+        subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        values |= {"kit": f"{layout.home}-kit", "tier": "cloud"}
     more = {
         "location add": ["--credentials", "env"],
         "logs": ["nats", "--follow"],
         "repo tag": ["--add", "album"],
+        "self-backup rehearse": ["--tier", "cloud"],
     }.get(" ".join(words), [])
-    home = ["--home", str(layout.home)] if words[0] != "repo" else []
+    home = ["--home", str(folder / "rebuilt" if words == ("rebuild",) else layout.home)] if words[0] != "repo" else []
     process = subprocess.Popen(
         [sys.executable, "-m", "cli", *words, *needed_words(parser, values), *more, *home],
         cwd=ROOT,

@@ -13,6 +13,7 @@ from repository.stored.log_entry import entry_object_key
 from repository.stored.manifest_object import manifest_object_key
 from repository.stored.snapshot import Snapshot
 from repository.tiers.memory import MemoryObjectStore
+from repository.upkeep import harmed
 from repository.upkeep.bad_packs import proven_by_rows
 from repository.upkeep.check import check
 from repository.upkeep.check_report import CheckReport, Problem
@@ -322,9 +323,9 @@ def test_tier_that_falls_silent_while_harm_is_looked_for_is_no_harm(monkeypatch:
         store.put(key, _zeroed(store, key))
     findings = _checked(scene).findings
     tier = scene.tier("a")
-    reader = _FallsSilent([tier], scene.repository.keys)
+    monkeypatch.setattr(harmed, "ChunkReader", _FallsSilent)
     with pytest.raises(TierUnreachable):
-        harmed_by(findings, tier, reader, [snapshot], lambda: None)
+        harmed_by(findings, tier, scene.repository.keys, [snapshot], lambda: None)
 
     def silent(*_: object) -> bytes:
         raise TierUnreachable("gone", tier="a")
