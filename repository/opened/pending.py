@@ -125,7 +125,8 @@ def adopt_orphans(repository: OpenTiers, tier: OpenTier, lock_until: datetime | 
 
     Each is read whole: whoever finds its chunks in the index does not store them again. Raises the store's errors.
     """
-    known, seen = tier.index.pack_ids(), tier.log.state.head.number
+    # What a prune has begun to delete is nobody's to count on.
+    known, seen = tier.index.pack_ids() | tier.log.state.swept_packs, tier.log.state.head.number
     orphans = [pack for pack in stored_packs(tier.store) if pack.id not in known]
     index, damaged, adopted = Index(), list[bytes](), 0
     for contents in read_whole(tier.store, repository.keys, orphans):

@@ -124,7 +124,9 @@ class Trees:
                 except RepositoryError as error:
                     errors = [error]
                 # What is gone already is not to be freed; what a store did not give may be another time.
-                if all(not isinstance(each, TierError) or is_fault_of_object(each) for each in errors):
+                # What was live a moment ago is in `live`, and goes with the next prune.
+                is_known = all(not isinstance(each, TierError) or is_fault_of_object(each) for each in errors)
+                if is_known and identity not in self._looked_at:
                     self.past_snapshots.add(identity)
                 self._visitor.faults.clear()
 

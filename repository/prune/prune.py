@@ -36,6 +36,7 @@ from repository.retention.pin_watch import PinFound
 MAX_UNUSED: Final = 0.05
 """Of what stays, so much may be waste before packs are written again."""
 PARALLEL: Final = 16
+_DAMAGED: Final = "`repo check --read-data` says what is lost, and `repo repair --read-data` what can be mended."
 _CATCH_UP: Final = (
     "Run `catch-up` with a tier that has them: snapshots of this one cannot be restored from it until then."
 )
@@ -122,6 +123,7 @@ class _Prune:
         self._unread: dict[bytes, RepositoryError] = {}
         self._bad: dict[str, set[bytes]] = {}
         self._stored: set[bytes] = set()
+        self._kept: dict[str, set[bytes]] = {}
 
     def run(self) -> dict[str, TierPlan]:
         """All of it."""
@@ -151,6 +153,9 @@ class _Prune:
     def _tell_unread(self) -> None:
         """Where what is needed of a pack cannot be read nothing is freed: that is told, as damage where it is that."""
         for plan in self._plans.values():
+            if (kept := self._kept.get(plan.tier)) and plan.failed is None:
+                message = "what else has the chunks of packs that are to go is damaged: they stay"
+                plan.failed = Damaged(message, hint=_DAMAGED, tier=plan.tier, packs=len(kept))
             left = [self._unread[each] for each in sorted(plan.moving & self._unread.keys())]
             if not left or plan.failed is not None:
                 continue
@@ -159,8 +164,7 @@ class _Prune:
                 plan.failed = left[0]
                 continue
             message = "what is needed of packs that are mostly waste cannot be read: they stay"
-            hint = "`repo check --read-data` says what is lost, and `repo repair --read-data` what can be mended."
-            plan.failed = Damaged(message, hint=hint, tier=plan.tier, packs=len(left), reason=str(worst))
+            plan.failed = Damaged(message, hint=_DAMAGED, tier=plan.tier, packs=len(left), reason=str(worst))
 
     def _going_on(self) -> list[OpenTier]:
         return [tier for tier in self._tiers if self._plans[tier.name].is_complete]
@@ -275,9 +279,11 @@ class _Prune:
     def _mark(self, tier: OpenTier) -> None:
         plan = self._plans[tier.name]
         if plan.going:
-            bad, stored = self._bad[tier.name], self._stored
-            marked = mark(self._repository, tier, self._trees, plan.going, moving=plan.moving, bad=bad, proven=stored)
-            plan.going = marked
+            bad = self._bad[tier.name]
+            marked = mark(
+                self._repository, tier, self._trees, plan.going, moving=plan.moving, bad=bad, made=self._stored
+            )
+            plan.going, self._kept[tier.name] = marked
 
     def _sweep(self, tier: OpenTier) -> None:
         plan = self._plans[tier.name]

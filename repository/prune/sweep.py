@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Final
+from functools import partial
+from typing import Final, NamedTuple
 
 from repository.errors import AccessDenied, Locked, LogContended, RepositoryError
 from repository.format import pack_object_key
@@ -23,8 +24,9 @@ from repository.opened.second_copies import of_forgotten
 from repository.prune.needed_frames import bad_packs
 from repository.prune.needs import Needs, Trees
 from repository.prune.pinned import Kept, Pinned
+from repository.prune.rows import rows_of
 from repository.stored.index_segment import Segment, without_packs
-from repository.stored.log_entry import Body, Entry, IndexChanged, PacksMarked, PacksSwept, SweepBegun
+from repository.stored.log_entry import Body, Entry, IndexChanged, PacksMarked, PacksSwept, PacksUnmarked, SweepBegun
 from repository.stored.manifest_object import manifest_object_key
 
 PACKS_AN_ENTRY: Final = 5000
@@ -39,6 +41,13 @@ UNKNOWN_MANY: Final = 1000
 ATTEMPTS_MAX: Final = 20
 
 
+class Marked(NamedTuple):
+    """`going`: what was marked, with its sizes. `kept`: packs that stay, as what else has their chunks is damaged."""
+
+    going: dict[bytes, int]
+    kept: set[bytes]
+
+
 class _Moved(Exception):
     """The log has gone on since the trees were looked at."""
 
@@ -51,35 +60,55 @@ def mark(
     *,
     moving: Collection[bytes] = (),
     bad: Collection[bytes] = (),
-    proven: Collection[bytes] = (),
-) -> dict[bytes, int]:
+    made: Collection[bytes] = (),
+) -> Marked:
     """Name what is to go (packs and their sizes) in the tier's log. What was committed since the trees were looked at
-    is looked at first. Returns what was marked. `moving`: of these, what is needed has to lie elsewhere by now.
+    is looked at first. `moving`: of these, what is needed has to lie elsewhere by now.
 
-    Where a chunk lies in a pack that is to go and in one that stays, it is read from that one first, unless that is one
-    of the `proven`; `bad`: packs on which nothing is to be counted.
+    Where a chunk lies in a pack that is to go and in one that stays, it is read from that one first, unless this prune
+    has `made` it; `bad`: packs on which nothing is to be counted. Where no place of a chunk is whole, none goes.
     Raises `LogContended`, `Damaged` and the store's errors.
     """
-    bad, proven = set(bad), set(proven)
+    bad, proven, kept = set(bad), dict[bytes, set[bytes]](), set[bytes]()
     for _ in range(ATTEMPTS_MAX):
         state = tier.refresh()
         trees.look_at_new()
         needs = Needs(repository, tier, moving, bad)
         needs.add(trees.live)
         needs.add_parts()
-        chosen = {each: size for each, size in going.items() if not needs.is_needed(each)}
-        relied = {pack: chunks for pack, chunks in needs.relied_on(chosen).items() if pack not in proven}
-        if found := bad_packs(tier.store, repository.keys, relied):
+        chosen = {each: size for each, size in going.items() if not needs.is_needed(each) and each not in kept}
+        relied = {
+            pack: left
+            for pack, chunks in needs.relied_on(chosen).items()
+            if pack not in made and (left := chunks - proven.get(pack, set()))
+        }
+        found = bad_packs(tier.store, repository.keys, relied)
+        for pack in relied.keys() - found:
+            proven.setdefault(pack, set()).update(relied[pack])
+        if found:
+            if found <= bad:  # there is no other place: what lies in the packs that were to go is all that is left
+                lost = set[bytes]().union(*(relied[pack] for pack in found))
+                kept |= {pack for chunk_id, pack in rows_of(tier.index.segments(), chosen) if chunk_id in lost}
+                _unmark(repository, tier, kept)
             bad |= found
             continue
-        proven |= relied.keys()
         try:
             for batch in _batches(sorted(chosen), PACKS_AN_ENTRY):
                 _append_mark(repository, tier, batch, needs, state)
         except _Moved:
             continue
-        return chosen
+        return Marked(chosen, kept)
     raise LogContended("other writers commit again and again while a prune looks", tier=tier.name)
+
+
+def _unmark(repository: Repository, tier: OpenTier, packs: Collection[bytes]) -> None:
+    """Take the marks of these back, where nothing was deleted yet."""
+
+    def decide(state: LogState) -> Body | None:
+        named = tuple(sorted(each.hex() for each in (state.marked_packs - state.swept_packs).intersection(packs)))
+        return PacksUnmarked(time_ns=repository.clock.now_ns(), packs=named) if named else None
+
+    tier.log.append(decide)
 
 
 def _append_mark(repository: Repository, tier: OpenTier, batch: Sequence[bytes], needs: Needs, seen: LogState) -> None:
@@ -131,14 +160,14 @@ class Sweep:
             self._check_cancelled()
             # Another prune may have ended it, and somebody may have brought a pack of that name again.
             current = tier.refresh().swept_packs
-            gone |= (deleted := self._delete([each for each in batch if each in current], sizes))
-            # A store may take long over a delete: whoever ended the matter meanwhile has brought nothing, or all of it.
-            ended = deleted - tier.refresh().swept_packs
-            self.again |= ended & tier.index.pack_ids()
+            gone |= self._delete([each for each in batch if each in current], sizes)
         for folder in sorted({pack_object_key(each).rpartition("/")[0] for each in gone}):
             tier.store.sweep(folder)  # of what was forgotten nothing stays in what a dead writer left
         if gone:
             self._leave_index(gone)
+            # A store may take long over a delete: whoever ended the matter may have brought a pack again before it.
+            ended = (gone - tier.refresh().swept_packs) & tier.index.pack_ids()
+            self.again = {each for each in ended if tier.store.head(pack_object_key(each)) is None}
             self._append(sorted(gone), lambda state: state.swept_packs, PacksSwept)
 
     def tidy(self, forgotten: Collection[str]) -> None:
@@ -213,15 +242,17 @@ class Sweep:
                 self.deleted_bytes += sizes.get(pack_id, 0)
         return gone
 
-    def _leave_index(self, gone: Collection[bytes]) -> None:
+    def _leave_index(self, deleted: set[bytes]) -> None:
+        """Take the rows of these packs away: of those alone that nobody has brought again since."""
         tier = self._tier
         for _ in range(ATTEMPTS_MAX):
-            tier.refresh()
+            gone = deleted & tier.refresh().swept_packs
             touched = {name: each for name, each in tier.named_segments().items() if not each.packs.isdisjoint(gone)}
             if not touched:
                 return
             left = [Segment(without_packs(each, gone)) for each in touched.values() if not each.packs.issubset(gone)]
-            if tier.change_index(self._repository.seal_segments(left), touched, "pruned"):
+            is_still_so = partial(_are_swept, gone)
+            if tier.change_index(self._repository.seal_segments(left), touched, "pruned", only_if=is_still_so):
                 return
         raise LogContended("other writers change the index again and again", tier=tier.name)
 
@@ -240,6 +271,10 @@ class Sweep:
                 return kind(time_ns=self._repository.clock.now_ns(), packs=named) if named else None
 
             self._tier.log.append(decide)
+
+
+def _are_swept(packs: set[bytes], state: LogState) -> bool:
+    return packs <= state.swept_packs
 
 
 def _batches(packs: Sequence[bytes], count: int) -> Iterator[Sequence[bytes]]:

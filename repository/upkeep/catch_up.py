@@ -177,6 +177,10 @@ def catch_up(
     if tier.lacks(missing.packs.difference(result.lost_packs)):
         # Their rows are in segments that this tier replaced (an index rebuilt while packs were gone).
         pending.adopt_orphans(repository, tier, lock_until)
+    if missing.packs and (gone := tier.gone_packs() & brought.packs):
+        # A prune that was ended here deletes late, and knew nothing of the rows yet.
+        _copy_packs(tier, sources, gone, result, lock_until, on_progress, check_cancelled)
+        result.lost_packs += sorted(tier.gone_packs() & gone - set(result.lost_packs))
     result.streams = copy_streams(repository, tier, sources, lock_until, check_cancelled)
     _commit_snapshots(repository, tier, missing.snapshots, result, lock_until)
     if result.snapshots and tier.store.capabilities.locks is not False:

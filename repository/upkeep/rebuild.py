@@ -82,7 +82,7 @@ def _rebuilt(
     state = tier.refresh()
     replaced = list(state.segments)
     known = tier.index.pack_ids() - state.marked_packs
-    packs = list(stored_packs(tier.store))
+    packs = [each for each in stored_packs(tier.store) if each.id not in state.swept_packs]
     is_missed = _missed_packs(repository, tier)
     erased = Erased(repository, ChunkReader([tier], repository.keys).chunk)
     index, bad, whole, bytes_done = Index(), list[PackContents](), 0, 0

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from repository.errors import TextInvalid, TierBehind, TierUnreachable
+from repository.errors import Damaged, TextInvalid, TierBehind, TierUnreachable
 from repository.format import pack_object_key
 from repository.index.pack_catalog import stored_packs
 from repository.index.several_places import in_several_rows
@@ -17,6 +17,7 @@ from repository.prune.sweep import Sweep
 from repository.retention.orders import forget
 from repository.stored.log_entry import KeysChanged, PacksSwept
 from repository.stored.snapshot import Snapshot
+from repository.upkeep import catch_up as catch_up_module
 from repository.upkeep.catch_up import catch_up
 from repository.upkeep.check import check
 from repository.upkeep.rebuild import rebuild_index
@@ -260,3 +261,114 @@ def test_the_reason_of_an_erasure_is_nobody_elses_to_give() -> None:
         forget(scene.repository, [made.id], "erased with 00")
     assert refusal.value.context["field"] == "reason"
     assert scene.reopen().snapshots()
+
+
+def test_rows_of_what_was_brought_again_meanwhile_stay_in_the_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A catch-up ends a sweep between its last delete and its change of the index, and commits on what it brings."""
+    scene = Scene(("a", "b"))
+    files = photos(4, seed=1)
+    one = scene.backup(files, "one")
+    assert one is not None
+    b = _another(scene, "b")
+    two = write_snapshot(b, b.ready_tiers(), files, "two", scene.randomness)
+    assert two is not None
+    forget(_another(scene, "a"), [one.id])
+    slow = _another(scene, "a")
+
+    def catch_up_as_another() -> None:
+        repository = _another(scene)
+        assert catch_up(repository, repository.tier("a")).is_complete
+
+    _once_before(monkeypatch, Sweep, "_leave_index", catch_up_as_another)
+    assert prune(slow)["a"].is_complete
+    repository = scene.reopen()
+    assert read_back(repository, two, repository.tier("a")) == files
+    assert check(repository, read_percent=100).is_ok
+
+
+def test_a_delete_that_comes_before_the_rows_of_what_was_brought_is_seen_by_the_catch_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The prune knows of no rows then, and so cannot say that it took what somebody brought."""
+    scene = Scene(("a", "b"))
+    files = photos(4, seed=1)
+    assert scene.backup(files, "one") is not None
+    b = _another(scene, "b")
+    two = write_snapshot(b, b.ready_tiers(), files, "two", scene.randomness)
+    assert two is not None
+    scene.reopen(stores=[scene.store("b")])
+    rebuild_index(scene.repository, scene.tier("b"))
+    store = scene.store("a")
+    for pack in list(stored_packs(store)):
+        store.delete(pack_object_key(pack.id))
+    late = _another(scene)
+
+    def delete_late() -> None:
+        for pack in list(stored_packs(store)):
+            store.delete(pack_object_key(pack.id))
+
+    _once_before(monkeypatch, catch_up_module, "copy_segments", delete_late)
+    assert catch_up(late, late.tier("a")).is_complete
+    repository = _another(scene)
+    assert read_back(repository, two, repository.tier("a")) == files
+    assert check(repository, read_percent=100).is_ok
+
+
+@pytest.mark.parametrize("harm", ["gone", "changed"])
+def test_where_the_copy_that_stays_is_bad_the_marked_one_is_taken_back_and_it_is_told(
+    harm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was marked by a prune that died before anything was deleted; and what else may go goes."""
+    scene = Scene()
+    files = photos(4, seed=1)
+    one, two = _two_that_were_stored_at_once(scene, monkeypatch, files)
+    forget(scene.reopen(), [one.id])
+
+    def dying(*words: object) -> None:
+        raise TierUnreachable("the process is dead")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Sweep, "delete", dying)
+        assert prune(scene.reopen())["a"].failed is not None
+    tier, store = scene.reopen().tier("a"), scene.store("a")
+    sizes = {pack.id: pack.size for pack in stored_packs(store) if pack.id not in tier.log.state.marked_packs}
+    key = pack_object_key(max(sizes, key=lambda pack: sizes[pack]))
+    body = bytearray(store.get(key))
+    store.delete(key)
+    if harm == "changed":
+        body[200] ^= 1
+        store.put(key, bytes(body))
+    plan = prune(scene.reopen())["a"]
+    assert isinstance(plan.failed, Damaged)
+    assert "repair" in (plan.failed.hint or "")
+    repository = scene.reopen()
+    assert read_back(repository, two, repository.tier("a")) == files
+    assert prune(scene.reopen())["a"].is_complete
+    repository = scene.reopen()
+    assert read_back(repository, two, repository.tier("a")) == files
+
+
+def test_an_index_is_rebuilt_where_a_prune_died_in_its_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it was about to delete is not listed again, and stops nothing."""
+    scene = Scene()
+    files = photos(3, seed=2)
+    old, kept = scene.backup(photos(4, seed=1), "old"), scene.backup(files, "kept")
+    assert old is not None
+    assert kept is not None
+    forget(scene.repository, [old.id])
+
+    def dying(*words: object) -> None:
+        raise TierUnreachable("the process is dead")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Sweep, "_delete", dying)
+        assert prune(scene.reopen())["a"].failed is not None
+    store = scene.store("a")
+    for info in list(store.list("index/")):
+        store.delete(info.key)
+    repository = scene.reopen()
+    rebuild_index(repository, repository.tier("a"))
+    repository = scene.reopen()
+    assert read_back(repository, kept, repository.tier("a")) == files
+    assert prune(repository)["a"].is_complete
+    assert check(scene.reopen(), read_percent=100).is_ok
