@@ -330,3 +330,13 @@ def test_image_has_our_packages_and_what_the_locks_pin_and_needs_no_shell() -> N
         "requirements-build.lock",
         "requirements.lock",
     }
+
+
+def test_nats_takes_the_file_of_compose(tmp_path: Path) -> None:
+    """With the accounts that `nats-accounts` makes, as the server itself reads both."""
+    accounts = [sys.executable, "-m", "deploy.elsewhere", "nats-accounts", str(tmp_path / "seeds")]
+    subprocess.run([*accounts, str(tmp_path / "accounts.conf")], check=True, cwd=ROOT, capture_output=True)
+    config = tmp_path / "nats.conf"
+    config.write_text((ROOT / "deploy" / "compose" / "nats.conf").read_text())
+    server = Path(sys.executable).with_name("nats-server")
+    subprocess.run([server, "-t", "-c", config], check=True, capture_output=True)
