@@ -436,6 +436,8 @@ async def test_machine_is_made_again_from_the_copies(
     assert (code, "are not in this log" in said) == (PUT_BACK, True), said
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 async def test_platform_is_rebuilt_from_its_kit_and_one_tier(
     operator: Operator, source: SavedSource, tmp_path: Path
 ) -> None:

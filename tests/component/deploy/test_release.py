@@ -1,5 +1,6 @@
 """A release of this commit: the same bytes twice, signed, and refused where anything of it was changed."""
 
+import shutil
 import subprocess
 import zipfile
 from pathlib import Path
@@ -11,6 +12,7 @@ from deploy.supply import release
 from tests.architecture.packages import PACKAGES
 
 
+@pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="OpenSSH's ssh-keygen is not installed")
 def test_release_is_the_same_twice_and_what_was_signed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two builds of one commit are byte-equal, in another place and time zone; what is changed is told by its name."""
     names = release.make(tmp_path / "first", "HEAD")
