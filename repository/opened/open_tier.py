@@ -328,7 +328,7 @@ class OpenTier:
         self.log.append(decide, lock_until=lock_until)
         self._remember(new_segments)
         state = self.log.state
-        own = identity if is_copy else state.by_token[token]
+        own = identity if is_copy else state.by_token.get(token, identity)
         if (snapshot := state.snapshots.get(own)) is None:
             raise SnapshotNotFound("this run's snapshot was forgotten", hint=FORGOTTEN_HINT, tier=self.name, id=own)
         if lock_until is not None:

@@ -54,13 +54,16 @@ def read_needed(
     return NeededFrames(pack, found)
 
 
-def bad_packs(store: ObjectStore, ring: KeyRing, wanted: Mapping[bytes, Collection[bytes]]) -> set[bytes]:
-    """Those of these packs of which not all chunks that are named are there and whole: they are read. Raises what is
-    no fault of an object.
+def bad_packs(
+    store: ObjectStore, ring: KeyRing, wanted: Mapping[bytes, Collection[bytes]], check_cancelled: Callable[[], None]
+) -> set[bytes]:
+    """Those of these packs of which not all chunks that are named are there and whole: they are read.
+    `check_cancelled` is asked before each, and may raise. Raises what is no fault of an object.
     """
     tools = _Tools()
 
     def is_bad(pack_id: bytes) -> bool:
+        check_cancelled()
         left = set(wanted[pack_id])
         try:
             found = read_needed(store, ring, pack_id, lambda entry: not left.isdisjoint(ids_of(entry.chunk_ids)))

@@ -279,9 +279,15 @@ class _Prune:
     def _mark(self, tier: OpenTier) -> None:
         plan = self._plans[tier.name]
         if plan.going:
-            bad = self._bad[tier.name]
             marked = mark(
-                self._repository, tier, self._trees, plan.going, moving=plan.moving, bad=bad, made=self._stored
+                self._repository,
+                tier,
+                self._trees,
+                plan.going,
+                moving=plan.moving,
+                bad=self._bad[tier.name],
+                made=self._stored,
+                check_cancelled=self._check_cancelled,
             )
             plan.going, self._kept[tier.name] = marked
 

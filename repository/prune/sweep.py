@@ -61,12 +61,14 @@ def mark(
     moving: Collection[bytes] = (),
     bad: Collection[bytes] = (),
     made: Collection[bytes] = (),
+    check_cancelled: Callable[[], None] = lambda: None,
 ) -> Marked:
     """Name what is to go (packs and their sizes) in the tier's log. What was committed since the trees were looked at
     is looked at first. `moving`: of these, what is needed has to lie elsewhere by now.
 
     Where a chunk lies in a pack that is to go and in one that stays, it is read from that one first, unless this prune
-    has `made` it; `bad`: packs on which nothing is to be counted. Where no place of a chunk is whole, none goes.
+    has `made` it, or what goes is being deleted already; `bad`: packs on which nothing is to be counted. Where no place
+    of a chunk is whole, none goes.
     Raises `LogContended`, `Damaged` and the store's errors.
     """
     bad, proven, kept = set(bad), dict[bytes, set[bytes]](), set[bytes]()
@@ -79,10 +81,10 @@ def mark(
         chosen = {each: size for each, size in going.items() if not needs.is_needed(each) and each not in kept}
         relied = {
             pack: left
-            for pack, chunks in needs.relied_on(chosen).items()
+            for pack, chunks in needs.relied_on(chosen.keys() - state.swept_packs).items()
             if pack not in made and (left := chunks - proven.get(pack, set()))
         }
-        found = bad_packs(tier.store, repository.keys, relied)
+        found = bad_packs(tier.store, repository.keys, relied, check_cancelled)
         for pack in relied.keys() - found:
             proven.setdefault(pack, set()).update(relied[pack])
         if found:

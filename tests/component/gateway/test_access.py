@@ -307,7 +307,7 @@ async def test_person_is_told_what_their_token_lets_them_do(gateway: RunningGate
         person = (await http.get("/api/backup/me")).json()
     assert person["organisation"] == ORGANISATION
     assert person["roles"] == ["auditor", "viewer"]
-    assert person["rights"] == ["audit", "read", "read-access-logs"]
+    assert person["rights"] == ["attest", "audit", "read", "read-access-logs"]
     assert (person["secondFactor"], person["secondFactorUntil"]) == (False, None)
     async with gateway.http("owner", second_factor=True) as http:
         owner = (await http.get("/api/backup/me")).json()

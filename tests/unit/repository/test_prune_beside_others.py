@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from repository.errors import Damaged, TextInvalid, TierBehind, TierUnreachable
+from repository.errors import Damaged, SnapshotNotFound, TextInvalid, TierBehind, TierUnreachable
 from repository.format import pack_object_key
 from repository.index.pack_catalog import stored_packs
 from repository.index.several_places import in_several_rows
@@ -372,3 +372,19 @@ def test_an_index_is_rebuilt_where_a_prune_died_in_its_sweep(monkeypatch: pytest
     assert read_back(repository, kept, repository.tier("a")) == files
     assert prune(repository)["a"].is_complete
     assert check(scene.reopen(), read_percent=100).is_ok
+
+
+def test_a_snapshot_that_is_forgotten_between_two_tiers_commits_is_told_as_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scene = Scene(("a", "b"))
+    writer = _another(scene)
+
+    def forget_as_another() -> None:
+        repository = _another(scene)
+        forget(repository, [each.id for each in repository.snapshots()])
+
+    _once_before(monkeypatch, writer.tier("b"), "commit_snapshot", forget_as_another)
+    with pytest.raises(SnapshotNotFound, match="was forgotten"):
+        write_snapshot(writer, writer.ready_tiers(), photos(3), "run", scene.randomness)
+    assert not scene.reopen().snapshots()
