@@ -28,7 +28,7 @@ from repository.prune.needs import Needs, Trees, locked_packs, of_destroyed_keys
 from repository.prune.pinned import Pinned
 from repository.prune.repack import Repacking, mostly_waste, only_copies
 from repository.prune.rows import rows_of
-from repository.prune.sweep import Sweep, mark
+from repository.prune.sweep import Marked, Sweep, mark
 from repository.retention.erasure import finish
 from repository.retention.orders import take_over
 from repository.retention.pin_watch import PinFound
@@ -123,7 +123,7 @@ class _Prune:
         self._unread: dict[bytes, RepositoryError] = {}
         self._bad: dict[str, set[bytes]] = {}
         self._stored: set[bytes] = set()
-        self._kept: dict[str, set[bytes]] = {}
+        self._marked: dict[str, Marked] = {}
 
     def run(self) -> dict[str, TierPlan]:
         """All of it."""
@@ -153,9 +153,9 @@ class _Prune:
     def _tell_unread(self) -> None:
         """Where what is needed of a pack cannot be read nothing is freed: that is told, as damage where it is that."""
         for plan in self._plans.values():
-            if (kept := self._kept.get(plan.tier)) and plan.failed is None:
-                message = "what else has the chunks of packs that are to go is damaged: they stay"
-                plan.failed = Damaged(message, hint=_DAMAGED, tier=plan.tier, packs=len(kept))
+            if (marked := self._marked.get(plan.tier)) and marked.damaged and plan.failed is None:
+                message = "packs that have the chunks of others, which were to go, are damaged: what they have stays"
+                plan.failed = Damaged(message, hint=_DAMAGED, tier=plan.tier, packs=len(marked.damaged))
             left = [self._unread[each] for each in sorted(plan.moving & self._unread.keys())]
             if not left or plan.failed is not None:
                 continue
@@ -289,13 +289,14 @@ class _Prune:
                 made=self._stored,
                 check_cancelled=self._check_cancelled,
             )
-            plan.going, self._kept[tier.name] = marked
+            plan.going, self._marked[tier.name] = marked.going, marked
 
     def _sweep(self, tier: OpenTier) -> None:
         plan = self._plans[tier.name]
         sweep = Sweep(self._repository, tier, self._check_cancelled)
+        marked = self._marked.get(tier.name)
         try:
-            sweep.delete(plan.going)
+            sweep.delete(plan.going, marked.kept if marked is not None else ())
         finally:
             plan.deleted, plan.deleted_bytes = sweep.deleted, sweep.deleted_bytes
         for pin in sweep.pinned.pins:
@@ -312,6 +313,6 @@ class _Prune:
             plan.failed = TierBehind(words, hint=_CATCH_UP, tier=tier.name, packs=len(sweep.again))
         if not plan.pins:  # a reader may be at old segments, and what is pinned is known by its second copy
             # Of what others have forgotten since it was looked at the packs are there, and the copies say whose.
-            is_gone = not plan.locked and plan.is_complete
+            is_gone = not plan.locked and plan.is_complete and not (marked and marked.kept)
             sweep.tidy(self._trees.past_snapshots if is_gone else ())
         tier.leave_checkpoint()

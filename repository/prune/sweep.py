@@ -42,10 +42,13 @@ ATTEMPTS_MAX: Final = 20
 
 
 class Marked(NamedTuple):
-    """`going`: what was marked, with its sizes. `kept`: packs that stay, as what else has their chunks is damaged."""
+    """`going`: what was marked, with its sizes. `kept`: packs that stay, as what else has their chunks is damaged;
+    `damaged`: packs that were found so.
+    """
 
     going: dict[bytes, int]
     kept: set[bytes]
+    damaged: set[bytes]
 
 
 class _Moved(Exception):
@@ -67,11 +70,10 @@ def mark(
     is looked at first. `moving`: of these, what is needed has to lie elsewhere by now.
 
     Where a chunk lies in a pack that is to go and in one that stays, it is read from that one first, unless this prune
-    has `made` it, or what goes is being deleted already; `bad`: packs on which nothing is to be counted. Where no place
-    of a chunk is whole, none goes.
+    has `made` it; `bad`: packs on which nothing is to be counted. Where no place of a chunk is whole, none goes.
     Raises `LogContended`, `Damaged` and the store's errors.
     """
-    bad, proven, kept = set(bad), dict[bytes, set[bytes]](), set[bytes]()
+    bad, proven, kept, damaged = set(bad), dict[bytes, set[bytes]](), set[bytes](), set[bytes]()
     for _ in range(ATTEMPTS_MAX):
         state = tier.refresh()
         trees.look_at_new()
@@ -81,7 +83,7 @@ def mark(
         chosen = {each: size for each, size in going.items() if not needs.is_needed(each) and each not in kept}
         relied = {
             pack: left
-            for pack, chunks in needs.relied_on(chosen.keys() - state.swept_packs).items()
+            for pack, chunks in needs.relied_on(chosen).items()
             if pack not in made and (left := chunks - proven.get(pack, set()))
         }
         found = bad_packs(tier.store, repository.keys, relied, check_cancelled)
@@ -93,13 +95,14 @@ def mark(
                 kept |= {pack for chunk_id, pack in rows_of(tier.index.segments(), chosen) if chunk_id in lost}
                 _unmark(repository, tier, kept)
             bad |= found
+            damaged |= found
             continue
         try:
             for batch in _batches(sorted(chosen), PACKS_AN_ENTRY):
                 _append_mark(repository, tier, batch, needs, state)
         except _Moved:
             continue
-        return Marked(chosen, kept)
+        return Marked(chosen, kept, damaged)
     raise LogContended("other writers commit again and again while a prune looks", tier=tier.name)
 
 
@@ -143,8 +146,8 @@ class Sweep:
         self.again: set[bytes] = set()
         self.error: RepositoryError | None = None
 
-    def delete(self, going: Mapping[bytes, int]) -> None:
-        """Delete these packs, and what an earlier prune left; then they leave the index and the log."""
+    def delete(self, going: Mapping[bytes, int], kept: Collection[bytes] = ()) -> None:
+        """Delete these packs, and what an earlier prune left, but for the `kept`; they leave the index and the log."""
         tier = self._tier
         self._append(sorted(going), lambda state: state.marked_packs - state.swept_packs, SweepBegun)
         left = tier.log.state.swept_packs
@@ -153,7 +156,7 @@ class Sweep:
         # Behind the entry: whoever pins from here on reads it, and counts on nothing of what it names.
         self.pinned = Pinned(self._repository, self._check_cancelled).on(tier)
         self.held_back = self.pinned.of(left)
-        left = left - self.held_back
+        left = left - self.held_back - set(kept)
         sizes = dict(going)
         if not left <= sizes.keys():
             sizes |= {pack.id: pack.size for pack in stored_packs(tier.store)}

@@ -314,11 +314,12 @@ def test_a_delete_that_comes_before_the_rows_of_what_was_brought_is_seen_by_the_
     assert check(repository, read_percent=100).is_ok
 
 
+@pytest.mark.parametrize("died_at", ["delete", "_delete"])
 @pytest.mark.parametrize("harm", ["gone", "changed"])
-def test_where_the_copy_that_stays_is_bad_the_marked_one_is_taken_back_and_it_is_told(
-    harm: str, monkeypatch: pytest.MonkeyPatch
+def test_where_the_copy_that_stays_is_bad_the_marked_one_stays_too_and_it_is_told(
+    harm: str, died_at: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was marked by a prune that died before anything was deleted; and what else may go goes."""
+    """It was marked by a prune that died before or after its entry that the deleting begins."""
     scene = Scene()
     files = photos(4, seed=1)
     one, two = _two_that_were_stored_at_once(scene, monkeypatch, files)
@@ -328,7 +329,7 @@ def test_where_the_copy_that_stays_is_bad_the_marked_one_is_taken_back_and_it_is
         raise TierUnreachable("the process is dead")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Sweep, "delete", dying)
+        patched.setattr(Sweep, died_at, dying)
         assert prune(scene.reopen())["a"].failed is not None
     tier, store = scene.reopen().tier("a"), scene.store("a")
     sizes = {pack.id: pack.size for pack in stored_packs(store) if pack.id not in tier.log.state.marked_packs}
@@ -343,7 +344,8 @@ def test_where_the_copy_that_stays_is_bad_the_marked_one_is_taken_back_and_it_is
     assert "repair" in (plan.failed.hint or "")
     repository = scene.reopen()
     assert read_back(repository, two, repository.tier("a")) == files
-    assert prune(scene.reopen())["a"].is_complete
+    again = prune(scene.reopen())["a"]
+    assert again.is_complete == (died_at == "delete"), "what is not taken back is told each time"
     repository = scene.reopen()
     assert read_back(repository, two, repository.tier("a")) == files
 
