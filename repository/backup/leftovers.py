@@ -8,7 +8,7 @@ well gets nothing here: it is caught up. What no tier has whole is left out. Mem
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Set
+from collections.abc import Callable, Collection, Iterator, Set
 from datetime import datetime
 
 from repository.backup.fanout import Delivery, Fanout
@@ -52,13 +52,17 @@ def _bring_to(
     repository: Repository, tier: OpenTier, lacking: Set[bytes], until: datetime | None, check: Callable[[], None]
 ) -> None:
     sources = nearest_first(repository.sources_for(tier))
-    brought, seen = set[bytes](), tier.log.state.head.number
-    for pack_id in sorted(lacking):
-        check()
-        body = whole_pack(pack_id, (source.store for source in sources))
-        if body is not None:
-            tier.store.put(pack_object_key(pack_id), body, lock_until=until, durable=False)
-            brought.add(pack_id)
+    seen = tier.log.state.head.number
+
+    def put(packs: Set[bytes]) -> Iterator[bytes]:
+        for pack_id in sorted(packs):
+            check()
+            body = whole_pack(pack_id, (source.store for source in sources))
+            if body is not None:
+                tier.store.put(pack_object_key(pack_id), body, lock_until=until, durable=False)
+                yield pack_id
+
+    brought = set(put(lacking))
     listed: list[Segment] = []
     for source in sources:
         touched = [each for each in source.index.segments() if not each.packs.isdisjoint(brought)]
@@ -67,3 +71,5 @@ def _bring_to(
     if listed:
         sealed = repository.seal_segments(listed)
         tier.change_index(sealed, (), "brought", lock_until=until, only_if=are_left(sealed, seen))
+        # A prune that has ended deletes late, and knew nothing of the rows yet.
+        list(put(tier.gone_packs() & lacking))

@@ -112,15 +112,17 @@ class Trees:
 
     def look_at_past(self, tiers: Iterable[OpenTier]) -> None:
         """Take in what forgotten snapshots referenced, after all live ones."""
+        # What only forgotten ones had a snapshot that is committed from now on may have: then it is looked at for that.
+        visitor = self._visitor.apart()
         for tier in tiers:
             for identity in [each for each in of_forgotten(tier) if each not in self.past_snapshots]:
                 try:
                     snapshot = tier.log.second_copy(identity).snapshot
-                    for chunk_id in self._visitor.chunks(snapshot.manifest.root):
+                    for chunk_id in visitor.chunks(snapshot.manifest.root):
                         self._check_cancelled()
                         if chunk_id not in self.live:
                             self.past.add(chunk_id)
-                    errors = [fault.error for fault in self._visitor.faults]
+                    errors = [fault.error for fault in visitor.faults]
                 except RepositoryError as error:
                     errors = [error]
                 # What is gone already is not to be freed; what a store did not give may be another time.
@@ -128,7 +130,7 @@ class Trees:
                 is_known = all(not isinstance(each, TierError) or is_fault_of_object(each) for each in errors)
                 if is_known and identity not in self._looked_at:
                     self.past_snapshots.add(identity)
-                self._visitor.faults.clear()
+                visitor.faults.clear()
 
 
 class Needs:

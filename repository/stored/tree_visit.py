@@ -30,6 +30,12 @@ class TreeVisitor:
         self._seen: set[bytes] = set()
         self.faults: list[TreeFault] = []
 
+    def apart(self) -> "TreeVisitor":
+        """One that has seen the same pages by now, and whose visits this one does not count as its own."""
+        other = TreeVisitor(self._load)
+        other._seen = set(self._seen)
+        return other
+
     def chunks(self, root: Iterable[str]) -> Iterator[bytes]:
         """The ids of pages, lists and contents below the root pages (hex) that were not seen before."""
         waiting = [bytes.fromhex(page_id) for page_id in root]

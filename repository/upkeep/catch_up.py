@@ -250,11 +250,11 @@ def _commit_snapshots(
             # What was missing may be in the next one as well: nothing that was seen counts as being there.
             visitor, packs = TreeVisitor(reader.chunk), set()
             continue
-        try:
-            tier.commit_snapshot(snapshot.body, packs=packs | found, lock_until=dates[snapshot.id])
-        except SnapshotNotFound:
-            continue  # forgotten here meanwhile: the tier owes it to nobody
         packs |= found
+        try:
+            tier.commit_snapshot(snapshot.body, packs=packs, lock_until=dates[snapshot.id])
+        except SnapshotNotFound:
+            continue  # forgotten here meanwhile: the tier owes it to nobody; what was seen with it counts for the next
         result.snapshots.append(snapshot.id)
 
 

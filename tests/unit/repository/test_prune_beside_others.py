@@ -12,6 +12,7 @@ from repository.index.several_places import in_several_rows
 from repository.opened.key_change import add_generation, rewrap
 from repository.opened.pending import adopt_orphans
 from repository.opened.repository import Repository
+from repository.prune import prune as prune_module
 from repository.prune.prune import prune
 from repository.prune.sweep import Sweep
 from repository.retention.orders import forget
@@ -390,3 +391,30 @@ def test_a_snapshot_that_is_forgotten_between_two_tiers_commits_is_told_as_that(
     with pytest.raises(SnapshotNotFound, match="was forgotten"):
         write_snapshot(writer, writer.ready_tiers(), photos(3), "run", scene.randomness)
     assert not scene.reopen().snapshots()
+
+
+@pytest.mark.parametrize("names", [("a",), ("a", "b")])
+def test_what_is_backed_up_again_while_a_prune_runs_keeps_its_packs(
+    names: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its folder was in a forgotten snapshot alone, at which the prune has looked by then."""
+    scene = Scene(names)
+    files = photos(4, seed=1)
+    gone, kept = scene.backup(files, "gone"), scene.backup(photos(2, seed=5), "kept")
+    assert gone is not None
+    assert kept is not None
+    forget(scene.reopen(), [gone.id])
+    made: list[Snapshot | None] = []
+
+    def back_up_as_another() -> None:
+        repository = _another(scene)
+        made.append(write_snapshot(repository, repository.ready_tiers(), files, "new", scene.randomness))
+
+    _once_before(monkeypatch, prune_module, "mark", back_up_as_another)
+    assert all(plan.is_complete for plan in prune(_another(scene)).values())
+    (new,) = made
+    assert new is not None
+    repository = scene.reopen()
+    for name in names:
+        assert read_back(repository, new, repository.tier(name)) == files
+    assert check(repository, read_percent=100).is_ok
