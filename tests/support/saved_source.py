@@ -76,7 +76,13 @@ class SavedSource:
         """Ask for a backup; the execution's id."""
         answer = await self._post("/api/backup/execute", {"configurationId": self.configuration_id})
         assert answer.status_code == 202, answer.text
-        return str(answer.json()["execution"]["id"])
+        if (execution := answer.json()["execution"]) is None:  # accepted later, on a busy machine
+            execution = await eventually(lambda: self._accepted(answer.headers["Location"]))
+        return str(execution["id"])
+
+    async def _accepted(self, request: str) -> Any:
+        async with self.platform.client() as client:
+            return (await client.get(request)).json()["execution"]
 
     async def execution(self, execution_id: str) -> dict[str, Any]:
         """What the API says of an execution."""
