@@ -85,6 +85,11 @@ def are_none_gone(state: LogState, packs: Iterable[bytes], since: int) -> bool:
     return not state.let_go or all(state.let_go.get(each, 0) <= since for each in packs)
 
 
+def deleted_packs(state: LogState, stored: Iterable[bytes]) -> set[bytes]:
+    """What a prune that is not over has deleted: it may be in the index still, and is nobody's to count on."""
+    return state.swept_packs.difference(stored)
+
+
 def live_segments(log: CommitLog, names: Iterable[str], load: Callable[[str], Segment]) -> dict[str, Segment]:
     """These segments of the log by name, but for those that others have replaced and a prune has deleted meanwhile.
 

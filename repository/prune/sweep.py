@@ -93,7 +93,7 @@ def mark(
             if found <= bad:  # there is no other place: what lies in the packs that were to go is all that is left
                 lost = set[bytes]().union(*(relied[pack] for pack in found))
                 kept |= {pack for chunk_id, pack in rows_of(tier.index.segments(), chosen) if chunk_id in lost}
-                _unmark(repository, tier, kept)
+                unmark(repository, tier, kept)
             bad |= found
             damaged |= found
             continue
@@ -106,14 +106,15 @@ def mark(
     raise LogContended("other writers commit again and again while a prune looks", tier=tier.name)
 
 
-def _unmark(repository: Repository, tier: OpenTier, packs: Collection[bytes]) -> None:
-    """Take the marks of these back, where nothing was deleted yet."""
+def unmark(repository: Repository, tier: OpenTier, packs: Collection[bytes] | None = None) -> bool:
+    """Take the marks of these (None: of all) back, where nothing was deleted yet; whether there were any."""
 
     def decide(state: LogState) -> Body | None:
-        named = tuple(sorted(each.hex() for each in (state.marked_packs - state.swept_packs).intersection(packs)))
+        marked = state.marked_packs - state.swept_packs
+        named = tuple(sorted(each.hex() for each in (marked if packs is None else marked.intersection(packs))))
         return PacksUnmarked(time_ns=repository.clock.now_ns(), packs=named) if named else None
 
-    tier.log.append(decide)
+    return tier.log.append(decide) is not None
 
 
 def _append_mark(repository: Repository, tier: OpenTier, batch: Sequence[bytes], needs: Needs, seen: LogState) -> None:

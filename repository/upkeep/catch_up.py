@@ -21,15 +21,14 @@ from repository.format import pack_object_key
 from repository.index.index import Location
 from repository.index.pack_catalog import each_in_parallel
 from repository.index.several_places import Rank, choose
-from repository.log.state import LogState
 from repository.opened import key_change, pending
 from repository.opened.open_tier import OpenTier, TierState
 from repository.opened.pack_access import ChunkReader, nearest_first, whole_pack
 from repository.prune.needs import locked_packs
-from repository.prune.sweep import Sweep
+from repository.prune.sweep import Sweep, unmark
 from repository.retention import erasure, held_objects
 from repository.retention.orders import owed_orders, take_over
-from repository.stored.log_entry import Body, PacksUnmarked
+from repository.stored.log_entry import Body
 from repository.stored.snapshot import Snapshot
 from repository.stored.tree_visit import TreeVisitor
 from repository.upkeep.copied_segments import Brought, copy_segments
@@ -242,7 +241,8 @@ def _commit_snapshots(
     for snapshot in sorted(snapshots, key=lambda each: -(date.timestamp() if (date := dates[each.id]) else 0)):
         rank = partial(_seconds_locked, repository.tiers_with(snapshot)) if dates[snapshot.id] is not None else None
         found = packs_of(snapshot, tier, visitor, rank, packs, result.lost_packs)
-        if found is None and _unmarked(repository, tier):
+        if found is None and unmark(repository, tier):  # a prune that did not know of what is brought now
+            tier.refresh()
             visitor, packs = TreeVisitor(reader.chunk), set()
             found = packs_of(snapshot, tier, visitor, rank, packs, result.lost_packs)
         if found is None:
@@ -256,19 +256,6 @@ def _commit_snapshots(
         except SnapshotNotFound:
             continue  # forgotten here meanwhile: the tier owes it to nobody; what was seen with it counts for the next
         result.snapshots.append(snapshot.id)
-
-
-def _unmarked(repository: Repository, tier: OpenTier) -> bool:
-    """Take back the marks of a prune that did not know of what is brought now; whether there were any."""
-
-    def decide(state: LogState) -> Body | None:
-        packs = tuple(sorted(each.hex() for each in state.marked_packs - state.swept_packs))
-        return PacksUnmarked(time_ns=repository.clock.now_ns(), packs=packs) if packs else None
-
-    if tier.log.append(decide) is None:
-        return False
-    tier.refresh()
-    return True
 
 
 def _lock_of(

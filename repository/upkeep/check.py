@@ -31,6 +31,7 @@ from repository.opened.erased import ERASED_DETAIL, Erased
 from repository.opened.open_tier import OpenTier, TierState
 from repository.opened.own_folders import blocked_folders
 from repository.opened.pack_access import ChunkReader
+from repository.opened.present_objects import deleted_packs
 from repository.opened.withheld import explained, withheld_by
 from repository.stored.config import CONFIG_KEY, encode_config
 from repository.stored.log_entry import LOG_PREFIX
@@ -166,7 +167,7 @@ class _TierCheck:
             detail = f"{what} lies in its place: nothing below it is of this tier"
             yield self._finding(Problem.BLOCKED, folder, detail, [self._tier.name])
         self._packs = list(stored_packs(self._tier.store))
-        self._deleted = set(self._tier.log.state.swept_packs).difference(pack.id for pack in self._packs)
+        self._deleted = deleted_packs(self._tier.log.state, (pack.id for pack in self._packs))
         self._counts.packs = len(self._packs)
         self._counts.pack_bytes = sum(pack.size for pack in self._packs)
         yield from self._config()

@@ -14,6 +14,7 @@ from repository.keys.key_ring import KeyRing, key_id_of
 from repository.opened.erased import Erased
 from repository.opened.open_tier import OpenTier
 from repository.opened.pack_access import ChunkReader
+from repository.opened.present_objects import deleted_packs
 from repository.stored.snapshot import Snapshot
 from repository.stored.tree_visit import Wholeness
 from repository.upkeep.check_report import Finding, Problem
@@ -46,8 +47,8 @@ def harmed_by(
         return []
     gone = {finding.object_key for finding in findings if finding.problem is Problem.PACK_MISSING}
     if tier.log.state.swept_packs:  # what a prune that is not over has deleted is in the index, and no finding
-        swept = set(tier.log.state.swept_packs).difference(pack.id for pack in stored_packs(tier.store))
-        gone |= set(map(pack_object_key, swept))
+        deleted = deleted_packs(tier.log.state, (pack.id for pack in stored_packs(tier.store)))
+        gone |= set(map(pack_object_key, deleted))
     bad |= gone
     alone = _Alone(tier, keys, bad, gone, lost_keys, check_cancelled)
     trees = Wholeness(alone.load, alone.has)

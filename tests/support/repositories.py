@@ -87,6 +87,11 @@ class Scene:
         """A tier of the open repository."""
         return self.repository.tier(name)
 
+    def another(self, *names: str) -> Repository:
+        """The repository as another process opens it, with all tiers or these alone."""
+        stores = [self.store(name) for name in names] or self.stores
+        return Repository.open(stores, self.provider, clock=self.clock, randomness=self.randomness)
+
     def reopen(self, *, stores: Sequence[ObjectStore] | None = None, **options: object) -> Repository:
         """Open the repository anew, as another process would."""
         self.repository = Repository.open(

@@ -35,12 +35,6 @@ from tests.support.memory_source import MemoryFile, MemoryFolder, MemorySource
 from tests.support.repositories import BrokenStore, Scene, photos, read_back, write_snapshot
 
 
-def _another(scene: Scene, *names: str) -> Repository:
-    """The repository as another process opens it, with all tiers or these alone."""
-    stores = [scene.store(name) for name in names] or scene.stores
-    return Repository.open(stores, scene.provider, clock=scene.clock, randomness=scene.randomness)
-
-
 def _packs(scene: Scene, name: str = "a") -> set[bytes]:
     return {pack.id for pack in stored_packs(scene.store(name))}
 
@@ -227,7 +221,7 @@ def test_a_backup_that_counted_on_what_a_prune_takes_stores_it_again_by_itself()
 
     def commit(tier: OpenTier, *words: Any, **options: Any) -> Snapshot:
         if not pruned:
-            pruned.append(sum(plan.deleted for plan in prune(_another(scene)).values()))
+            pruned.append(sum(plan.deleted for plan in prune(scene.another()).values()))
         return tier.commit_snapshot(*words, **options)
 
     options = BackupOptions(run_token="2", label="photos", commit=commit)
@@ -246,7 +240,7 @@ def test_a_commit_on_a_marked_pack_is_refused() -> None:
     forget(scene.repository, [snapshot.id])
     late = scene.reopen().tier("a")
     packs = late.index.pack_ids()
-    prune(_another(scene))
+    prune(scene.another())
     with pytest.raises(PackMarked if late.log.refresh().marked_packs else TierBehind):
         late.commit_snapshot(replace(snapshot.manifest, run_token="2"), packs=packs)
 
@@ -274,7 +268,7 @@ def test_a_snapshot_that_is_committed_while_a_prune_looks_keeps_its_packs(monkey
     late: list[Snapshot] = []
 
     def commit_late() -> None:
-        other = _another(scene).tier("a")
+        other = scene.another().tier("a")
         manifest = replace(first.manifest, run_token="late", parent=None)
         late.append(other.commit_snapshot(manifest, packs=other.index.pack_ids()))
 
@@ -289,10 +283,10 @@ def test_a_snapshot_that_is_committed_while_a_prune_looks_keeps_its_packs(monkey
 
 def _save_the_same_and_prune(scene: Scene, files: dict[bytes, bytes]) -> dict[str, Snapshot]:
     """Another writer, which adopts what lies there, commits the same files; then what is needless goes."""
-    other = _another(scene)
+    other = scene.another()
     made = write_snapshot(other, other.ready_tiers(), files, "other", scene.randomness)
     assert made is not None
-    assert all(plan.deleted for plan in prune(_another(scene)).values())
+    assert all(plan.deleted for plan in prune(scene.another()).values())
     return {made.id: made}
 
 
@@ -301,7 +295,7 @@ def test_a_writers_own_pack_that_another_adopted_and_a_prune_took_for_a_copy_is_
 ) -> None:
     """The writer saw neither: it had opened before, and its packs were in no index that it knew."""
     scene = Scene()
-    files, writer = photos(3, seed=1), _another(scene)
+    files, writer = photos(3, seed=1), scene.another()
     made = dict[str, Snapshot]()
     _before_its_first_entry(writer.tier("a"), lambda: made.update(_save_the_same_and_prune(scene, files)), monkeypatch)
     with pytest.raises(PackMarked, match="deleted meanwhile"):
@@ -321,7 +315,7 @@ def test_packs_that_were_adopted_and_deleted_beside_it_come_into_no_index(
     scene = Scene()
     files = photos(3, seed=1)
     scene.backup(files, "dead", commit=False)
-    late = _another(scene)
+    late = scene.another()
     _before_its_first_entry(late.tier("a"), lambda: _save_the_same_and_prune(scene, files), monkeypatch)
     if what == "adopt":
         assert adopt_orphans(late, late.tier("a"))[0] == 0
@@ -356,7 +350,7 @@ def test_of_two_prunes_that_keep_different_places_of_a_chunk_one_looks_anew(monk
 
     def mark() -> None:
         packs = tuple(each.hex() for each in counted_on)
-        _another(scene).tier("a").log.append(lambda _: PacksMarked(time_ns=1, packs=packs))
+        scene.another().tier("a").log.append(lambda _: PacksMarked(time_ns=1, packs=packs))
 
     _before_its_first_entry(tier, mark, monkeypatch)
     prune(repository, PruneOptions(unreferenced=True))
@@ -434,7 +428,7 @@ def test_what_a_prune_deletes_while_a_tier_catches_up_does_not_come_back(monkeyp
     real = catch_up_module._copy_packs
 
     def slowly(*args: Any) -> None:
-        assert prune(_another(scene, "a"))["a"].deleted
+        assert prune(scene.another("a"))["a"].deleted
         real(*args)
 
     monkeypatch.setattr(catch_up_module, "_copy_packs", slowly)
@@ -457,8 +451,8 @@ def test_what_was_brought_again_and_deleted_since_is_not_here(monkeypatch: pytes
 
     def then_forgotten(*args: Any) -> None:
         real(*args)
-        forget(_another(scene, "a"), [going.id])
-        assert prune(_another(scene, "a"))["a"].deleted
+        forget(scene.another("a"), [going.id])
+        assert prune(scene.another("a"))["a"].deleted
 
     monkeypatch.setattr(catch_up_module, "_copy_packs", then_forgotten)
     catch_up(both, both.tier("a"))
@@ -481,7 +475,7 @@ def test_a_snapshot_that_another_prune_took_apart_meanwhile_is_no_damage() -> No
     old, kept = scene.backup(photos(3, seed=1), "old"), scene.backup(photos(3, seed=2), "kept")
     assert old is not None
     assert kept is not None
-    late = _another(scene)
+    late = scene.another()
     forget(scene.repository, [old.id])
     assert prune(scene.reopen())["a"].deleted == 2
     plan = prune(late)["a"]
@@ -518,7 +512,7 @@ def test_a_snapshot_that_is_forgotten_while_it_is_brought_is_left_out(monkeypatc
     real = catch_up_module._copy_packs
 
     def slowly(*args: Any) -> None:
-        forget(_another(scene), [missed[0].id])  # type: ignore[union-attr]
+        forget(scene.another(), [missed[0].id])  # type: ignore[union-attr]
         real(*args)
 
     monkeypatch.setattr(catch_up_module, "_copy_packs", slowly)

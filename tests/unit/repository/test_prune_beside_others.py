@@ -11,7 +11,6 @@ from repository.index.pack_catalog import stored_packs
 from repository.index.several_places import in_several_rows
 from repository.opened.key_change import add_generation, rewrap
 from repository.opened.pending import adopt_orphans
-from repository.opened.repository import Repository
 from repository.prune import prune as prune_module
 from repository.prune.prune import prune
 from repository.prune.sweep import Sweep
@@ -23,12 +22,6 @@ from repository.upkeep.catch_up import catch_up
 from repository.upkeep.check import check
 from repository.upkeep.rebuild import rebuild_index
 from tests.support.repositories import Scene, key_file, photos, read_back, write_snapshot
-
-
-def _another(scene: Scene, *names: str) -> Repository:
-    """The repository as another process opens it, with all tiers or these alone."""
-    stores = [scene.store(name) for name in names] or scene.stores
-    return Repository.open(stores, scene.provider, clock=scene.clock, randomness=scene.randomness)
 
 
 def _once_before(monkeypatch: pytest.MonkeyPatch, owner: Any, method: str, then: Callable[[], object]) -> None:
@@ -48,7 +41,7 @@ def _two_that_were_stored_at_once(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, files: dict[bytes, bytes]
 ) -> tuple[Snapshot, Snapshot]:
     """Two snapshots that share `files`, each of which lies in a pack of either."""
-    first, second = _another(scene), _another(scene)
+    first, second = scene.another(), scene.another()
     made: list[Snapshot | None] = []
     store = first.tier("a").store
     more = {**files, b"more": b"m" * 3000}
@@ -71,11 +64,11 @@ def test_what_another_prune_has_marked_swept_and_ended_is_not_counted_on(monkeyp
     scene = Scene()
     files = photos(4, seed=1)
     one, two = _two_that_were_stored_at_once(scene, monkeypatch, files)
-    slow = _another(scene)
+    slow = scene.another()
 
     def prune_as_another() -> None:
-        forget(_another(scene), [one.id])
-        assert prune(_another(scene))["a"].deleted
+        forget(scene.another(), [one.id])
+        assert prune(scene.another())["a"].deleted
 
     _once_before(monkeypatch, slow.tier("a").log, "append", prune_as_another)
     assert prune(slow)["a"].is_complete
@@ -91,16 +84,16 @@ def test_who_deletes_what_was_brought_again_meanwhile_says_so(monkeypatch: pytes
     files = photos(4, seed=1)
     one = scene.backup(files, "one")
     assert one is not None
-    b = _another(scene, "b")
+    b = scene.another("b")
     two = write_snapshot(b, b.ready_tiers(), files, "two", scene.randomness)
     assert two is not None
-    forget(_another(scene, "a"), [one.id])
-    slow = _another(scene, "a")
+    forget(scene.another("a"), [one.id])
+    slow = scene.another("a")
 
     def catch_up_as_another() -> None:
-        repository = _another(scene)
+        repository = scene.another()
         assert catch_up(repository, repository.tier("a")).is_complete
-        assert check(_another(scene), read_percent=100).is_ok
+        assert check(scene.another(), read_percent=100).is_ok
 
     _once_before(monkeypatch, scene.store("a"), "delete", catch_up_as_another)
     plan = prune(slow)["a"]
@@ -122,7 +115,7 @@ def test_the_only_whole_copy_of_a_chunk_stays(which: int, harm: str, monkeypatch
     scene = Scene()
     files = photos(4, seed=1)
     _, two = _two_that_were_stored_at_once(scene, monkeypatch, files)
-    index, store = _another(scene).tier("a").index, scene.store("a")
+    index, store = scene.another().tier("a").index, scene.store("a")
     pairs = {tuple(sorted(each.pack_id for each in index.lookup_all(chunk))) for chunk in _twice(index)}
     sizes = {pack.id: pack.size for pack in stored_packs(store)}
     key = pack_object_key(max(pairs, key=lambda pair: sizes[pair[0]])[which])
@@ -132,8 +125,8 @@ def test_the_only_whole_copy_of_a_chunk_stays(which: int, harm: str, monkeypatch
         for at in range(100, len(body) - 1, 50):
             body[at] ^= 1
         store.put(key, bytes(body[: len(body) // 2] if harm == "short" else body))
-    assert not check(_another(scene), read_percent=100).is_ok
-    prune(_another(scene))
+    assert not check(scene.another(), read_percent=100).is_ok
+    prune(scene.another())
     repository = scene.reopen()
     assert read_back(repository, two, repository.tier("a")) == files
 
@@ -148,8 +141,8 @@ def test_what_is_forgotten_while_a_prune_runs_goes_with_the_next_one(monkeypatch
     assert first is not None
     assert second is not None
     forget(scene.repository, [first.id])
-    slow = _another(scene)
-    _once_before(monkeypatch, Sweep, "delete", lambda: forget(_another(scene), [second.id]))
+    slow = scene.another()
+    _once_before(monkeypatch, Sweep, "delete", lambda: forget(scene.another(), [second.id]))
     assert prune(slow)["a"].deleted == 2
     plan = prune(scene.reopen())["a"]
     assert plan.deleted == 2
@@ -163,10 +156,10 @@ def test_a_pack_whose_sweep_is_not_over_comes_into_no_index(what: str, monkeypat
     scene = Scene()
     files = photos(3, seed=1)
     scene.backup(files, "dead", commit=False)
-    late = _another(scene)
+    late = scene.another()
 
     def stop_a_prune_before_its_last_entry() -> None:
-        other = _another(scene)
+        other = scene.another()
         assert write_snapshot(other, other.ready_tiers(), files, "other", scene.randomness) is not None
         append = Sweep._append
 
@@ -177,7 +170,7 @@ def test_a_pack_whose_sweep_is_not_over_comes_into_no_index(what: str, monkeypat
 
         with monkeypatch.context() as patched:
             patched.setattr(Sweep, "_append", dying)
-            assert prune(_another(scene))["a"].failed is not None
+            assert prune(scene.another())["a"].failed is not None
 
     _once_before(monkeypatch, late.tier("a").log, "append", stop_a_prune_before_its_last_entry)
     if what == "adopt":
@@ -219,24 +212,24 @@ def test_a_catch_up_commits_nothing_that_leans_on_packs_that_are_on_no_tier() ->
     scene = Scene(("a", "b"))
     files = photos(4, seed=1)
     assert scene.backup(files, "one") is not None
-    b = _another(scene, "b")
+    b = scene.another("b")
     two = write_snapshot(b, b.ready_tiers(), files, "two", scene.randomness)
     assert two is not None
     lost = max(stored_packs(scene.store("a")), key=lambda pack: pack.size)
     for name in "ab":
         scene.store(name).delete(pack_object_key(lost.id))
-    repository = _another(scene)
+    repository = scene.another()
     result = catch_up(repository, repository.tier("a"))
     assert result.lost_packs == [lost.id]
     assert result.left_out == [two.id]
-    assert two.id not in _another(scene).tier("a").snapshots()
+    assert two.id not in scene.another().tier("a").snapshots()
 
 
 def test_a_wrapping_that_another_made_meanwhile_stays_on_record(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two commands about keys: who has listed the key objects first says last which there are."""
     scene = Scene()
     scene.backup(photos(2), "run")
-    first, new = _another(scene), key_file(7)
+    first, new = scene.another(), key_file(7)
     log = first.tier("a").log
     append = log.append
     done: list[object] = []
@@ -244,13 +237,13 @@ def test_a_wrapping_that_another_made_meanwhile_stays_on_record(monkeypatch: pyt
     def slow(decide: Callable[[Any], Any], **options: Any) -> object:
         if isinstance(decide(log.state), KeysChanged) and not done:
             done.append(True)
-            rewrap(_another(scene), new)
+            rewrap(scene.another(), new)
         return append(decide, **options)
 
     monkeypatch.setattr(log, "append", slow)
     add_generation(first, scene.provider, "person")
     assert done
-    named = _another(scene).tier("a").log.state.key_objects
+    named = scene.another().tier("a").log.state.key_objects
     assert named.keys() == {info.key for info in scene.store("a").list("keys/")}
 
 
@@ -270,14 +263,14 @@ def test_rows_of_what_was_brought_again_meanwhile_stay_in_the_index(monkeypatch:
     files = photos(4, seed=1)
     one = scene.backup(files, "one")
     assert one is not None
-    b = _another(scene, "b")
+    b = scene.another("b")
     two = write_snapshot(b, b.ready_tiers(), files, "two", scene.randomness)
     assert two is not None
-    forget(_another(scene, "a"), [one.id])
-    slow = _another(scene, "a")
+    forget(scene.another("a"), [one.id])
+    slow = scene.another("a")
 
     def catch_up_as_another() -> None:
-        repository = _another(scene)
+        repository = scene.another()
         assert catch_up(repository, repository.tier("a")).is_complete
 
     _once_before(monkeypatch, Sweep, "_leave_index", catch_up_as_another)
@@ -294,7 +287,7 @@ def test_a_delete_that_comes_before_the_rows_of_what_was_brought_is_seen_by_the_
     scene = Scene(("a", "b"))
     files = photos(4, seed=1)
     assert scene.backup(files, "one") is not None
-    b = _another(scene, "b")
+    b = scene.another("b")
     two = write_snapshot(b, b.ready_tiers(), files, "two", scene.randomness)
     assert two is not None
     scene.reopen(stores=[scene.store("b")])
@@ -302,7 +295,7 @@ def test_a_delete_that_comes_before_the_rows_of_what_was_brought_is_seen_by_the_
     store = scene.store("a")
     for pack in list(stored_packs(store)):
         store.delete(pack_object_key(pack.id))
-    late = _another(scene)
+    late = scene.another()
 
     def delete_late() -> None:
         for pack in list(stored_packs(store)):
@@ -310,7 +303,7 @@ def test_a_delete_that_comes_before_the_rows_of_what_was_brought_is_seen_by_the_
 
     _once_before(monkeypatch, catch_up_module, "copy_segments", delete_late)
     assert catch_up(late, late.tier("a")).is_complete
-    repository = _another(scene)
+    repository = scene.another()
     assert read_back(repository, two, repository.tier("a")) == files
     assert check(repository, read_percent=100).is_ok
 
@@ -381,10 +374,10 @@ def test_a_snapshot_that_is_forgotten_between_two_tiers_commits_is_told_as_that(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     scene = Scene(("a", "b"))
-    writer = _another(scene)
+    writer = scene.another()
 
     def forget_as_another() -> None:
-        repository = _another(scene)
+        repository = scene.another()
         forget(repository, [each.id for each in repository.snapshots()])
 
     _once_before(monkeypatch, writer.tier("b"), "commit_snapshot", forget_as_another)
@@ -407,11 +400,11 @@ def test_what_is_backed_up_again_while_a_prune_runs_keeps_its_packs(
     made: list[Snapshot | None] = []
 
     def back_up_as_another() -> None:
-        repository = _another(scene)
+        repository = scene.another()
         made.append(write_snapshot(repository, repository.ready_tiers(), files, "new", scene.randomness))
 
     _once_before(monkeypatch, prune_module, "mark", back_up_as_another)
-    assert all(plan.is_complete for plan in prune(_another(scene)).values())
+    assert all(plan.is_complete for plan in prune(scene.another()).values())
     (new,) = made
     assert new is not None
     repository = scene.reopen()
