@@ -12,21 +12,21 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Sequence
 
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
 
+from benchmarks.made_folder import MADE_NS, MadeFile, MadeFolder
 from benchmarks.memory import own_memory
 from cli.snapshot_tree import SnapshotTree
 from repository.backup.backup import BackupOptions, backup
-from repository.backup.source import Listing, ProblemSink, SmallFile
+from repository.backup.source import SmallFile
 from repository.format import ContentClass, PackKind, decode_pack_header
 from repository.keys.key_file import KeyFile
 from repository.keys.key_ring import KeyRing
 from repository.opened.pack_access import ChunkReader
 from repository.opened.repository import Repository
 from repository.stored.pack_reader import read_frames
-from repository.stored.tree import Extra, Row, content_ids
+from repository.stored.tree import Row, content_ids
 from repository.tiers.memory import MemoryObjectStore
 from repository.tiers.port import Body, buffers_of
 
@@ -35,14 +35,14 @@ _ZEROS = bytes(1 << 20)
 _BLOCK = 16
 
 
-class SeededFile:
+class SeededFile(MadeFile):
     """One file of the stream; see `repository.source.SourceFile`."""
 
     head_class: ContentClass | None = ContentClass.PHOTO
 
     def __init__(self, number: int, row: Row) -> None:
+        super().__init__(row)
         self._stream = _stream(number)
-        self._row = row
         self._left = row[3]
 
     def read_into(self, view: memoryview) -> int:
@@ -56,19 +56,9 @@ class SeededFile:
         self._left -= length
         return length
 
-    def finish(self) -> tuple[Row, Extra | None]:
-        """The row that was listed: a seeded file does not change."""
-        return self._row, None
 
-    def close(self) -> None:
-        """Nothing is held."""
-
-
-class SeededFolder:
+class SeededFolder(MadeFolder):
     """The folder with the stream's files; see `repository.source.SourceDirectory`."""
-
-    ahead = None
-    block_length = 0
 
     def __init__(self, size: int) -> None:
         count = -(-size // _FILE_BYTES)
@@ -78,24 +68,10 @@ class SeededFolder:
         """Names in ascending order."""
         return [b"%06d" % number for number in range(len(self.sizes))]
 
-    def rows(self, names: Sequence[bytes], on_problem: ProblemSink) -> Listing:  # noqa: ARG002
-        """The files' rows."""
-        return Listing([self._row(int(name)) for name in names])
-
-    def _row(self, number: int) -> Row:
-        return 0o100644, 0, 0, self.sizes[number], 10**18, 10**18, number + 1, 1, 0
-
-    def enter(self, name: bytes) -> "SeededFolder":
-        """There is no folder in it."""
-        raise NotImplementedError(name)
-
-    def extra(self) -> Extra | None:
-        """Nothing."""
-        return None
-
-    def describe(self, name: bytes, row: Row) -> Extra | None:  # noqa: ARG002
-        """Nothing."""
-        return None
+    def row(self, name: bytes) -> Row:
+        """A file's row."""
+        number = int(name)
+        return 0o100644, 0, 0, self.sizes[number], MADE_NS, MADE_NS, number + 1, 1, 0
 
     def read_small(self, name: bytes, row: Row) -> SmallFile:
         """The whole of a small last file."""
@@ -104,9 +80,6 @@ class SeededFolder:
     def open(self, name: bytes, row: Row) -> SeededFile:
         """A file of the stream."""
         return SeededFile(int(name), row)
-
-    def close(self) -> None:
-        """Nothing is held."""
 
 
 class SeededSource:

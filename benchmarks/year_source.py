@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from benchmarks.made_folder import MADE_NS, MadeFile, MadeFolder
 from benchmarks.seeded import Seeded
-from repository.backup.source import Listing, ProblemSink, SmallFile
+from repository.backup.source import SmallFile
 from repository.format import ContentClass
-from repository.stored.tree import Extra, Row
-
-_MADE_NS = 10**18
+from repository.stored.tree import Row
 
 
 @dataclass(frozen=True)
@@ -25,14 +24,14 @@ class Content:
         return bytes(Seeded("year", self.configuration, self.file, self.generation).bytes(self.length))
 
 
-class YearFile:
+class YearFile(MadeFile):
     """One file; see `repository.backup.source.SourceFile`."""
 
     head_class: ContentClass | None = ContentClass.PHOTO
 
     def __init__(self, body: bytes, row: Row) -> None:
+        super().__init__(row)
         self._body = memoryview(body)
-        self._row = row
 
     def read_into(self, view: memoryview) -> int:
         """The next bytes."""
@@ -41,19 +40,9 @@ class YearFile:
         self._body = self._body[length:]
         return length
 
-    def finish(self) -> tuple[Row, Extra | None]:
-        """The row that was listed: nothing changes while it is read."""
-        return self._row, None
 
-    def close(self) -> None:
-        """Nothing is held."""
-
-
-class YearFolder:
+class YearFolder(MadeFolder):
     """The only folder, and the source that has it; see `repository.backup.source`."""
-
-    ahead = None
-    block_length = 0
 
     def __init__(self, contents: Sequence[Content]) -> None:
         self._contents = contents
@@ -63,27 +52,17 @@ class YearFolder:
 
     def root(self) -> tuple[Row, "YearFolder"]:
         """The folder itself."""
-        return (0o040755, 0, 0, 0, _MADE_NS, _MADE_NS, 10**6, 2, 0), self
+        return (0o040755, 0, 0, 0, MADE_NS, MADE_NS, 10**6, 2, 0), self
 
     def names(self) -> list[bytes]:
         """Names in ascending order."""
         return [b"%03d.jpg" % each.file for each in self._contents]
 
-    def rows(self, names: Sequence[bytes], on_problem: ProblemSink) -> Listing:  # noqa: ARG002
-        """The files' rows: another generation has another time."""
-        return Listing([self._row(self._content(name)) for name in names])
-
-    def enter(self, name: bytes) -> "YearFolder":
-        """There is no folder in it."""
-        raise NotImplementedError(name)
-
-    def extra(self) -> Extra | None:
-        """Nothing."""
-        return None
-
-    def describe(self, name: bytes, row: Row) -> Extra | None:  # noqa: ARG002
-        """Nothing."""
-        return None
+    def row(self, name: bytes) -> Row:
+        """A file's row: another generation has another time."""
+        content = self._content(name)
+        time_ns = MADE_NS + content.generation
+        return 0o100644, 0, 0, content.length, time_ns, time_ns, content.file + 1, 1, 0
 
     def read_small(self, name: bytes, row: Row) -> SmallFile:
         """The whole of a small file."""
@@ -93,12 +72,5 @@ class YearFolder:
         """A larger one."""
         return YearFile(self._content(name).bytes(), row)
 
-    def close(self) -> None:
-        """Nothing is held."""
-
     def _content(self, name: bytes) -> Content:
         return self._contents[int(name.partition(b".")[0])]
-
-    def _row(self, content: Content) -> Row:
-        time_ns = _MADE_NS + content.generation
-        return 0o100644, 0, 0, content.length, time_ns, time_ns, content.file + 1, 1, 0

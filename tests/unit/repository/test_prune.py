@@ -1,6 +1,6 @@
 """Space is freed, and nobody's bytes are: whoever writes, prunes or dies meanwhile."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any, cast
 
@@ -31,6 +31,7 @@ from repository.upkeep.check import check
 from repository.upkeep.read_back import read_back as read_back_sample
 from repository.upkeep.rebuild import rebuild_index
 from tests.support.dying import Dying
+from tests.support.meanwhile import once_before
 from tests.support.memory_source import MemoryFile, MemoryFolder, MemorySource
 from tests.support.repositories import BrokenStore, Scene, photos, read_back, write_snapshot
 
@@ -245,19 +246,6 @@ def test_a_commit_on_a_marked_pack_is_refused() -> None:
         late.commit_snapshot(replace(snapshot.manifest, run_token="2"), packs=packs)
 
 
-def _before_its_first_entry(tier: OpenTier, then: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do this once, between the look at the trees and the first entry that is appended to the tier's log."""
-    original, done = tier.log.append, list[object]()
-
-    def append(decide: Callable[..., Any], **options: Any) -> object:
-        if not done:
-            done.append(True)
-            then()
-        return original(decide, **options)
-
-    monkeypatch.setattr(tier.log, "append", append)
-
-
 def test_a_snapshot_that_is_committed_while_a_prune_looks_keeps_its_packs(monkeypatch: pytest.MonkeyPatch) -> None:
     """It leans on packs that only a forgotten one needed when the prune looked."""
     scene = Scene()
@@ -276,7 +264,7 @@ def test_a_snapshot_that_is_committed_while_a_prune_looks_keeps_its_packs(monkey
     trees = Trees(repository, lambda: None)
     trees.look_at_past(repository.tiers)
     assert trees.past
-    _before_its_first_entry(repository.tier("a"), commit_late, monkeypatch)
+    once_before(monkeypatch, repository.tier("a").log, "append", commit_late)
     assert prune(repository)["a"].deleted == 0
     _expect_whole(scene.reopen(), {"late": (late[0], files)})
 
@@ -297,7 +285,9 @@ def test_a_writers_own_pack_that_another_adopted_and_a_prune_took_for_a_copy_is_
     scene = Scene()
     files, writer = photos(3, seed=1), scene.another()
     made = dict[str, Snapshot]()
-    _before_its_first_entry(writer.tier("a"), lambda: made.update(_save_the_same_and_prune(scene, files)), monkeypatch)
+    once_before(
+        monkeypatch, writer.tier("a").log, "append", lambda: made.update(_save_the_same_and_prune(scene, files))
+    )
     with pytest.raises(PackMarked, match="deleted meanwhile"):
         write_snapshot(writer, writer.ready_tiers(), files, "writer", scene.randomness)
     repository = scene.reopen()
@@ -316,7 +306,7 @@ def test_packs_that_were_adopted_and_deleted_beside_it_come_into_no_index(
     files = photos(3, seed=1)
     scene.backup(files, "dead", commit=False)
     late = scene.another()
-    _before_its_first_entry(late.tier("a"), lambda: _save_the_same_and_prune(scene, files), monkeypatch)
+    once_before(monkeypatch, late.tier("a").log, "append", lambda: _save_the_same_and_prune(scene, files))
     if what == "adopt":
         assert adopt_orphans(late, late.tier("a"))[0] == 0
     else:
@@ -352,7 +342,7 @@ def test_of_two_prunes_that_keep_different_places_of_a_chunk_one_looks_anew(monk
         packs = tuple(each.hex() for each in counted_on)
         scene.another().tier("a").log.append(lambda _: PacksMarked(time_ns=1, packs=packs))
 
-    _before_its_first_entry(tier, mark, monkeypatch)
+    once_before(monkeypatch, tier.log, "append", mark)
     prune(repository, PruneOptions(unreferenced=True))
     repository = scene.reopen()
     _expect_whole(repository, {each.id: (each, files) for each in repository.snapshots()})

@@ -21,20 +21,8 @@ from repository.upkeep import catch_up as catch_up_module
 from repository.upkeep.catch_up import catch_up
 from repository.upkeep.check import check
 from repository.upkeep.rebuild import rebuild_index
+from tests.support.meanwhile import once_before
 from tests.support.repositories import Scene, key_file, photos, read_back, write_snapshot
-
-
-def _once_before(monkeypatch: pytest.MonkeyPatch, owner: Any, method: str, then: Callable[[], object]) -> None:
-    """Do this once, when the method is called for the first time and before it does anything."""
-    original, done = getattr(owner, method), list[object]()
-
-    def call(*words: Any, **options: Any) -> object:
-        if not done:
-            done.append(True)
-            then()
-        return original(*words, **options)
-
-    monkeypatch.setattr(owner, method, call)
 
 
 def _two_that_were_stored_at_once(
@@ -46,7 +34,7 @@ def _two_that_were_stored_at_once(
     store = first.tier("a").store
     more = {**files, b"more": b"m" * 3000}
     with monkeypatch.context() as patched:
-        _once_before(
+        once_before(
             patched,
             store,
             "put",
@@ -70,7 +58,7 @@ def test_what_another_prune_has_marked_swept_and_ended_is_not_counted_on(monkeyp
         forget(scene.another(), [one.id])
         assert prune(scene.another())["a"].deleted
 
-    _once_before(monkeypatch, slow.tier("a").log, "append", prune_as_another)
+    once_before(monkeypatch, slow.tier("a").log, "append", prune_as_another)
     assert prune(slow)["a"].is_complete
     repository = scene.reopen()
     assert [each.id for each in repository.snapshots()] == [two.id]
@@ -95,7 +83,7 @@ def test_who_deletes_what_was_brought_again_meanwhile_says_so(monkeypatch: pytes
         assert catch_up(repository, repository.tier("a")).is_complete
         assert check(scene.another(), read_percent=100).is_ok
 
-    _once_before(monkeypatch, scene.store("a"), "delete", catch_up_as_another)
+    once_before(monkeypatch, scene.store("a"), "delete", catch_up_as_another)
     plan = prune(slow)["a"]
     assert not plan.is_complete
     assert isinstance(plan.failed, TierBehind)
@@ -142,7 +130,7 @@ def test_what_is_forgotten_while_a_prune_runs_goes_with_the_next_one(monkeypatch
     assert second is not None
     forget(scene.repository, [first.id])
     slow = scene.another()
-    _once_before(monkeypatch, Sweep, "delete", lambda: forget(scene.another(), [second.id]))
+    once_before(monkeypatch, Sweep, "delete", lambda: forget(scene.another(), [second.id]))
     assert prune(slow)["a"].deleted == 2
     plan = prune(scene.reopen())["a"]
     assert plan.deleted == 2
@@ -172,7 +160,7 @@ def test_a_pack_whose_sweep_is_not_over_comes_into_no_index(what: str, monkeypat
             patched.setattr(Sweep, "_append", dying)
             assert prune(scene.another())["a"].failed is not None
 
-    _once_before(monkeypatch, late.tier("a").log, "append", stop_a_prune_before_its_last_entry)
+    once_before(monkeypatch, late.tier("a").log, "append", stop_a_prune_before_its_last_entry)
     if what == "adopt":
         adopt_orphans(late, late.tier("a"))
     else:
@@ -273,7 +261,7 @@ def test_rows_of_what_was_brought_again_meanwhile_stay_in_the_index(monkeypatch:
         repository = scene.another()
         assert catch_up(repository, repository.tier("a")).is_complete
 
-    _once_before(monkeypatch, Sweep, "_leave_index", catch_up_as_another)
+    once_before(monkeypatch, Sweep, "_leave_index", catch_up_as_another)
     assert prune(slow)["a"].is_complete
     repository = scene.reopen()
     assert read_back(repository, two, repository.tier("a")) == files
@@ -301,7 +289,7 @@ def test_a_delete_that_comes_before_the_rows_of_what_was_brought_is_seen_by_the_
         for pack in list(stored_packs(store)):
             store.delete(pack_object_key(pack.id))
 
-    _once_before(monkeypatch, catch_up_module, "copy_segments", delete_late)
+    once_before(monkeypatch, catch_up_module, "copy_segments", delete_late)
     assert catch_up(late, late.tier("a")).is_complete
     repository = scene.another()
     assert read_back(repository, two, repository.tier("a")) == files
@@ -380,7 +368,7 @@ def test_a_snapshot_that_is_forgotten_between_two_tiers_commits_is_told_as_that(
         repository = scene.another()
         forget(repository, [each.id for each in repository.snapshots()])
 
-    _once_before(monkeypatch, writer.tier("b"), "commit_snapshot", forget_as_another)
+    once_before(monkeypatch, writer.tier("b"), "commit_snapshot", forget_as_another)
     with pytest.raises(SnapshotNotFound, match="was forgotten"):
         write_snapshot(writer, writer.ready_tiers(), photos(3), "run", scene.randomness)
     assert not scene.reopen().snapshots()
@@ -403,7 +391,7 @@ def test_what_is_backed_up_again_while_a_prune_runs_keeps_its_packs(
         repository = scene.another()
         made.append(write_snapshot(repository, repository.ready_tiers(), files, "new", scene.randomness))
 
-    _once_before(monkeypatch, prune_module, "mark", back_up_as_another)
+    once_before(monkeypatch, prune_module, "mark", back_up_as_another)
     assert all(plan.is_complete for plan in prune(scene.another()).values())
     (new,) = made
     assert new is not None
