@@ -20,7 +20,7 @@ from benchmarks.memory import own_memory
 from cli.snapshot_tree import SnapshotTree
 from repository.backup.backup import BackupOptions, backup
 from repository.backup.source import SmallFile
-from repository.format import ContentClass, PackKind, decode_pack_header
+from repository.format import ContentClass, PackKind, decode_pack_header, pack_id_of
 from repository.keys.key_file import KeyFile
 from repository.keys.key_ring import KeyRing
 from repository.opened.pack_access import ChunkReader
@@ -119,8 +119,8 @@ class ProvingStore(MemoryObjectStore):
         started = time.thread_time()
         whole = parts[0] if len(parts) == 1 else memoryview(b"".join(parts))
         pack_id = bytes.fromhex(key.rpartition("/")[2])
-        if sha256 != pack_id or self.ring is None:
-            raise AssertionError("the checksum of a pack is its name")
+        if pack_id_of(whole) != pack_id or self.ring is None:
+            raise AssertionError("the digest of a pack is its name")
         lengths = {
             chunk.id: chunk.length for entry, _ in read_frames(whole, self.ring, pack_id) for chunk in entry.chunks()
         }
